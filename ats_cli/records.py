@@ -1,0 +1,168 @@
+"""Plain frozen records that the rooms hand each other, and the one error they raise. No torch, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+
+SAMPLERS = ("systematic", "without-replacement", "with-replacement")
+BACKENDS = ("openslide", "tiff", "image")
+
+
+class AtsError(Exception):
+    """Something the user can act on. The message is a sentence: what, where, what to do next."""
+
+
+class SlideError(AtsError):
+    """A slide that cannot be opened or read. The message begins with the slide's file name."""
+
+
+class ModelError(AtsError):
+    """A model folder that is missing, incomplete or contradictory."""
+
+
+# What a model is. These are the tables of model.toml; `zoo` validates them.
+
+
+@dataclass(frozen=True)
+class AttentionSpec:
+    """The attention net: what it looks at and how.
+
+    `scale` is the resolution of the low-resolution view: microns per pixel (unit "um") or level-0 pixels per
+    pixel (unit "px"). A position covers `stride` x `stride` pixels of that view.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 (read by pydantic, shared on purpose)
+
+    scale: float
+    channels: tuple[int, ...] = (8, 8)
+    stride: int = 1
+    prior: Literal["bright", "dense", "none"] = "none"
+    prior_strength: float = 5.0
+    prior_saturation: float = 0.3
+    tissue_only: bool = False
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The feature net and the patches it reads: `patch_size` pixels a side at `scale` (units as for attention)."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    scale: float
+    patch_size: int
+    net: str = "cnn"
+    channels: tuple[int, ...] = (16, 32, 64, 32)
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How a model is trained (a recipe). `freeze` is the share of steps with the attention net frozen."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    steps: int = 1000
+    batch_size: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 0.0
+    freeze: float = 0.15
+    entropy_weight: float = 1e-3
+    sampler: str = "systematic"
+    flips: bool = False
+    colour_jitter: float = 0.0
+    validate_every: int = 100
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything model.toml says of a model but its weights."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    name: str
+    unit: Literal["um", "px"]
+    attention: AttentionSpec
+    features: FeatureSpec
+    classes: tuple[str, ...] = ()
+    tiles: int = 10
+    head_scale: float = 5.0
+    background: int = 255
+    description: str = ""
+    notice: str = ""
+    licence: str = ""
+    schema_version: int = SCHEMA_VERSION
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+
+
+# What a look at a slide gives.
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """The attention over a slide's positions.
+
+    `values`: (rows, cols) float64, non-negative, sums to 1; 0 where a position is off the tissue.
+    `pitch`: side of a position in level-0 pixels; position (row, col) covers the square
+    [col * pitch, (col + 1) * pitch) x [row * pitch, (row + 1) * pitch) of the slide.
+    """
+
+    values: NDArray[np.float64]
+    pitch: float
+    positions: int
+
+
+@dataclass(frozen=True)
+class DrawnTile:
+    """One tile that was read: its box in level-0 pixels, and what it counts for.
+
+    `probabilities` are the tile's own, softmax(W f + b). `shares` are its exact shares of the slide's class
+    logits: they sum over the tiles to logit minus bias.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    attention: float
+    weight: float
+    draws: int
+    probabilities: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `ats predict` says of one slide. A value that does not apply is None."""
+
+    slide_id: str
+    path: str
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    predicted: str | None = None
+    classes: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] | None = None
+    logits: tuple[float, ...] | None = None
+    tiles: int | None = None
+    positions: int | None = None
+    attention_mass: float | None = None
+    effective_positions: float | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    bytes_read: int | None = None
+    bytes_total: int | None = None
+    mpp: float | None = None
+    mpp_source: str | None = None
+    reader: str | None = None
+    precision: str | None = None
+    seconds: dict[str, float] | None = None
+    model_name: str | None = None
+    model_hash: str | None = None
+    drawn: tuple[DrawnTile, ...] = ()
