@@ -1,0 +1,153 @@
+"""The method on tensors in memory, after Katharopoulos and Fleuret (ICML 2019)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ats_cli.nets.estimate import expected_features
+from ats_cli.sampling import draw
+
+
+class Sampled(NamedTuple):
+    """What attention sampling gives for a batch of B images.
+
+    `features` (B, D): the expected features, differentiable in both nets. `attention` (B, rows, cols): the
+    attention over positions. `patches` (B, n, C, p, p): the patches read (fewer than n are filled with weight 0).
+    """
+
+    features: Tensor
+    attention: Tensor
+    patches: Tensor
+
+
+class AttentionSampling(nn.Module):
+    """See `attention_sampling`. After a forward pass, `penalty` is the attention regulariser's value, or None."""
+
+    penalty: Tensor | None = None
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        feature: nn.Module,
+        patch_size: int,
+        n_patches: int,
+        sampler: str,
+        receptive_field: int,
+        attention_regulariser: Callable[[Tensor], Tensor] | None,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__()
+        self.attention, self.feature = attention, feature
+        self.patch_size, self.n_patches = patch_size, n_patches
+        self.sampler, self.receptive_field = sampler, receptive_field
+        self.attention_regulariser, self.rng = attention_regulariser, rng
+
+    def forward(self, low: Tensor, high: Tensor) -> Sampled:
+        """`low` (B, C, h, w) and `high` (B, C, H, W), two resolutions of the same images."""
+        attention = self.attention(low)
+        if attention.dim() == 4:
+            attention = attention.squeeze(1)
+        if attention.dim() != 3 or len(attention) != len(high):
+            raise ValueError(f"the attention net must give (B, rows, cols), not {tuple(attention.shape)}")
+        self.penalty = self.attention_regulariser(attention) if self.attention_regulariser else None
+
+        positions, weights = self._draw(attention)
+        corners = self._corners(positions, attention.shape[1:], low.shape[2:], high.shape[2:])
+        patches = crop(high, corners, self.patch_size)
+        features = self.feature(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
+        chosen = attention.flatten(1).gather(1, positions)
+        # A filler has weight 0 at a position of its own choosing, whose attention must not divide 0 by 0.
+        chosen = torch.where(weights > 0, chosen, torch.ones_like(chosen))
+        return Sampled(expected_features(features, chosen, weights), attention, patches)
+
+    def _draw(self, attention: Tensor) -> tuple[Tensor, Tensor]:
+        positions = torch.zeros(len(attention), self.n_patches, dtype=torch.int64)
+        weights = torch.zeros(len(attention), self.n_patches)
+        for b, values in enumerate(attention.detach().double().cpu().numpy()):
+            drawn = draw(values, self.n_patches, self.sampler, self.rng)
+            positions[b, : len(drawn.positions)] = torch.from_numpy(drawn.positions)
+            weights[b, : len(drawn.positions)] = torch.from_numpy(drawn.weights)
+        return positions.to(attention.device), weights.to(attention)
+
+    def _corners(self, positions: Tensor, grid: torch.Size, low: torch.Size, high: torch.Size) -> Tensor:
+        """Top-left corners (B, n, 2) as (row, col) in pixels of `high`, the nearest whole ones."""
+        rows_cols = torch.stack([positions // grid[1], positions % grid[1]], -1).double()
+        if self.receptive_field:
+            # A net without padding: position i is the centre of low pixels [i, i + receptive_field).
+            at_low = rows_cols + self.receptive_field / 2
+        else:
+            at_low = (rows_cols + 0.5) * rows_cols.new_tensor([low[0] / grid[0], low[1] / grid[1]])
+        centres = at_low * rows_cols.new_tensor([high[0] / low[0], high[1] / low[1]])
+        return torch.floor(centres - self.patch_size / 2 + 0.5).long()
+
+
+def attention_sampling(
+    attention: nn.Module,
+    feature: nn.Module,
+    patch_size: int,
+    n_patches: int,
+    *,
+    sampler: str = "systematic",
+    receptive_field: int = 0,
+    attention_regulariser: Callable[[Tensor], Tensor] | None = None,
+    rng: np.random.Generator | None = None,
+) -> AttentionSampling:
+    """A module that turns (low-resolution view, high-resolution image) into (features, attention, patches).
+
+    `attention` maps (B, C, h, w) to a distribution over positions, (B, rows, cols) or (B, 1, rows, cols),
+    non-negative and summing to 1 for each image (`normalise` makes one of logits). `feature` maps patches
+    (N, C, p, p) to (N, D). `n_patches` patches of `patch_size` pixels a side are cut from the high-resolution
+    image, zero beyond its edge; only they reach the feature net.
+
+    `sampler`: "systematic", "without-replacement" (the paper's) or "with-replacement". `receptive_field`: 0 when
+    the attention map covers the whole view evenly; else the side, in low-resolution pixels, of what one position
+    sees in a net without padding. `attention_regulariser`: a function of the attention, (B, rows, cols), whose value
+    is kept in `penalty` for you to add to the loss. `rng`: numpy's generator, the only source of chance (default:
+    seed 0).
+
+    Raises ValueError when the attention is no distribution or the sampler is unknown.
+    """
+    return AttentionSampling(
+        attention,
+        feature,
+        patch_size,
+        n_patches,
+        sampler,
+        receptive_field,
+        attention_regulariser,
+        rng or np.random.default_rng(0),
+    )
+
+
+def entropy_penalty(weight: float) -> Callable[[Tensor], Tensor]:
+    """A regulariser that keeps attention from collapsing too early: -weight * mean entropy, in nats."""
+
+    def penalty(attention: Tensor) -> Tensor:
+        return -weight * entropy(attention).mean()
+
+    return penalty
+
+
+def entropy(attention: Tensor) -> Tensor:
+    """Entropy of each map, (B,), in nats, of attention (B, rows, cols)."""
+    flat = attention.flatten(1)
+    # Clamped: at positions off the tissue, 0 log 0 has no gradient.
+    return -(flat * flat.clamp(min=1e-30).log()).sum(1)
+
+
+def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:
+    """Patches (B, n, C, size, size) of images (B, C, H, W) at corners (B, n, 2) as (row, col); zero outside."""
+    height, width = images.shape[2:]
+    # Whatever lies beyond a patch's side of the border is zero anyway, so corners may be clamped to there.
+    limits = corners.new_tensor([height, width])
+    corners = torch.minimum(torch.maximum(corners, torch.full_like(corners, -size)), limits) + size
+    padded = functional.pad(images, (size, size, size, size))
+    reach = torch.arange(size, device=images.device)
+    rows = (corners[..., 0, None] + reach)[..., :, None]
+    cols = (corners[..., 1, None] + reach)[..., None, :]
+    batch = torch.arange(len(images), device=images.device).view(-1, 1, 1, 1)
+    return padded[batch, :, rows, cols].permute(0, 1, 4, 2, 3)

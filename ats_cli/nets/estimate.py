@@ -1,0 +1,17 @@
+"""The differentiable estimate of the expected features: one surrogate for every sampling scheme."""
+
+from torch import Tensor
+
+
+def expected_features(features: Tensor, attention: Tensor, weights: Tensor) -> Tensor:
+    """F = sum_i sg(w_i) * (a_i / sg(a_i)) * f_i, with sg = stop gradient.
+
+    `features` (..., n, D) of the drawn tiles, `attention` (..., n) at them, with its graph back to the attention
+    net, `weights` (..., n) from `sampling`. Gives (..., D).
+
+    With weights such that E[sum w_i h_i] = sum_k a_k h_k for every h, the value is unbiased for sum_k a_k f_k, and
+    so are the gradients: d/da_k of the expectation is f_k, and E[sum w_i / a_i * f_i * da_i] = sum_k f_k da_k. No
+    backward of its own is needed.
+    """
+    ratio = attention / attention.detach()
+    return ((weights.detach() * ratio).unsqueeze(-1) * features).sum(-2)

@@ -1,0 +1,73 @@
+"""The feature net: patches in, L2-normalised features out."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ats_cli.records import FeatureSpec, ModelError
+
+
+class FeatureNet(nn.Module):
+    """Normalises patches, runs the backbone, scales the features to length 1."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        super().__init__()
+        self.backbone, self.width = _build(spec)
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""
+        raw: Tensor = self.backbone((patches - self.mean) / self.std)
+        return functional.normalize(raw.float(), dim=1)
+
+
+class SmallCNN(nn.Module):
+    """The paper's kind of feature net: convolutions with GroupNorm, global maximum.
+
+    GroupNorm rather than BatchNorm: a patch's features must not depend on the patches beside it in a batch.
+    """
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        first, second, third, last = channels
+        self.layers = nn.Sequential(
+            *_block(3, first, 5, 2),
+            *_block(first, second, 3, 2),
+            *_block(second, third, 3, 1),
+            nn.Conv2d(third, last, 3, padding=1),
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        out: Tensor = self.layers(patches)
+        return out.amax((2, 3))
+
+
+def _block(into: int, out: int, kernel: int, stride: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(into, out, kernel, stride, kernel // 2), nn.GroupNorm(4, out), nn.ReLU(inplace=True)
+
+
+def _build(spec: FeatureSpec) -> tuple[nn.Module, int]:
+    if spec.net == "cnn":
+        if len(spec.channels) != 4 or any(c % 4 for c in spec.channels[:3]):
+            raise ModelError(
+                f"feature net cnn: channels must be four numbers, the first three multiples of 4, not "
+                f"{list(spec.channels)}"
+            )
+        return SmallCNN(spec.channels), spec.channels[-1]
+    kind, _, name = spec.net.partition(":")
+    if kind == "timm":
+        import timm  # slow to import, and only some models need it
+
+        try:
+            backbone = timm.create_model(name, pretrained=False, num_classes=0)
+        except RuntimeError as error:
+            raise ModelError(
+                f"feature net {spec.net}: timm has no model of that name. See timm.list_models()."
+            ) from error
+        width: int = backbone.num_features  # type: ignore[assignment]
+        return backbone, width
+    raise ModelError(f'feature net {spec.net!r} is not known. Choose "cnn" or a timm model, "timm:resnet18".')

@@ -1,0 +1,37 @@
+"""The model: an attention net, a feature net, and a linear head on the expected features."""
+
+import torch
+from torch import Tensor, nn
+
+from ats_cli.nets.attention import AttentionNet
+from ats_cli.nets.features import FeatureNet
+from ats_cli.records import ModelSpec
+
+
+class Model(nn.Module):
+    """Joins the nets that a ModelSpec names. Weights are random until loaded."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.attention = AttentionNet(spec.attention)
+        self.features = FeatureNet(spec.features)
+        self.head = nn.Linear(self.features.width, len(spec.classes))
+
+    def logits(self, expected: Tensor) -> Tensor:
+        """Expected features (..., D) -> class logits (..., C).
+
+        Linear, so that each tile's share of a logit is exact. The fixed scale is there because averages of unit
+        vectors are short: without it, the loss cannot fall far.
+        """
+        out: Tensor = self.head(self.spec.head_scale * expected)
+        return out
+
+    def tile_terms(self, features: Tensor) -> Tensor:
+        """Features (n, D) -> (n, C): what each tile would add to the logits at weight 1, bias apart."""
+        return self.spec.head_scale * features @ self.head.weight.T
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 images (N, H, W, 3) -> float (N, 3, H, W) in 0..1, channels last in memory."""
+    return images.permute(0, 3, 1, 2).to(torch.float32) / 255

@@ -1,0 +1,60 @@
+"""Find a model by name or by path. No torch."""
+
+import os
+from pathlib import Path
+
+from ats_cli.records import ModelError
+from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, read_folder
+
+DEFAULT_MODEL = "colon-epithelium"
+MODEL_VARIABLE = "ATS_MODEL"
+
+
+def find_model(name: str | None = None) -> ModelFolder:
+    """A model with weights, by folder or shipped name; without a name ATS_MODEL, else the shipped demonstration.
+
+    Raises ModelError when there is none, naming those that ship.
+    """
+    if name is None and os.environ.get(MODEL_VARIABLE):
+        folder = find_recipe(os.environ[MODEL_VARIABLE], f"named by {MODEL_VARIABLE}")
+    elif name is None:
+        folder = find_recipe(DEFAULT_MODEL, f"the default, as neither --model nor {MODEL_VARIABLE} names one")
+    else:
+        folder = find_recipe(name, "named by --model")
+    if not folder.has_weights:
+        raise ModelError(
+            f"{folder.path}: no {WEIGHTS_FILE}: this is a recipe, not a model yet. "
+            f"Train it: ats train DATA --recipe {folder.path} -o MODEL"
+        )
+    return folder
+
+
+def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
+    """A model folder, with or without weights, by path or shipped name."""
+    path = Path(name)
+    if path.is_dir():
+        return read_folder(path, chosen_because)
+    if path.is_file() and path.name == SPEC_FILE:
+        return read_folder(path.parent, chosen_because)
+    shipped = shipped_folder() / name
+    if os.sep not in name and (shipped / SPEC_FILE).is_file():
+        return read_folder(shipped, chosen_because)
+    raise ModelError(
+        f"{name}: no such model folder, and no model of that name ships with ats. "
+        f"Shipped: {', '.join(model_names()) or 'none'}."
+    )
+
+
+def model_names() -> list[str]:
+    """Names of the shipped models that have weights, sorted."""
+    return sorted(p.parent.name for p in shipped_folder().glob(f"*/{WEIGHTS_FILE}"))
+
+
+def shipped_folder() -> Path:
+    """Where the shipped models lie: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parent / "models"
+    # The checkout is asked for first and by its project file: an unrelated folder called models proves nothing.
+    if beside.is_dir() and (package.parent / "pyproject.toml").is_file():
+        return beside
+    return package / "_models"

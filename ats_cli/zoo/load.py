@@ -1,0 +1,60 @@
+"""From a model folder to nets, and back. Weights are safetensors: numbers, nothing executable."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ats_cli.nets.model import Model
+from ats_cli.records import ModelError, ModelSpec
+from ats_cli.zoo.find import find_model
+from ats_cli.zoo.folder import WEIGHTS_FILE, ModelFolder, write_spec
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Nets ready to use, and where they came from."""
+
+    nets: Model
+    spec: ModelSpec
+    hash: str
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+def load_model(model: str | Path | ModelFolder | None = None, device: str = "cpu") -> LoadedModel:
+    """Load a model by name, folder or None (the default), in eval mode. Raises ModelError with a sentence."""
+    folder = model if isinstance(model, ModelFolder) else find_model(None if model is None else str(model))
+    file = folder.path / WEIGHTS_FILE
+    nets = Model(folder.spec)
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file}: not a readable safetensors file ({error}). Take it from a good copy.") from error
+    try:
+        nets.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{file}: the weights do not fit model.toml ({detail}).") from error
+    where = torch.device(device)
+    nets = nets.eval().requires_grad_(False).to(where)
+    return LoadedModel(nets, folder.spec, folder.hash, where)
+
+
+def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) -> None:
+    """Write the four files of a model folder. The weights are written last: a folder with weights is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_spec(nets.spec, folder / "model.toml")
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in nets.state_dict().items()}
+    beside = folder / (WEIGHTS_FILE + ".part")
+    save_file(tensors, beside)
+    beside.replace(folder / WEIGHTS_FILE)
