@@ -1,0 +1,89 @@
+"""Which reader a file gets, by its content, and one sentence for each file that gets none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ats_cli.records import BACKENDS, SlideError
+from ats_cli.slides.image_reader import ImageReader
+from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
+from ats_cli.slides.reader import Reader, unreadable
+from ats_cli.slides.slide import Slide
+from ats_cli.slides.tiff_reader import TiffReader, is_tiled
+
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_CONVERT = "Convert it to a tiled TIFF or an OME-TIFF."
+
+
+def open_slide(path: str | os.PathLike[str], mpp: float | None = None, backend: str | None = None) -> Slide:
+    """Open a slide; headers only are read.
+
+    `mpp`: microns per pixel of level 0, believed over the file. `backend`: one of "openslide", "tiff", "image",
+    instead of the reader that the file's content asks for. Raises SlideError, one line that begins with the name.
+    """
+    file = Path(path)
+    if backend is not None and backend not in BACKENDS:
+        raise SlideError(f"{file.name}: no reader is called {backend}. Choose one of {', '.join(BACKENDS)}.")
+    head = _head(file)
+    try:
+        reader = _forced(file, backend) if backend else _by_content(file, head)
+        return Slide(file, reader, mpp)
+    except SlideError:
+        raise
+    except Exception as error:  # whatever a library raises, the user gets one line
+        raise unreadable(file, error) from error
+
+
+def _head(file: Path) -> bytes:
+    """The file's first bytes, or the SlideError that says why there are none."""
+    if file.is_dir():
+        raise SlideError(f"{file.name}: {_what_folder(file)}")
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(256)
+    except FileNotFoundError:
+        raise SlideError(f"{file.name}: no such file in {file.parent}. Check the path.") from None
+    except PermissionError:
+        raise SlideError(f"{file.name}: no permission to read it. Check its access rights.") from None
+    except OSError as error:
+        raise unreadable(file, error) from error
+    if not head:
+        raise SlideError(f"{file.name}: the file is empty. Copy it again.")
+    return head
+
+
+def _what_folder(folder: Path) -> str:
+    if is_zarr_folder(folder):
+        return f"Zarr is not read yet. {_CONVERT}"
+    if is_dicom_folder(folder):
+        return "a folder of DICOM is not read as one slide yet. Give one of its files."
+    return "a folder, not a slide. Give a file in it."
+
+
+def is_zarr_folder(folder: Path) -> bool:
+    return folder.suffix == ".zarr" or any((folder / n).is_file() for n in (".zgroup", ".zarray", "zarr.json"))
+
+
+def is_dicom_folder(folder: Path) -> bool:
+    return next(folder.glob("*.dcm"), None) is not None
+
+
+def _forced(file: Path, backend: str) -> Reader:
+    if backend == "openslide":
+        return OpenSlideReader(file)
+    return TiffReader(file) if backend == "tiff" else ImageReader(file)
+
+
+def _by_content(file: Path, head: bytes) -> Reader:
+    if head.startswith(b"PK"):
+        raise SlideError(f"{file.name}: a zip, perhaps of Zarr, is not read. {_CONVERT}")
+    is_dicom = head[128:132] == b"DICM"
+    vendor = detect_vendor(file)
+    if is_dicom and vendor is None:
+        raise SlideError(f"{file.name}: not a DICOM whole-slide image that is read. {_CONVERT}")
+    if vendor not in (None, "generic-tiff"):
+        return OpenSlideReader(file)
+    if head.startswith(_TIFF_HEADS) and is_tiled(file):
+        return TiffReader(file)
+    return ImageReader(file)

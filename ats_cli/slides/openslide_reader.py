@@ -1,0 +1,176 @@
+"""Vendor formats through OpenSlide: Aperio, Hamamatsu, Mirax, Leica, Philips, Ventana, Trestle, and some DICOM."""
+
+from __future__ import annotations
+
+import math
+import queue
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import openslide
+
+from ats_cli.records import SlideError
+from ats_cli.slides.reader import Box, Level, Pixels, level_downsample, over_white, unreadable
+
+_CACHE_BYTES = 32 * 1024 * 1024
+# Large boxes are read in squares of this many pixels, so that threads share the work and memory stays small.
+_PIECE = 1024
+_MPP_OF_POWER = {40.0: 0.25, 20.0: 0.5, 10.0: 1.0, 5.0: 2.0}
+_DICOM_JPEG = "1.2.840.10008.1.2.4.50"
+
+
+class OpenSlideReader:
+    """A handle for each thread: OpenSlide's own lock is held while it decodes. Handles are opened when first needed."""
+
+    name = "openslide"
+    bytes_read: int | None = None  # OpenSlide does its own reading and does not tell
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handles: queue.LifoQueue[openslide.OpenSlide] = queue.LifoQueue()
+        self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
+        try:
+            slide = openslide.OpenSlide(path)
+            self.properties = dict(slide.properties)
+            self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+            sizes = slide.level_dimensions
+        except Exception as error:
+            raise unreadable(path, error, "could not be opened by OpenSlide") from error
+        self._handles.put(slide)
+        slide.set_cache(self._cache)
+        _refuse_wrong_colours(path, self.properties)
+        self.mpp, self.mpp_source = _mpp(self.properties)
+        # OpenSlide's number of each level: one that is no reduction of the first is left out.
+        found = [(number, _level(self.properties, sizes, number)) for number in range(len(sizes))]
+        self._numbers = [number for number, level in found if level is not None]
+        self.levels = tuple(level for _, level in found if level is not None)
+        self._exact = [slide.level_downsamples[number] for number in self._numbers]
+
+    @property
+    def resident_bytes(self) -> int:
+        return 0 if self._handles.empty() else _CACHE_BYTES
+
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
+        # A few boxes ahead of the one that is asked for: memory stays small however many there are.
+        ahead: deque[tuple[Box, list[tuple[Box, Future[Pixels]]]]] = deque()
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            try:
+                for box in boxes:
+                    ahead.append((box, [(p, pool.submit(self._read_piece, level, p)) for p in _pieces(box)]))
+                    if len(ahead) > 4 * threads:
+                        yield _paste(*ahead.popleft())
+                while ahead:
+                    yield _paste(*ahead.popleft())
+            finally:
+                for _, pieces in ahead:
+                    for _, future in pieces:
+                        future.cancel()
+
+    def close(self) -> None:
+        while not self._handles.empty():
+            self._handles.get_nowait().close()
+
+    def _read_piece(self, level: int, box: Box) -> Pixels:
+        """One box. After an error a handle stays broken, so it is dropped, and a fresh one tries once more."""
+        try:
+            slide = self._handles.get_nowait()
+        except queue.Empty:
+            slide = self._fresh(level, box)
+        try:
+            pixels = self._region(slide, level, box)
+        except openslide.OpenSlideError:
+            slide.close()
+            slide = self._fresh(level, box)
+            try:
+                pixels = self._region(slide, level, box)
+            except openslide.OpenSlideError as error:
+                slide.close()
+                raise unreadable(self._path, error, _place(level, box)) from error
+        self._handles.put(slide)
+        return pixels
+
+    def _region(self, slide: openslide.OpenSlide, level: int, box: Box) -> Pixels:
+        x, y, width, height = box
+        # OpenSlide wants the corner in level-0 pixels and divides by its own downsample; round up, or it may fall
+        # a pixel short.
+        corner = (math.ceil(x * self._exact[level] - 1e-6), math.ceil(y * self._exact[level] - 1e-6))
+        rgba = np.asarray(slide.read_region(corner, self._numbers[level], (width, height)))
+        return over_white(rgba[..., :3], rgba[..., 3])
+
+    def _fresh(self, level: int, box: Box) -> openslide.OpenSlide:
+        try:
+            slide = openslide.OpenSlide(self._path)
+            slide.set_cache(self._cache)
+        except Exception as error:
+            raise unreadable(self._path, error, _place(level, box)) from error
+        return slide
+
+
+def detect_vendor(path: Path) -> str | None:
+    """What OpenSlide takes the file for, by its content; None if nothing."""
+    try:
+        vendor: str | None = openslide.OpenSlide.detect_format(path)
+    except Exception:  # a file that OpenSlide fails on is left to the others, which say what is the matter
+        return None
+    return vendor
+
+
+def _level(properties: dict[str, str], sizes: Sequence[tuple[int, int]], number: int) -> Level | None:
+    width, height = sizes[number]
+    downsample = level_downsample(sizes[0], (width, height))
+    if downsample is None:
+        return None
+    tile = [int(properties.get(f"openslide.level[{number}].tile-{side}", 256)) for side in ("width", "height")]
+    return Level(width, height, downsample, tile[0], tile[1], "")
+
+
+def _mpp(properties: dict[str, str]) -> tuple[tuple[float, float] | None, str | None]:
+    try:
+        x, y = (float(properties[key]) for key in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y))
+        return (x, y), openslide.PROPERTY_NAME_MPP_X
+    except (KeyError, ValueError):
+        pass
+    try:
+        power = float(properties[openslide.PROPERTY_NAME_OBJECTIVE_POWER])
+    except (KeyError, ValueError):
+        return None, None
+    guess = _MPP_OF_POWER.get(power)
+    return ((guess, guess), "objective power") if guess else (None, None)
+
+
+def _refuse_wrong_colours(path: Path, properties: dict[str, str]) -> None:
+    """DICOM that says RGB over baseline JPEG is as a rule YCbCr inside; OpenSlide believes the label."""
+    if (
+        properties.get("dicom.PhotometricInterpretation") == "RGB"
+        and properties.get("dicom.TransferSyntaxUID") == _DICOM_JPEG
+    ):
+        raise SlideError(
+            f"{path.name}: this DICOM is labelled RGB but compressed as JPEG, and its colours may come out wrong. "
+            "Convert it to a tiled TIFF or an OME-TIFF."
+        )
+
+
+def _pieces(box: Box) -> list[Box]:
+    x, y, width, height = box
+    return [
+        (left, top, min(_PIECE, x + width - left), min(_PIECE, y + height - top))
+        for top in range(y, y + height, _PIECE)
+        for left in range(x, x + width, _PIECE)
+    ]
+
+
+def _paste(box: Box, pieces: list[tuple[Box, Future[Pixels]]]) -> Pixels:
+    if len(pieces) == 1:
+        return pieces[0][1].result()
+    x, y, width, height = box
+    out = np.empty((height, width, 3), dtype=np.uint8)
+    for (left, top, w, h), future in pieces:
+        out[top - y : top - y + h, left - x : left - x + w] = future.result()
+    return out
+
+
+def _place(level: int, box: Box) -> str:
+    return f"the region at x {box[0]}, y {box[1]} of level {level} ({box[2]} x {box[3]} pixels) could not be read"

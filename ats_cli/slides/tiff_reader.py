@@ -1,0 +1,245 @@
+"""Tiled TIFF, BigTIFF, COG and OME-TIFF: tifffile for the index, then pread and decode in threads.
+
+No file descriptor is held between calls, so that thousands of slides may stay open.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from ats_cli.records import SlideError
+from ats_cli.slides.reader import Box, Level, Pixels, level_downsample, over_white, unreadable
+from ats_cli.slides.tiff_facts import TiffKind, colour_kind, facts, refusal
+
+# Native tiles in flight for one call; boxes beyond that wait, so that memory does not grow with their number.
+_WINDOW_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Store:
+    """Where the tiles of one level lie in the file, and how they are decoded."""
+
+    offsets: NDArray[np.uint64]
+    counts: NDArray[np.uint64]
+    across: int
+    decode: Callable[..., Any]
+    tables: bytes | None
+    kind: TiffKind
+
+
+class TiffReader:
+    """A tiled TIFF. Raises SlideError where it is not one whose pixels are certain; see `is_tiled`."""
+
+    name = "tiff"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            with tifffile.TiffFile(path) as tiff:
+                problem = refusal(tiff)
+                if problem:
+                    raise SlideError(f"{path.name}: {problem}")
+                found = facts(tiff)
+                self.levels, self._stores = _levels(tiff)
+        except SlideError:
+            raise
+        except Exception as error:
+            raise unreadable(path, error) from error
+        self.vendor, self.properties = found.vendor, found.properties
+        self.mpp, self.mpp_source = found.mpp, found.mpp_source
+        index = sum(store.offsets.nbytes + store.counts.nbytes for store in self._stores)
+        self.resident_bytes = index
+        # What the index took from the disk is not told by tifffile; its tables are by far the most of it.
+        self.bytes_read: int | None = index
+
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
+        """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
+        lv, store = self.levels[level], self._stores[level]
+        wanted = [_tiles_under(box, lv, store.across) for box in boxes]
+        users = Counter(itertools.chain.from_iterable(wanted))
+        tiles: dict[int, Future[Pixels]] = {}
+        with _open_file(self._path) as read_at, ThreadPoolExecutor(max(1, threads)) as pool:
+            try:
+                for window in _windows(wanted, lv.tile_width * lv.tile_height * 3):
+                    new = {t for i in window for t in wanted[i]} - tiles.keys()
+                    for tile in sorted(new, key=lambda t: int(store.offsets[t])):
+                        tiles[tile] = pool.submit(self._tile, level, tile, read_at)
+                    for i in window:
+                        yield _paste(boxes[i], lv, store.across, {t: tiles[t].result() for t in wanted[i]})
+                        for tile in wanted[i]:
+                            users[tile] -= 1
+                            if not users[tile]:
+                                del tiles[tile]
+            finally:
+                for future in tiles.values():
+                    future.cancel()
+
+    def close(self) -> None:
+        """Nothing to close: the file is open during a read only."""
+
+    def _tile(self, level: int, tile: int, read_at: _ReadAt) -> Pixels:
+        """Native tile number `tile` of a level, decoded to RGB; paper white where the file has none."""
+        lv, store = self.levels[level], self._stores[level]
+        offset, count = int(store.offsets[tile]), int(store.counts[tile])
+        if count == 0 or offset == 0:
+            return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
+        row, col = divmod(tile, store.across)
+        where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level} is damaged or cut short"
+        try:
+            data = read_at(offset, count)
+            with self._lock:
+                self.bytes_read = (self.bytes_read or 0) + len(data)
+            if len(data) < count:
+                raise ValueError("the file ends too soon")
+            array = store.decode(data, tile, jpegtables=store.tables)[0]
+            array = array.reshape(array.shape[-3:])
+            needed = (
+                min(lv.tile_height, lv.height - row * lv.tile_height),
+                min(lv.tile_width, lv.width - col * lv.tile_width),
+            )
+            if array.shape[0] < needed[0] or array.shape[1] < needed[1]:
+                raise ValueError(f"{array.shape[1]} x {array.shape[0]} pixels")
+        except Exception as error:
+            raise unreadable(self._path, error, where) from error
+        return _to_rgb(array, store.kind)
+
+
+_ReadAt = Callable[[int, int], bytes]
+
+
+class _open_file:  # noqa: N801 (used as a function)
+    """A context that gives `read_at(offset, count)`, safe in threads."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> _ReadAt:
+        return self._pread if hasattr(os, "pread") else self._seek_and_read
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _pread(self, offset: int, count: int) -> bytes:
+        return os.pread(self._file.fileno(), count, offset)
+
+    def _seek_and_read(self, offset: int, count: int) -> bytes:
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(count)
+
+
+def is_tiled(path: Path) -> bool:
+    """Whether the TIFF at `path` is tiled and upright, so that `TiffReader` is the one to read it.
+
+    Raises SlideError where it is a TIFF whose pixels nobody here reads rightly: planes, 16 bits, damage.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            problem = refusal(tiff, tiled=False)
+            if problem:
+                raise SlideError(f"{path.name}: {problem}")
+            return refusal(tiff) is None
+    except SlideError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def _levels(tiff: tifffile.TiffFile) -> tuple[tuple[Level, ...], tuple[_Store, ...]]:
+    """The levels that are true reductions of the first, finest first, and where their tiles are."""
+    found: list[tuple[Level, _Store]] = []
+    size: tuple[int, int] | None = None
+    for series in tiff.series[0].levels:
+        page, key = series.pages[0], series.keyframe
+        size = size or (key.imagewidth, key.imagelength)
+        downsample = level_downsample(size, (key.imagewidth, key.imagelength))
+        if downsample is None or refusal_of_level(key):
+            continue
+        level = Level(
+            key.imagewidth, key.imagelength, downsample, key.tilewidth, key.tilelength, _compression(key.compression)
+        )
+        store = _Store(
+            offsets=np.asarray(page.dataoffsets, dtype=np.uint64),
+            counts=np.asarray(page.databytecounts, dtype=np.uint64),
+            across=-(-key.imagewidth // key.tilewidth),
+            decode=key.decode,
+            tables=page.jpegtables,
+            kind=colour_kind(key),
+        )
+        down = -(-key.imagelength // key.tilelength)
+        if len(store.offsets) < down * store.across or len(store.counts) < down * store.across:
+            raise ValueError("its index of tiles is incomplete")
+        found.append((level, store))
+    found.sort(key=lambda pair: pair[0].downsample)
+    return tuple(level for level, _ in found), tuple(store for _, store in found)
+
+
+def refusal_of_level(page: tifffile.TiffPage) -> bool:
+    """A level of strips, or of other pixels than the first, is left out: the next finer one serves."""
+    return not page.is_tiled or page.dtype != np.uint8 or page.planarconfig != 1
+
+
+def _compression(value: Any) -> str:
+    return str(getattr(value, "name", value)).lower()
+
+
+def _tiles_under(box: Box, lv: Level, across: int) -> list[int]:
+    x, y, width, height = box
+    cols = range(x // lv.tile_width, (x + width - 1) // lv.tile_width + 1)
+    rows = range(y // lv.tile_height, (y + height - 1) // lv.tile_height + 1)
+    return [row * across + col for row in rows for col in cols]
+
+
+def _windows(wanted: list[list[int]], tile_bytes: int) -> Iterator[list[int]]:
+    """Runs of boxes whose native tiles fit into memory together (one box at least)."""
+    window: list[int] = []
+    seen: set[int] = set()
+    for i, tiles in enumerate(wanted):
+        if window and len(seen.union(tiles)) * tile_bytes > _WINDOW_BYTES:
+            yield window
+            window, seen = [], set()
+        window.append(i)
+        seen.update(tiles)
+    if window:
+        yield window
+
+
+def _paste(box: Box, lv: Level, across: int, tiles: dict[int, Pixels]) -> Pixels:
+    """The box, put together from the native tiles under it."""
+    x, y, width, height = box
+    out = np.empty((height, width, 3), dtype=np.uint8)
+    for tile, pixels in tiles.items():
+        row, col = divmod(tile, across)
+        left, top = col * lv.tile_width, row * lv.tile_height
+        x0, x1 = max(x, left), min(x + width, left + lv.tile_width)
+        y0, y1 = max(y, top), min(y + height, top + lv.tile_height)
+        out[y0 - y : y1 - y, x0 - x : x1 - x] = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+    return out
+
+
+def _to_rgb(array: NDArray[np.uint8], kind: TiffKind) -> Pixels:
+    """(rows, cols, samples) as decoded, to (rows, cols, 3) RGB on white."""
+    colours, alpha = array[..., : kind.colours], array[..., kind.colours : kind.colours + 1]
+    if kind.inverted:
+        colours = 255 - colours
+    rgb = np.repeat(colours, 3, axis=2) if kind.colours == 1 else colours
+    if kind.alpha == "none" or alpha.shape[2] == 0:
+        return rgb
+    return over_white(rgb, alpha[..., 0], premultiplied=kind.alpha == "premultiplied")
