@@ -1,0 +1,115 @@
+"""The `ats` command: names its commands, imports one only when it is asked for, and ends every run decently.
+
+Command modules hold options and docstrings only; what is heavy is imported inside their functions, so that a help
+page costs no more than Typer itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import Annotated, Any, TextIO
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ats_cli.commands.messages import say, sentence
+from ats_cli.records import AtsError
+
+COMMANDS = ("info", "predict", "heatmap", "train")
+
+DONE, SOME_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports `ats_cli.commands.NAME` when NAME is called (or listed)."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
+        if cmd_name not in COMMANDS:
+            for name in COMMANDS:  # so that a misspelt command is answered with the one that was meant
+                self.get_command(ctx, name)
+            return None
+        if cmd_name not in self.commands:
+            module = import_module(f"ats_cli.commands.{cmd_name}")
+            single = typer.Typer(add_completion=False)
+            single.command(cmd_name, epilog=module.EXAMPLES, no_args_is_help=True)(module.command)
+            self.add_command(typer.main.get_command(single), cmd_name)
+        command = self.commands[cmd_name]
+        assert isinstance(command, TyperCommand)
+        return command
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ats {version('ats-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ats(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Classify whole-slide and other gigapixel images by attention sampling: only a few tiles are read."""
+
+
+def main() -> None:
+    """Run `ats` with the arguments of the process and end the process with the status of the run."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `ats ARGUMENTS` and return its exit status.
+
+    0: all done; 1: some slides failed, or something unforeseen; 2: the call itself is wrong; 130: interrupted.
+    """
+    debug = "--debug" in arguments
+    try:
+        status = _status_of_typer(arguments)
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told in a sentence
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `ats ... | head`: whoever listened has heard enough.
+        return SOME_FAILED
+    except Exception as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        else:
+            say(sentence(error))
+        return WRONG_CALL if isinstance(error, AtsError) else SOME_FAILED
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _flush_or_silence(stream)
+
+
+def _status_of_typer(arguments: list[str]) -> int:
+    """Typer ends by raising SystemExit, whatever happened; return its status instead."""
+    try:
+        app(args=arguments, prog_name="ats")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return DONE
+
+
+def _flush_or_silence(stream: TextIO) -> None:
+    """Flush; where that is impossible, point the stream at nothing: Python flushes once more as it exits."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # not a real file (a test's capture): nothing is left to flush into
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

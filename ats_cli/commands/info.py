@@ -1,0 +1,154 @@
+"""`ats info`: what a slide is, from its headers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ats_cli.commands import options as o
+from ats_cli.records import SCHEMA_VERSION, AtsError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ats_cli.slides import Slide, SlideSource
+
+EXAMPLES = """Examples:
+
+ats info slide.svs
+
+ats info slides/ --json > slides.jsonl"""
+
+
+def command(
+    slides: o.Slides = None,
+    mpp: o.Mpp = None,
+    backend: o.Backend = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a slide, a line each.", rich_help_panel=o.OUTPUT)
+    ] = False,
+    debug: o.Debug = False,
+) -> None:
+    """Show what a slide is: its reader, size, levels, resolution and where that is known from. Reads only headers.
+
+    Exit status: 0 all slides could be opened, 1 some could not, 2 the call is wrong, 130 interrupted.
+    """
+    from ats_cli.commands.messages import Tally, answer, answer_console, sentence
+    from ats_cli.commands.sources import gather
+    from ats_cli.results.record import json_line
+
+    sources = gather(slides, None, mpp)
+
+    from ats_cli.slides import open_slide
+
+    console = answer_console()
+    tally = Tally(len(sources))
+    for source in sources:
+        error = None
+        try:
+            with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
+                record = info_record(source, slide)
+        except AtsError as caught:
+            error = str(caught)
+            tally.count(error)
+        except Exception as caught:
+            error = f"{Path(source.path).name}: {sentence(caught)}"
+            tally.count(error, debug)
+        else:
+            tally.count(None)
+        if error is not None:
+            record = failed_record(source, error)
+        if json:
+            answer(json_line(record))
+        else:
+            console.print(info_table(record, "chosen by --backend" if backend else "chosen by the file's content"))
+    tally.finish()
+
+
+def info_record(source: SlideSource, slide: Slide) -> dict[str, Any]:
+    """Return the `--json` line of a slide that could be opened."""
+    levels = [
+        {
+            "width": level.width,
+            "height": level.height,
+            "downsample": level.downsample,
+            "tile_width": level.tile_width,
+            "tile_height": level.tile_height,
+            "compression": level.compression,
+        }
+        for level in slide.levels
+    ]
+    # Every reader hands over 8-bit RGB, whatever the file holds.
+    return failed_record(source, None) | {
+        "reader": slide.reader,
+        "vendor": slide.vendor,
+        "width": slide.width,
+        "height": slide.height,
+        "levels": levels,
+        "mpp": slide.mpp,
+        "mpp_source": slide.mpp_source,
+        "channels": 3,
+        "dtype": "uint8",
+        "bytes_total": slide.bytes_total,
+    }
+
+
+def failed_record(source: SlideSource, error: str | None) -> dict[str, Any]:
+    """Return the `--json` line of a slide of which nothing is known but the error."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "slide_id": source.slide_id,
+        "path": str(source.path),
+        "status": "ok" if error is None else "failed",
+        "error": error,
+        "reader": None,
+        "vendor": None,
+        "width": None,
+        "height": None,
+        "levels": [],
+        "mpp": None,
+        "mpp_source": None,
+        "channels": None,
+        "dtype": None,
+        "bytes_total": None,
+        "sound": None,
+        "problems": [],
+    }
+
+
+def info_table(record: dict[str, Any], reader_because: str) -> Table:
+    """Return the table of one slide: a fact a row, then a row a level."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from ats_cli.results.table import megabytes
+
+    table = Table(box=None, show_header=False, pad_edge=False, title_justify="left")
+    table.title = Text(record["slide_id"], style="bold")
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+
+    def row(fact: str, value: str) -> None:
+        table.add_row(Text(fact), Text(value))
+
+    row("path", record["path"])
+    if record["error"] is not None:
+        row("error", record["error"])
+        return table
+    row("vendor", record["vendor"])
+    row("reader", f"{record['reader']} ({reader_because})")
+    row("size", f"{record['width']} x {record['height']} px")
+    if record["mpp"] is None:
+        row("mpp", "unknown: give --mpp to models that work in microns")
+    else:
+        row("mpp", f"{record['mpp']:.4f} µm per pixel (from {record['mpp_source']})")
+    row("file", f"{megabytes(record['bytes_total'])} MB")
+    for number, level in enumerate(record["levels"]):
+        row(
+            f"level {number}",
+            f"{level['width']} x {level['height']} px, downsample {level['downsample']:g}, "
+            f"tiles of {level['tile_width']} x {level['tile_height']}, {level['compression']}",
+        )
+    return table

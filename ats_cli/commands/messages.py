@@ -1,0 +1,126 @@
+"""What commands say: the answer on stdout, everything else on stderr, control characters only to a terminal."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import typer
+
+from ats_cli.records import AtsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ats_cli.zoo import ModelFolder
+
+# Tables piped into a file or a program are as wide as they need to be: nothing in them is cut or wrapped.
+PIPE_WIDTH = 10_000
+
+
+def say(message: str) -> None:
+    """Tell the person at the keyboard something, on stderr."""
+    typer.echo(f"ats: {message}", err=True)
+
+
+def sentence(error: BaseException) -> str:
+    """Return what a person is told of an error: what happened, and what to do about it."""
+    if isinstance(error, AtsError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" ({error.filename})" if error.filename else ""
+        return f"no space left where the output is written{place}. Make room, or write elsewhere, and run it again."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror or error}."
+    if isinstance(error, MemoryError):
+        return "not enough memory. Try a smaller --batch-size, or run it again with --debug for the traceback."
+    return f"{type(error).__name__}: {error}. This was not foreseen: run it again with --debug for the traceback."
+
+
+def answer(line: str) -> None:
+    """Print one line of the answer on stdout, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def answer_console() -> Console:
+    """Return the console for tables on stdout. NO_COLOR is honoured by rich."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+@dataclass
+class Tally:
+    """How many slides there are and how they went."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+
+    def count(self, failure: str | None, debug: bool = False) -> None:
+        """Count a slide; say its failure, if any (with `debug`, within an `except`: after the traceback)."""
+        if failure is None:
+            self.done += 1
+            return
+        self.failed += 1
+        if debug:
+            traceback.print_exc()
+        say(failure)
+
+    def finish(self) -> None:
+        """Raise the exit of a run that came to its end: 0, or 1 where slides failed."""
+        if self.failed:
+            say(f"{self.failed} of {self.total} {_slides(self.total)} failed.")
+        raise typer.Exit(1 if self.failed else 0)
+
+    def interrupted(self, kept: str) -> typer.Exit:
+        """Say what an interrupted run keeps and return its exit, 130."""
+        say(f"interrupted after {self.done} of {self.total} {_slides(self.total)}. {kept}")
+        return typer.Exit(130)
+
+
+class Advance(Protocol):
+    """Tells the progress bar that one more slide is finished."""
+
+    def __call__(self) -> None: ...
+
+
+@contextmanager
+def progress(total: int, quiet: bool, streams: bool = False) -> Iterator[Advance]:
+    """Show a progress bar on stderr while the block runs, if a person is looking and it has anything to show.
+
+    `streams`: the answer goes to stdout line by line; on a terminal those lines are progress enough.
+    """
+    looked_at = sys.stderr.isatty() and not (streams and sys.stdout.isatty())
+    if quiet or not looked_at:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    # rich would move stdout to stderr while it draws, and the answer with it: hands off.
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as bar:
+        task = bar.add_task("slides", total=total)
+        yield lambda: bar.advance(task)
+
+
+def announce_model(folder: ModelFolder, asked_for: str | None, quiet: bool) -> None:
+    """Say which model is used when none was named, and what the model wants its users to know."""
+    if quiet:
+        return
+    if asked_for is None:
+        say(f"model {folder.spec.name}: {folder.chosen_because}.")
+    if folder.spec.notice:
+        say(folder.spec.notice)
+
+
+def _slides(count: int) -> str:
+    return "slide" if count == 1 else "slides"

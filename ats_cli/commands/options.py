@@ -1,0 +1,90 @@
+"""Options that several commands share: the same word means the same thing in every command.
+
+Panels: Slides, Model, Sampling, Output, Running. Names to choose from are spelt out for the help page; a test holds
+them against `ats_cli.records`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+SLIDES, MODEL, SAMPLING, OUTPUT, RUNNING = "Slides", "Model", "Sampling", "Output", "Running"
+
+SamplerName = Literal["systematic", "without-replacement", "with-replacement"]
+SAMPLER_HELP = "How positions are drawn: systematic, without-replacement or with-replacement."
+BackendName = Literal["openslide", "tiff", "image"]
+
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value} is not a number above 0.")
+    return value
+
+
+Slides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Files, folders (searched for slides, with their subfolders) and globs in quotes.",
+        metavar="SLIDES",
+        show_default=False,
+    ),
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="Take the slides from a CSV: column 'slide' (or 'path'), and 'mpp' where a slide needs one. "
+        "Paths are relative to the CSV's folder.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Mpp = Annotated[
+    float | None,
+    typer.Option(
+        callback=_positive,
+        help="Microns per pixel of level 0, where the file has none or is wrong. A manifest's column wins.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Backend = Annotated[
+    BackendName | None,
+    typer.Option(help="Force a reader. Without it, the file's content decides.", rich_help_panel=SLIDES),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FOLDER",
+        help="A model folder, or the name of a model that ships with ats. "
+        "Without it: the environment variable ATS_MODEL, else the demonstration model.",
+        rich_help_panel=MODEL,
+    ),
+]
+Tiles = Annotated[
+    int | None,
+    typer.Option(
+        "--tiles",
+        "-n",
+        min=1,
+        help="The budget: tiles read per slide. Without it, the model's own.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Seed of the draw: the same seed and slide give the same tiles.", rich_help_panel=SAMPLING
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING),
+]
+Threads = Annotated[int, typer.Option(min=1, help="Threads that read and decode.", rich_help_panel=RUNNING)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on stderr.", rich_help_panel=RUNNING)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.", rich_help_panel=RUNNING)]

@@ -1,0 +1,107 @@
+"""`ats train`: labelled slides in, a model folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ats_cli.commands import options as o
+from ats_cli.records import AtsError
+
+EXAMPLES = """Examples:
+
+ats train labelled/ -o my-model
+
+ats train --manifest labels.csv -o my-model --steps 2000 --tiles 50"""
+
+DEFAULT_RECIPE = "default"
+
+
+def command(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A folder with one subfolder a class, slides inside.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split', 'group' and 'mpp'.",
+            rich_help_panel=o.SLIDES,
+        ),
+    ] = None,
+    mpp: o.Mpp = None,
+    validation: Annotated[
+        float,
+        typer.Option(
+            "--val", metavar="FRACTION", min=0, max=0.9, help="The share of slides held out.", rich_help_panel=o.SLIDES
+        ),
+    ] = 0.2,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FOLDER", help="What to build and how to train it: a model folder.", rich_help_panel=o.MODEL
+        ),
+    ] = DEFAULT_RECIPE,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name. Without it, the folder's.", rich_help_panel=o.MODEL)
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps. Without it, the recipe's.", rich_help_panel=o.MODEL)
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(min=0, help="Learning rate. Without it, the recipe's.", rich_help_panel=o.MODEL),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Slides a step. Without it, the recipe's.", rich_help_panel=o.MODEL)
+    ] = None,
+    tiles: o.Tiles = None,
+    sampler: Annotated[
+        o.SamplerName | None,
+        typer.Option(metavar="NAME", help=f"{o.SAMPLER_HELP} Without it, the recipe's.", rich_help_panel=o.SAMPLING),
+    ] = None,
+    seed: o.Seed = 0,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FOLDER", help="The model folder to write.", rich_help_panel=o.OUTPUT),
+    ],
+    device: o.Device = "auto",
+    threads: o.Threads = 4,
+    memory: Annotated[
+        int, typer.Option(metavar="MB", min=0, help="Memory for views kept between steps.", rich_help_panel=o.RUNNING)
+    ] = 2000,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train a model on labelled slides and write it as a folder that --model takes.
+
+    Exit status: 0 trained, 1 something went wrong on the way, 2 the call is wrong, 130 interrupted.
+    """
+    if (data is None) == (manifest is None):
+        raise AtsError("give either a folder with one subfolder a class, or --manifest labels.csv.")
+
+    from ats_cli.training import train_folder
+
+    asked = {"steps": steps, "lr": lr, "batch_size": batch_size, "sampler": sampler, "tiles": tiles, "name": name}
+    train_folder(
+        data=data,
+        manifest=manifest,
+        recipe=recipe,
+        output=output,
+        overrides={key: value for key, value in asked.items() if value is not None},
+        validation=validation,
+        seed=seed,
+        mpp=mpp,
+        memory=memory,
+        device=device,
+        threads=threads,
+        quiet=quiet,
+    )

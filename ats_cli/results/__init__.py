@@ -1,0 +1,7 @@
+"""What is written: one line of --json, tables for people, heatmaps."""
+
+from ats_cli.results.heatmap import write_heatmap
+from ats_cli.results.record import prediction_dict
+from ats_cli.results.table import prediction_table
+
+__all__ = ["prediction_dict", "prediction_table", "write_heatmap"]

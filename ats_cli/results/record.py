@@ -1,0 +1,63 @@
+"""The record that `--json` prints: a Prediction as plain JSON values. Keys are stable; new ones may be added."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from ats_cli.records import SCHEMA_VERSION, Prediction
+
+
+def prediction_dict(prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction as JSON-ready values.
+
+    Values per class are objects keyed by class name. What does not apply, or is no finite number, is None.
+    `se`, `logits_se` and `se_kind` are reserved for samplers that can say their sampling error.
+    """
+    p = prediction
+    model = None if p.model_name is None else {"name": p.model_name, "hash": p.model_hash}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "slide_id": p.slide_id,
+        "path": p.path,
+        "status": p.status,
+        "error": p.error,
+        "predicted": p.predicted,
+        "classes": list(p.classes),
+        "probabilities": _by_class(p.classes, p.probabilities),
+        "se": None,
+        "logits": _by_class(p.classes, p.logits),
+        "logits_se": None,
+        "se_kind": None,
+        "tiles": p.tiles,
+        "positions": p.positions,
+        "attention_mass": _finite(p.attention_mass),
+        "effective_positions": _finite(p.effective_positions),
+        "sampler": p.sampler,
+        "seed": p.seed,
+        "bytes_read": p.bytes_read,
+        "bytes_total": p.bytes_total,
+        "mpp": _finite(p.mpp),
+        "mpp_source": p.mpp_source,
+        "reader": p.reader,
+        "precision": p.precision,
+        "seconds": None if p.seconds is None else {key: _finite(value) for key, value in p.seconds.items()},
+        "model": model,
+    }
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """Return a record as one line of JSON, without the newline. ValueError where a number is not finite."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False)
+
+
+def _by_class(classes: tuple[str, ...], values: tuple[float, ...] | None) -> dict[str, float | None] | None:
+    if values is None:
+        return None
+    return {name: _finite(value) for name, value in zip(classes, values, strict=True)}
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a plain float, or None for what JSON has no number for (NaN, infinities)."""
+    return float(value) if value is not None and math.isfinite(value) else None

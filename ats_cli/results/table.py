@@ -1,0 +1,58 @@
+"""The table that people read: one row a slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ats_cli.records import Prediction
+
+NOTHING = "-"
+
+
+def prediction_table(predictions: Sequence[Prediction]) -> Table:
+    """Return one row a slide, failed ones too: theirs holds the sentence that says why. Nothing is cut off."""
+    failures = any(p.status == "failed" for p in predictions)
+    table = plain_table()
+    # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
+    table.add_column("slide", overflow="fold")
+    table.add_column("class", overflow="fold")
+    for heading in ("probability", "tiles", "attention", "MB read", "seconds"):
+        table.add_column(heading, justify="right")
+    if failures:
+        table.add_column("error", overflow="fold")
+    for p in predictions:
+        table.add_row(*(Text(cell) for cell in _cells(p)[: len(table.columns)]))
+    return table
+
+
+def plain_table() -> Table:
+    """Return an empty table in the style of all of ours."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+
+
+def megabytes(size: int | None) -> str:
+    """Return a size in MB (10**6 bytes), with enough digits to tell small ones from nothing."""
+    if size is None:
+        return NOTHING
+    return f"{size / 1e6:,.1f}" if size >= 1e5 else f"{size / 1e6:.3f}"
+
+
+def _cells(p: Prediction) -> list[str]:
+    chosen = None
+    if p.probabilities is not None and p.predicted in p.classes:
+        chosen = p.probabilities[p.classes.index(p.predicted)]
+    total = None if p.seconds is None else p.seconds.get("total")
+    return [
+        p.slide_id,
+        NOTHING if p.predicted is None else p.predicted,
+        NOTHING if chosen is None else f"{chosen:.3f}",
+        NOTHING if p.tiles is None else f"{p.tiles} of {p.positions}",
+        NOTHING if p.attention_mass is None else f"{p.attention_mass:.1%}",
+        NOTHING if p.bytes_total is None else f"{megabytes(p.bytes_read)} of {megabytes(p.bytes_total)}",
+        NOTHING if total is None else f"{total:.2f}",
+        p.error or "",
+    ]
