@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,7 @@ from ats_cli.records import AtsError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ats_cli.training.train import Progress
     from ats_cli.zoo import ModelFolder
 
 # Tables piped into a file or a program are as wide as they need to be: nothing in them is cut or wrapped.
@@ -110,6 +111,39 @@ def progress(total: int, quiet: bool, streams: bool = False) -> Iterator[Advance
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as bar:
         task = bar.add_task("slides", total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """Give what reports the steps of a training: a live line on a terminal, else a line for each validation."""
+    if quiet:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield lambda step: say(_training_line(step)) if step.validation or step.step == step.steps else None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True, highlight=False), redirect_stdout=False, transient=True) as bar:
+        task = bar.add_task("reading the slides", total=None)
+
+        def report(step: Progress) -> None:
+            line = _training_line(step)
+            bar.update(task, total=step.steps, completed=step.step, description=line)
+            if step.validation:
+                bar.console.print(f"ats: {line}", markup=False)
+
+        yield report
+
+
+def _training_line(step: Progress) -> str:
+    figures = [f"step {step.step} of {step.steps}", f"loss {step.loss:.3f}", f"accuracy {step.accuracy:.0%}"]
+    if step.validation:
+        figures += [f"validation {name.replace('_', ' ')} {value:.3f}" for name, value in step.validation.items()]
+    return ", ".join(figures)
 
 
 def announce_model(folder: ModelFolder, asked_for: str | None, quiet: bool) -> None:

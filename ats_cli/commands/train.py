@@ -88,20 +88,32 @@ def command(
     if (data is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest labels.csv.")
 
+    import shlex
+    import sys
+
+    from ats_cli.commands.messages import answer, say, training_progress
+    from ats_cli.inference import resolve_device
     from ats_cli.training import train_folder
 
-    asked = {"steps": steps, "lr": lr, "batch_size": batch_size, "sampler": sampler, "tiles": tiles, "name": name}
-    train_folder(
-        data=data,
-        manifest=manifest,
-        recipe=recipe,
-        output=output,
-        overrides={key: value for key, value in asked.items() if value is not None},
-        validation=validation,
-        seed=seed,
-        mpp=mpp,
-        memory=memory,
-        device=device,
-        threads=threads,
-        quiet=quiet,
-    )
+    with training_progress(quiet) as report:
+        trained = train_folder(
+            data=data,
+            manifest=manifest,
+            recipe=recipe,
+            output=output,
+            name=name,
+            overrides={"steps": steps, "lr": lr, "batch_size": batch_size, "sampler": sampler, "tiles": tiles},
+            validation=validation,
+            seed=seed,
+            mpp=mpp,
+            memory=memory * 1_000_000,
+            device=resolve_device(device),
+            threads=threads,
+            command=shlex.join(["ats", *sys.argv[1:]]),
+            report=report,
+        )
+    if trained.interrupted:
+        kept = f"{output} holds the best model so far." if trained.steps_done else "Nothing was written."
+        say(f"interrupted after {trained.steps_done} steps. {kept}")
+        raise typer.Exit(130)
+    answer(str(output))

@@ -21,7 +21,7 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
     table.add_column("slide", overflow="fold")
     table.add_column("class", overflow="fold")
     for heading in ("probability", "tiles", "attention", "MB read", "seconds"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     if failures:
         table.add_column("error", overflow="fold")
     for p in predictions:
