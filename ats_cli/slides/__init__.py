@@ -1,7 +1,12 @@
 """What a slide is, how its pixels come off a disk, and where its tissue lies."""
 
+from ats_cli.slides.find import SlideSource, find_slides
+from ats_cli.slides.manifest import ManifestRow, read_manifest
 from ats_cli.slides.opening import open_slide
 from ats_cli.slides.reader import Level
 from ats_cli.slides.slide import Slide
+from ats_cli.slides.tissue import tissue_mask
 
-__all__ = ["Level", "Slide", "open_slide"]
+__all__ = [
+    "Level", "ManifestRow", "Slide", "SlideSource", "find_slides", "open_slide", "read_manifest", "tissue_mask",
+]  # fmt: skip

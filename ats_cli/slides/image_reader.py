@@ -26,13 +26,15 @@ _ORIENTATION = 0x0112
 
 
 class ImageReader:
-    """One level, no microns per pixel. Turned upright as the file's orientation says."""
+    """One level, turned upright as the file's orientation says.
+
+    `mpp`, `mpp_source`: from whoever read the TIFF's tags. What PNG and JPEG say of dots per inch is not believed.
+    """
 
     name = "image"
-    mpp = None
-    mpp_source = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mpp: tuple[float, float] | None = None, mpp_source: str | None = None) -> None:
+        self.mpp, self.mpp_source = mpp, mpp_source
         self._path = path
         self._lock = threading.Lock()
         self._pixels: Pixels | None = None

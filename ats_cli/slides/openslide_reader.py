@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import queue
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -47,7 +46,7 @@ class OpenSlideReader:
         found = [(number, _level(self.properties, sizes, number)) for number in range(len(sizes))]
         self._numbers = [number for number, level in found if level is not None]
         self.levels = tuple(level for _, level in found if level is not None)
-        self._exact = [slide.level_downsamples[number] for number in self._numbers]
+        self._openslide_downsamples = [float(slide.level_downsamples[number]) for number in self._numbers]
 
     @property
     def resident_bytes(self) -> int:
@@ -94,11 +93,15 @@ class OpenSlideReader:
 
     def _region(self, slide: openslide.OpenSlide, level: int, box: Box) -> Pixels:
         x, y, width, height = box
-        # OpenSlide wants the corner in level-0 pixels and divides by its own downsample; round up, or it may fall
-        # a pixel short.
-        corner = (math.ceil(x * self._exact[level] - 1e-6), math.ceil(y * self._exact[level] - 1e-6))
+        # OpenSlide wants the corner in level-0 pixels and divides by its own downsample. Where a level's size was
+        # rounded, the corner falls beside the pixel, by half a level-0 pixel at most, and the edge comes out sheer.
+        exact = self._openslide_downsamples[level]
+        corner = (round(x * exact), round(y * exact))
         rgba = np.asarray(slide.read_region(corner, self._numbers[level], (width, height)))
-        return over_white(rgba[..., :3], rgba[..., 3])
+        alpha = rgba[..., 3]
+        if not exact.is_integer():
+            alpha = np.where(alpha >= 128, np.uint8(255), alpha)
+        return over_white(rgba[..., :3], alpha)
 
     def _fresh(self, level: int, box: Box) -> openslide.OpenSlide:
         try:

@@ -8,6 +8,7 @@ that is the exact area average; enlarging, it is exactly bilinear interpolation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     return out
 
 
-def _apply(source: NDArray[np.generic], index: NDArray[np.intp], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def _apply(source: NDArray[Any], index: NDArray[np.intp], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Weigh and add rows of `source`: one pass a tap, each over an array of the output's size."""
     total = np.zeros((index.shape[0], *source.shape[1:]), dtype=np.float32)
     for tap in range(index.shape[1]):

@@ -120,7 +120,7 @@ class Slide:
         wanted = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         if not np.isfinite(wanted).all() or (wanted[:, 2:] <= 0).any():
             raise ValueError("boxes must be finite, with widths and heights above 0")
-        plans = [self._plan(*(float(v) for v in box), size) for box in wanted]
+        plans = [self._plan(box, size) for box in wanted.tolist()]
         return self._read_planned(plans, size, fill, threads)
 
     def close(self) -> None:
@@ -137,8 +137,9 @@ class Slide:
     def __repr__(self) -> str:
         return f"<Slide {self.path.name} {self.width}x{self.height}, {len(self.levels)} levels, {self.reader}>"
 
-    def _plan(self, x: float, y: float, width: float, height: float, size: int) -> tuple[int, Taps, Taps] | None:
+    def _plan(self, box: list[float], size: int) -> tuple[int, Taps, Taps] | None:
         """(level, rows, cols) for one box; None if it is wholly outside."""
+        x, y, width, height = box
         level = self._finer_level(min(width, height) / size)
         d = self.levels[level].downsample
         rows = self._taps(level, 1, y / d, _snap(height / d / size), size, False)

@@ -39,11 +39,10 @@ class TiffKind:
     inverted: bool
 
 
-def refusal(tiff: tifffile.TiffFile, tiled: bool = True) -> str | None:
-    """Why this TIFF is not read (a sentence without the file's name), or None.
+def refusal(tiff: tifffile.TiffFile) -> str | None:
+    """Why no reader may read this TIFF (a sentence without the file's name), or None.
 
-    With `tiled` False, only what no reader may read: else Pillow would show the first plane of many, or the high
-    byte of 16 bits, without a word.
+    Without it, Pillow would show the first plane of many, or the high byte of 16 bits, without a word.
     """
     if not tiff.series:
         return "a TIFF without an image. Export it again."
@@ -60,11 +59,18 @@ def refusal(tiff: tifffile.TiffFile, tiled: bool = True) -> str | None:
         return f"pixels of type {page.dtype} are not read. Convert it to 8-bit RGB."
     if page.photometric not in (0, 1, 2, 3, 6):
         return f"colours of kind {_name(page.photometric)} are not read. Convert it to 8-bit RGB."
-    return _refusal_of_tiles(page) if tiled else None
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        return f"compression {_name(page.compression)} is not known. Convert it to a tiled TIFF."
+    return None
 
 
-def _refusal_of_tiles(page: tifffile.TiffPage) -> str | None:
-    """Why `TiffReader` leaves this image to others."""
+def refusal_of_tiles(tiff: tifffile.TiffFile) -> str | None:
+    """Why the tiles of a TIFF are not read one by one, or None."""
+    return refusal_of_page(tiff.series[0].keyframe)
+
+
+def refusal_of_page(page: tifffile.TiffPage) -> str | None:
+    """The same of one level."""
     if not page.is_tiled:
         return "this TIFF is in strips, not in tiles. Leave out --backend tiff."
     if page.tags.valueof(_ORIENTATION, 1) not in (0, 1):

@@ -5,6 +5,7 @@ No file descriptor is held between calls, so that thousands of slides may stay o
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -21,7 +22,17 @@ from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
 from ats_cli.slides.reader import Box, Level, Pixels, level_downsample, over_white, unreadable
-from ats_cli.slides.tiff_facts import TiffKind, colour_kind, facts, refusal
+from ats_cli.slides.tiff_facts import (
+    TiffFacts,
+    TiffKind,
+    colour_kind,
+    facts,
+    refusal,
+    refusal_of_page,
+    refusal_of_tiles,
+)
+
+_ReadAt = Callable[[int, int], bytes]
 
 # Native tiles in flight for one call; boxes beyond that wait, so that memory does not grow with their number.
 _WINDOW_BYTES = 256 * 1024 * 1024
@@ -39,31 +50,48 @@ class _Store:
     kind: TiffKind
 
 
+@dataclass(frozen=True)
+class TiffIndex:
+    """What is known of a TIFF once its headers are read. `levels` is empty where its tiles cannot be read here.
+
+    `not_tiled` is then the sentence why: it is for Pillow to read whole, if anyone does.
+    """
+
+    facts: TiffFacts
+    not_tiled: str | None
+    levels: tuple[Level, ...] = ()
+    stores: tuple[_Store, ...] = ()
+
+
+def read_index(path: Path) -> TiffIndex:
+    """Read the headers. Raises SlideError where no reader here shows the pixels rightly: planes, 16 bits, damage."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            problem = refusal(tiff)
+            if problem is None:
+                found, not_tiled = facts(tiff), refusal_of_tiles(tiff)
+                return TiffIndex(found, not_tiled) if not_tiled else TiffIndex(found, None, *_levels(tiff))
+    except Exception as error:
+        raise unreadable(path, error) from error
+    raise SlideError(f"{path.name}: {problem}")
+
+
 class TiffReader:
-    """A tiled TIFF. Raises SlideError where it is not one whose pixels are certain; see `is_tiled`."""
+    """A tiled TIFF, from its index. Raises SlideError where its tiles cannot be read here."""
 
     name = "tiff"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: TiffIndex) -> None:
+        if index.not_tiled:
+            raise SlideError(f"{path.name}: {index.not_tiled}")
         self._path = path
         self._lock = threading.Lock()
-        try:
-            with tifffile.TiffFile(path) as tiff:
-                problem = refusal(tiff)
-                if problem:
-                    raise SlideError(f"{path.name}: {problem}")
-                found = facts(tiff)
-                self.levels, self._stores = _levels(tiff)
-        except SlideError:
-            raise
-        except Exception as error:
-            raise unreadable(path, error) from error
-        self.vendor, self.properties = found.vendor, found.properties
-        self.mpp, self.mpp_source = found.mpp, found.mpp_source
-        index = sum(store.offsets.nbytes + store.counts.nbytes for store in self._stores)
-        self.resident_bytes = index
+        self.levels, self._stores = index.levels, index.stores
+        self.vendor, self.properties = index.facts.vendor, index.facts.properties
+        self.mpp, self.mpp_source = index.facts.mpp, index.facts.mpp_source
+        self.resident_bytes = sum(store.offsets.nbytes + store.counts.nbytes for store in self._stores)
         # What the index took from the disk is not told by tifffile; its tables are by far the most of it.
-        self.bytes_read: int | None = index
+        self.bytes_read: int | None = self.resident_bytes
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
         """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
@@ -117,49 +145,25 @@ class TiffReader:
         return _to_rgb(array, store.kind)
 
 
-_ReadAt = Callable[[int, int], bytes]
-
-
-class _open_file:  # noqa: N801 (used as a function)
+@contextlib.contextmanager
+def _open_file(path: Path) -> Iterator[_ReadAt]:
     """A context that gives `read_at(offset, count)`, safe in threads."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = path.open("rb", buffering=0)
-        except OSError as error:
-            raise unreadable(path, error) from error
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> _ReadAt:
-        return self._pread if hasattr(os, "pread") else self._seek_and_read
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def _pread(self, offset: int, count: int) -> bytes:
-        return os.pread(self._file.fileno(), count, offset)
-
-    def _seek_and_read(self, offset: int, count: int) -> bytes:
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(count)
-
-
-def is_tiled(path: Path) -> bool:
-    """Whether the TIFF at `path` is tiled and upright, so that `TiffReader` is the one to read it.
-
-    Raises SlideError where it is a TIFF whose pixels nobody here reads rightly: planes, 16 bits, damage.
-    """
     try:
-        with tifffile.TiffFile(path) as tiff:
-            problem = refusal(tiff, tiled=False)
-            if problem:
-                raise SlideError(f"{path.name}: {problem}")
-            return refusal(tiff) is None
-    except SlideError:
-        raise
-    except Exception as error:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
         raise unreadable(path, error) from error
+    lock = threading.Lock()
+
+    def seek_and_read(offset: int, count: int) -> bytes:
+        with lock:
+            file.seek(offset)
+            return file.read(count)
+
+    with file:
+        if hasattr(os, "pread"):
+            yield lambda offset, count: os.pread(file.fileno(), count, offset)
+        else:
+            yield seek_and_read
 
 
 def _levels(tiff: tifffile.TiffFile) -> tuple[tuple[Level, ...], tuple[_Store, ...]]:
@@ -170,7 +174,8 @@ def _levels(tiff: tifffile.TiffFile) -> tuple[tuple[Level, ...], tuple[_Store, .
         page, key = series.pages[0], series.keyframe
         size = size or (key.imagewidth, key.imagelength)
         downsample = level_downsample(size, (key.imagewidth, key.imagelength))
-        if downsample is None or refusal_of_level(key):
+        # A level of strips, or of other pixels than the first, is left out: the next finer one serves.
+        if downsample is None or page is None or refusal_of_page(key):
             continue
         level = Level(
             key.imagewidth, key.imagelength, downsample, key.tilewidth, key.tilelength, _compression(key.compression)
@@ -189,11 +194,6 @@ def _levels(tiff: tifffile.TiffFile) -> tuple[tuple[Level, ...], tuple[_Store, .
         found.append((level, store))
     found.sort(key=lambda pair: pair[0].downsample)
     return tuple(level for level, _ in found), tuple(store for _, store in found)
-
-
-def refusal_of_level(page: tifffile.TiffPage) -> bool:
-    """A level of strips, or of other pixels than the first, is left out: the next finer one serves."""
-    return not page.is_tiled or page.dtype != np.uint8 or page.planarconfig != 1
 
 
 def _compression(value: Any) -> str:

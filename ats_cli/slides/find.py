@@ -1,0 +1,115 @@
+"""Slides from what the user names: files, folders, globs. And an id for each, unique over the whole list."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ats_cli.records import SlideError
+from ats_cli.slides.opening import is_dicom_folder, is_zarr_folder
+
+EXTENSIONS = (
+    ".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8",
+    ".dcm", ".zarr", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
+)  # fmt: skip
+"""What is looked for in a folder. A file that is named itself is opened whatever it is called."""
+
+
+@dataclass(frozen=True)
+class SlideSource:
+    """One slide to read. `mpp`: microns per pixel given by hand, or None."""
+
+    slide_id: str
+    path: Path
+    mpp: float | None = None
+
+
+def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSource]:
+    """The slides that `inputs` name, each once, in the order given; within a folder or a glob, sorted.
+
+    An input is a file, a folder (searched recursively; what is no slide by its extension is passed over), or a
+    glob (`**` reaches into folders). Raises SlideError for an input that names nothing.
+    """
+    paths = [path for item in inputs for path in _expand(item)]
+    unique = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    return [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
+
+
+def slide_ids(paths: Sequence[Path]) -> list[str]:
+    """An id for each path: its stem, or where stems collide the shortest end of the path that tells them apart.
+
+    >>> slide_ids([Path("a/x.svs"), Path("b/x.svs"), Path("b/y.ome.tif")])
+    ['a/x', 'b/x', 'y']
+    >>> slide_ids([Path("a/x.svs"), Path("a/x.tif")])
+    ['x.svs', 'x.tif']
+    """
+    candidates = [_candidates(path) for path in paths]
+    tried = [0] * len(paths)
+    while True:
+        ids = [c[n] for c, n in zip(candidates, tried, strict=True)]
+        count = Counter(ids)
+        longer = [i for i, name in enumerate(ids) if count[name] > 1 and tried[i] + 1 < len(candidates[i])]
+        if not longer:
+            return ids
+        for i in longer:
+            tried[i] += 1
+
+
+def _candidates(path: Path) -> list[str]:
+    """Ids from short to long: the stem, the name, the same with one folder before it, with two ..."""
+    folders = path.absolute().parts[1:-1]
+    return [
+        "/".join((*folders[len(folders) - depth :], last))
+        for depth in range(len(folders) + 1)
+        for last in (stem(path.name), path.name)
+    ]
+
+
+def stem(name: str) -> str:
+    """A file's name without its extension, both parts of `.ome.tif`."""
+    path = Path(name)
+    base = path.stem if path.suffix.lower() in EXTENSIONS else name
+    return base[:-4] if base.lower().endswith(".ome") else base
+
+
+def _expand(item: str) -> list[Path]:
+    path = Path(item)
+    if path.is_dir():
+        found = list(_walk(path))
+        if not found:
+            raise SlideError(f"{path.name or item}: no slide in this folder. Looked for {', '.join(EXTENSIONS)}.")
+        return found
+    if path.exists():
+        return [path]
+    if not glob.has_magic(item):
+        raise SlideError(f"{path.name}: no such file in {path.parent}. Check the path.")
+    matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]
+    found = [slide for match in matches for slide in _walk(match)]
+    # A glob that names no known extension means what it matches.
+    found = found or [match for match in matches if match.is_file()]
+    if not found:
+        raise SlideError(f"{item}: nothing matches. Looked for {', '.join(EXTENSIONS)}.")
+    return found
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """The slides at or below `path`, sorted. A slide that is a folder, or has companions, comes once."""
+    if path.is_file():
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
+            yield path
+        return
+    if is_zarr_folder(path) or is_dicom_folder(path):
+        yield path
+        return
+    entries = sorted(path.iterdir())
+    mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
+    hamamatsu = tuple(entry.stem for entry in entries if entry.suffix.lower() in (".vms", ".vmu"))
+    for entry in entries:
+        if entry.name.startswith(".") or (entry.is_dir() and entry.name in mirax):
+            continue
+        if hamamatsu and entry.name.startswith(hamamatsu) and entry.suffix.lower() in (".jpg", ".jpeg"):
+            continue
+        yield from _walk(entry)
