@@ -32,16 +32,18 @@ class Geometry:
         rows, cols = self.grid_shape((mask.shape[0], mask.shape[1]))
         padded = np.zeros((rows * self.stride, cols * self.stride), bool)
         padded[: mask.shape[0], : mask.shape[1]] = mask
-        return padded.reshape(rows, self.stride, cols, self.stride).any(axis=(1, 3))
+        cells = padded.reshape(rows, self.stride, cols, self.stride)
+        return np.asarray(cells.any(axis=(1, 3)))
 
     def boxes(self, positions: NDArray[np.int64], cols: int) -> NDArray[np.float64]:
         """Tiles (n, 4) as x, y, width, height of flat positions (n,) on a grid of `cols` columns.
 
-        A tile near the slide's edge may reach beyond it.
+        A tile near the slide's edge may reach beyond it. Corners are the nearest whole pixels: a tile at the
+        file's own resolution is then a copy of its pixels, not an interpolation between them.
         """
         row, col = np.divmod(positions, cols)
-        half = self.tile_size / 2
-        corners = np.stack([(col + 0.5) * self.pitch - half, (row + 0.5) * self.pitch - half], axis=1)
+        centres = np.stack([(col + 0.5) * self.pitch, (row + 0.5) * self.pitch], axis=1)
+        corners = np.floor(centres - self.tile_size / 2 + 0.5)
         return np.concatenate([corners, np.full((len(positions), 2), self.tile_size)], axis=1)
 
 

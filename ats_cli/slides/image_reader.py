@@ -32,6 +32,7 @@ class ImageReader:
     """
 
     name = "image"
+    holds_handle = False
 
     def __init__(self, path: Path, mpp: tuple[float, float] | None = None, mpp_source: str | None = None) -> None:
         self.mpp, self.mpp_source = mpp, mpp_source

@@ -25,6 +25,7 @@ class OpenSlideReader:
     """A handle for each thread: OpenSlide's own lock is held while it decodes. Handles are opened when first needed."""
 
     name = "openslide"
+    holds_handle = True
     bytes_read: int | None = None  # OpenSlide does its own reading and does not tell
 
     def __init__(self, path: Path) -> None:

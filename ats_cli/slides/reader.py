@@ -38,7 +38,7 @@ class Reader(Protocol):
 
     `mpp` is what the file says of level 0, (x, y) in microns per pixel, believed or not; `mpp_source` says where.
     `bytes_read` counts what was read from disk so far, None where the reader cannot know; `resident_bytes` is
-    the memory that `close()` would give back.
+    the memory that `close()` would give back; `holds_handle` tells whether a file stays open between calls.
     """
 
     @property
@@ -57,6 +57,8 @@ class Reader(Protocol):
     def bytes_read(self) -> int | None: ...
     @property
     def resident_bytes(self) -> int: ...
+    @property
+    def holds_handle(self) -> bool: ...
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
         """Yield (height, width, 3) uint8 RGB for each box, in order. Raises SlideError."""

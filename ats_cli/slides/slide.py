@@ -71,6 +71,11 @@ class Slide:
         """Memory that this slide holds between calls."""
         return self._reader.resident_bytes
 
+    @property
+    def holds_handle(self) -> bool:
+        """Whether a file handle is held between calls: a system lends only so many."""
+        return self._reader.holds_handle
+
     def require_mpp(self) -> float:
         """`mpp`, or the SlideError that says what is the matter with it and what to do."""
         if self.mpp is None:

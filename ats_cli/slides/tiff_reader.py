@@ -80,6 +80,7 @@ class TiffReader:
     """A tiled TIFF, from its index. Raises SlideError where its tiles cannot be read here."""
 
     name = "tiff"
+    holds_handle = False
 
     def __init__(self, path: Path, index: TiffIndex) -> None:
         if index.not_tiled:

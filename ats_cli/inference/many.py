@@ -1,0 +1,60 @@
+"""Many slides -> a stream of Predictions. A bad slide is one record among the others, never the end of the run."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ats_cli.inference.predict import predict_slide
+from ats_cli.records import Prediction, SlideError
+from ats_cli.slides import SlideSource, open_slide
+from ats_cli.zoo import LoadedModel
+
+
+def predict_many(
+    sources: Sequence[SlideSource],
+    model: LoadedModel,
+    *,
+    backend: str | None = None,
+    tiles: int | None = None,
+    sampler: str = "systematic",
+    seed: int = 0,
+    batch_size: int = 32,
+    threads: int = 4,
+) -> Iterator[Prediction]:
+    """Yield one Prediction a slide, in order, each as it finishes. A slide that fails has status "failed" and the
+    sentence that says why."""
+    for source in sources:
+        start = time.perf_counter()
+        try:
+            with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
+                opened = time.perf_counter() - start
+                prediction = predict_slide(
+                    slide,
+                    model,
+                    tiles=tiles,
+                    sampler=sampler,
+                    seed=seed,
+                    batch_size=batch_size,
+                    threads=threads,
+                    slide_id=source.slide_id,
+                )
+        except SlideError as error:
+            yield _failed(source, model, str(error))
+        except MemoryError:
+            yield _failed(source, model, f"{source.path}: not enough memory for this slide. Use fewer --threads.")
+        else:
+            total = time.perf_counter() - start
+            seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}
+            yield replace(prediction, seconds=seconds)
+
+
+def _failed(source: SlideSource, model: LoadedModel, sentence: str) -> Prediction:
+    return Prediction(
+        slide_id=source.slide_id,
+        path=str(source.path),
+        status="failed",
+        error=sentence,
+        classes=model.spec.classes,
+        model_name=model.name,
+        model_hash=model.hash,
+    )

@@ -1,0 +1,35 @@
+"""The model card: what a model is, what it was trained on and how, and how good it was."""
+
+from typing import Any
+
+from ats_cli.records import ModelSpec
+
+
+def model_card(spec: ModelSpec, metrics: dict[str, Any], command: str) -> str:
+    """The card of a fresh model, as markdown. It holds measured figures only."""
+    unit = "microns per pixel" if spec.unit == "um" else "level-0 pixels per pixel"
+    side = spec.features.patch_size
+    lines = [
+        f"# {spec.name}",
+        "",
+        spec.description,
+        "",
+        f"- Classes: {', '.join(spec.classes)}",
+        f"- Looks at the slide at {spec.attention.scale:g} {unit} (content prior: {spec.attention.prior})",
+        f"- Reads {spec.tiles} tiles of {side} x {side} pixels at {spec.features.scale:g} {unit}, net `{spec.features.net}`",
+        f"- Trained on {metrics['train_slides']} slides, {metrics['steps_done']} steps, seed {metrics['seed']}",
+    ]
+    validation = metrics.get("validation")
+    if validation:
+        lines += [
+            f"- Validation accuracy {validation['accuracy']:.3f} on {metrics['validation_slides']} slides at step "
+            f"{validation['step']}, cross entropy {validation['loss']:.3f}. The checkpoint was chosen on these same "
+            "slides: expect a little less on new ones",
+        ]
+    else:
+        lines += ["- Not validated: no slides were kept for it"]
+    if command:
+        lines += ["", "Made by:", "", f"    {command}"]
+    if spec.notice:
+        lines += ["", spec.notice]
+    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
