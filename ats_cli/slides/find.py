@@ -33,8 +33,11 @@ def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSo
     An input is a file, a folder (searched recursively; what is no slide by its extension is passed over), or a
     glob (`**` reaches into folders). Raises SlideError for an input that names nothing.
     """
-    paths = [path for item in inputs for path in _expand(item)]
-    unique = list({path.resolve(): path for path in reversed(paths)}.values())[::-1]
+    found: dict[Path, Path] = {}
+    for item in inputs:
+        for path in _expand(item):
+            found.setdefault(path.resolve(), path)
+    unique = list(found.values())
     return [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
 
 
@@ -86,7 +89,7 @@ def _expand(item: str) -> list[Path]:
         return [path]
     if not glob.has_magic(item):
         raise SlideError(f"{path.name}: no such file in {path.parent}. Check the path.")
-    matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]
+    matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]  # noqa: PTH207 (absolute patterns)
     found = [slide for match in matches for slide in _walk(match)]
     # A glob that names no known extension means what it matches.
     found = found or [match for match in matches if match.is_file()]

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "slides"
+
+
+@pytest.fixture
+def data() -> Path:
+    """Real slides, where the checkout has them beside it."""
+    if not DATA.is_dir():
+        pytest.skip(f"no slides in {DATA}")
+    return DATA

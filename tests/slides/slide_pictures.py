@@ -1,0 +1,13 @@
+"""Made-up pixels for the tests of slides."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Noise on a slope: every place differs from its neighbours, and no two regions are alike."""
+    rng = np.random.default_rng(seed)
+    slope = np.linspace(0, 120, width)[None, :, None] + np.linspace(0, 80, height)[:, None, None]
+    return (slope + rng.integers(0, 55, (height, width, 3))).astype(np.uint8)
