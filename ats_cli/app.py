@@ -6,8 +6,10 @@ page costs no more than Typer itself.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any, TextIO
@@ -66,6 +68,8 @@ def _ats(
 
 def main() -> None:
     """Run `ats` with the arguments of the process and end the process with the status of the run."""
+    if "--debug" not in sys.argv:
+        _silence_libraries()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -95,6 +99,13 @@ def run(arguments: list[str]) -> int:
     finally:
         for stream in (sys.stdout, sys.stderr):
             _flush_or_silence(stream)
+
+
+def _silence_libraries() -> None:
+    """Keep what libraries remark in passing off the screen: what goes wrong is said in our own sentences."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _status_of_typer(arguments: list[str]) -> int:

@@ -50,7 +50,7 @@ def command(
             help="How opaque the highest attention is; less attention is fainter.",
             rich_help_panel=o.OUTPUT,
         ),
-    ] = 0.7,
+    ] = 0.6,
     colormap: Annotated[str, typer.Option(help="Any colormap of matplotlib.", rich_help_panel=o.OUTPUT)] = "turbo",
     scale: Annotated[
         Literal["linear", "log", "rank"],
@@ -88,6 +88,13 @@ def command(
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))
 
+    try:
+        pictures[0].parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AtsError(
+            f"{error.filename}: this folder cannot be made ({error.strerror}). Choose another -o."
+        ) from error
+
     tally = Tally(len(sources))
     with progress(len(sources), quiet, streams=True) as advance:
         try:
@@ -107,7 +114,6 @@ def command(
                 finally:
                     advance()
                 # Outside the `try`: a folder that cannot be written to is no fault of this slide.
-                picture.parent.mkdir(parents=True, exist_ok=True)
                 write_heatmap(
                     picture,
                     view,

@@ -45,7 +45,7 @@ def command(
 
     console = answer_console()
     tally = Tally(len(sources))
-    for source in sources:
+    for number, source in enumerate(sources):
         error = None
         try:
             with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
@@ -63,6 +63,8 @@ def command(
         if json:
             answer(json_line(record))
         else:
+            if number:
+                console.print()
             console.print(info_table(record, "chosen by --backend" if backend else "chosen by the file's content"))
     tally.finish()
 

@@ -52,7 +52,7 @@ def command(
 
     from ats_cli.inference import predict_many, resolve_device
     from ats_cli.results.record import json_line, prediction_dict
-    from ats_cli.results.table import prediction_table
+    from ats_cli.results.table import print_predictions
     from ats_cli.zoo import find_model, load_model
 
     folder = find_model(model)
@@ -83,7 +83,7 @@ def command(
         except KeyboardInterrupt:
             interrupted = True
     if finished:
-        answer_console().print(prediction_table(finished))
+        print_predictions(answer_console(), finished)
     if interrupted:
         raise tally.interrupted("What is printed above is complete.")
     tally.finish()

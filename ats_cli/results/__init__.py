@@ -2,6 +2,6 @@
 
 from ats_cli.results.heatmap import write_heatmap
 from ats_cli.results.record import prediction_dict
-from ats_cli.results.table import prediction_table
+from ats_cli.results.table import print_predictions
 
-__all__ = ["prediction_dict", "prediction_table", "write_heatmap"]
+__all__ = ["prediction_dict", "print_predictions", "write_heatmap"]

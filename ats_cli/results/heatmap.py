@@ -7,6 +7,7 @@ construction, whatever the pitch of the positions and the downsample of the view
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,7 +40,7 @@ def write_heatmap(
     mpp: float | None,
     *,
     scale: Scale = "linear",
-    alpha: float = 0.7,
+    alpha: float = 0.6,
     colormap: str = "turbo",
     overlay: bool = True,
     max_size: int = 1600,
@@ -201,5 +202,9 @@ def _save_whole(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(beside, format="png", dpi=DPI)
         beside.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # the name that was asked for, not that of the half-written file
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)

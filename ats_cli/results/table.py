@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ats_cli.records import Prediction
 
 NOTHING = "-"
+UNBOUNDED = 10_000  # characters; wider than any table
 
 
-def prediction_table(predictions: Sequence[Prediction]) -> Table:
-    """Return one row a slide, failed ones too: theirs holds the sentence that says why. Nothing is cut off."""
-    failures = any(p.status == "failed" for p in predictions)
+def print_predictions(console: Console, predictions: Sequence[Prediction]) -> None:
+    """Print one row a slide, failed ones too, with the sentence that says why: below, where a row has no room."""
+    table = prediction_table(predictions)
+    unbounded = console.options.update(width=UNBOUNDED)
+    if console.measure(table, options=unbounded).maximum <= console.width:
+        console.print(table)
+        return
+    console.print(prediction_table(predictions, errors=False))
+    for p in predictions:
+        if p.status == "failed":
+            console.print(Text(f"failed: {p.error}"))
+
+
+def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> Table:
+    """Return one row a slide, in a last column the error of those that failed. Nothing is cut off."""
+    failures = errors and any(p.status == "failed" for p in predictions)
     table = plain_table()
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")

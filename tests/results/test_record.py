@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ats_cli.records import Prediction
 from ats_cli.results.record import json_line, prediction_dict
-from ats_cli.results.table import megabytes, prediction_table
+from ats_cli.results.table import megabytes, print_predictions
 
 GOOD = Prediction(
     slide_id="a/b [x]",
@@ -92,7 +92,7 @@ def test_a_failed_slide_has_nulls_and_its_error() -> None:
 
 def shown(*predictions: Prediction, width: int = 10_000) -> str:
     file = io.StringIO()
-    Console(file=file, width=width, markup=False, highlight=False).print(prediction_table(predictions))
+    print_predictions(Console(file=file, width=width, markup=False, highlight=False), predictions)
     return file.getvalue()
 
 
@@ -106,8 +106,10 @@ def test_the_table_cuts_nothing_off() -> None:
 
 
 def test_a_narrow_terminal_folds_instead() -> None:
-    text = "".join(shown(GOOD, BAD, width=60).split())
+    text = shown(GOOD, BAD, width=60)
     assert "…" not in text
+    assert "failed: c.svs: the file is empty." in text
+    assert max(len(line) for line in text.splitlines()) <= 60
 
 
 def test_megabytes() -> None:
