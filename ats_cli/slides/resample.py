@@ -80,12 +80,10 @@ def axis_taps(
     return Taps(index, weight.astype(np.float32), lowest, highest + 1, block, full)
 
 
-def resample(
-    source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: NDArray[np.float32] | None = None
-) -> NDArray[np.uint8]:
+def resample(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None = None) -> NDArray[np.uint8]:
     """Resample `source` (rows.stop - rows.first, cols.stop - cols.first, 3), the part the taps need.
 
-    Returns (count, count, 3) uint8, rounded to nearest. `fill` (3,) is the colour of what the weights leave out.
+    Returns (count, count, 3) uint8, rounded to nearest. `fill` is the grey of what the weights leave out.
     """
     block = rows.block
     if not (block and block == cols.block and rows.full and cols.full):
@@ -103,13 +101,16 @@ def resample(
     return out
 
 
-def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: NDArray[np.float32] | None) -> NDArray[np.uint8]:
-    # Outside counts as fill: shift the colours so that fill is zero, and let missing weights add nothing.
-    base = np.float32(0) if fill is None else fill
-    shifted = source if fill is None else source.astype(np.float32) - fill
-    narrow = _apply(shifted, rows.index - rows.first, rows.weight)
-    wide = _apply(narrow.transpose(1, 0, 2), cols.index - cols.first, cols.weight).transpose(1, 0, 2)
-    return to_uint8(wide + base)
+def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) -> NDArray[np.uint8]:
+    (height, width, channels), (out_height, out_width) = source.shape, (len(rows.index), len(cols.index))
+    narrow = _apply(source.reshape(height, width * channels), rows.index - rows.first, rows.weight)
+    turned = narrow.reshape(out_height, width, channels).transpose(1, 2, 0).reshape(width, channels * out_height)
+    wide = _apply(turned, cols.index - cols.first, cols.weight)
+    mean = wide.reshape(out_width, channels, out_height).transpose(2, 0, 1)
+    if fill is not None:
+        covered = np.outer(rows.weight.sum(axis=1), cols.weight.sum(axis=1))
+        mean += np.float32(fill) * (1 - covered)[..., None]
+    return to_uint8(mean)
 
 
 def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -119,11 +120,10 @@ def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _apply(source: NDArray[Any], index: NDArray[np.intp], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh and add rows of `source`: one pass a tap, each over an array of the output's size."""
-    total = np.zeros((index.shape[0], *source.shape[1:]), dtype=np.float32)
+    """Weigh and add rows of `source` (rows, n): one pass a tap, each over an array of the output's size."""
+    total = np.zeros((index.shape[0], source.shape[1]), dtype=np.float32)
     for tap in range(index.shape[1]):
-        w = weight[:, tap, None, None]
-        total += w * source[index[:, tap]]
+        total += source[index[:, tap]] * weight[:, tap, None]
     return total
 
 

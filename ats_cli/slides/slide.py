@@ -159,13 +159,12 @@ class Slide:
             if plan is not None:
                 by_level.setdefault(plan[0], []).append(_box(plan[1], plan[2]))
         streams = {level: self._reader.read(level, boxes, threads) for level, boxes in by_level.items()}
-        paper = np.full(3, fill, dtype=np.float32)
         for plan in plans:
             if plan is None:
                 yield np.full((size, size, 3), fill, dtype=np.uint8)
             else:
                 level, rows, cols = plan
-                yield resample(next(streams[level]), rows, cols, paper)
+                yield resample(next(streams[level]), rows, cols, fill)
 
     def _finer_level(self, downsample: float) -> int:
         """The coarsest level that is as fine as `downsample` or finer (level 0 if none is)."""

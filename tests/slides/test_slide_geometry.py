@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slide_pictures import picture
 
 from ats_cli.slides import slide as slide_module
 from ats_cli.slides.reader import Box, Level, Pixels, level_downsample
 from ats_cli.slides.slide import Slide
-
-from slide_pictures import picture
 
 sides = st.integers(1, 40)
 

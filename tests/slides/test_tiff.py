@@ -8,12 +8,11 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from slide_pictures import picture
 
 from ats_cli.records import SlideError
 from ats_cli.slides import Slide, open_slide
 from ats_cli.slides.tiff_reader import TiffReader
-
-from slide_pictures import picture
 
 
 def tiled(path: Path, pixels: np.ndarray, **options: object) -> Path:

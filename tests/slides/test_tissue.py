@@ -36,4 +36,4 @@ def test_a_real_slide(data: Path) -> None:
     with open_slide(data / "wsic-samples" / "CMU-1-Small-Region.svs") as slide:
         mask = tissue_mask(slide.read_view(16))
     assert 0.3 < mask.mean() < 0.5
-    assert mask[:20, :30].mean() < 0.01 and mask[80:120, 60:75].mean() > 0.95
+    assert mask[:20, :30].mean() < 0.05 and mask[80:120, 60:75].mean() > 0.95
