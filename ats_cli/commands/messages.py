@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import typer
@@ -131,10 +131,11 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
         task = bar.add_task("reading the slides", total=None)
 
         def report(step: Progress) -> None:
-            line = _training_line(step)
+            # The live line keeps to one line; a validation's figures are worth keeping on the screen.
+            line = _training_line(replace(step, validation=None))
             bar.update(task, total=step.steps, completed=step.step, description=line)
             if step.validation:
-                bar.console.print(f"ats: {line}", markup=False)
+                bar.console.print(f"ats: {_training_line(step)}", markup=False)
 
         yield report
 

@@ -1,0 +1,61 @@
+"""`ats train`, on slides that take no time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Two classes, dark and light noise, four slides each."""
+    rng = np.random.default_rng(0)
+    for label, brightest in (("dark", 80), ("light", 255)):
+        folder = tmp_path / "labelled" / label
+        folder.mkdir(parents=True)
+        for number in range(4):
+            Image.fromarray(rng.integers(0, brightest, (64, 80, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "labelled"
+
+
+def test_what_is_trained_can_be_used(ats: Run, labelled: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new"
+    options = ("--recipe", model, "--steps", 2, "--batch-size", 2, "-n", 2, "--val", 0.25, "--device", "cpu")
+    status, out, err = ats("train", labelled, "-o", output, *options)
+    assert (status, out) == (0, f"{output}\n")
+    assert "step 2 of 2" in err
+    assert "\x1b" not in err
+    assert sorted(p.name for p in output.iterdir()) == [
+        "README.md",
+        "metrics.json",
+        "model.toml",
+        "weights.safetensors",
+    ]
+    status, out, _ = ats("predict", labelled / "dark", "-m", output, "--device", "cpu")
+    assert status == 0
+    assert "2 of " in out
+    # A folder that holds something is not written over.
+    assert ats("train", labelled, "-o", output, *options)[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["DATA", "--manifest", "DATA/table.csv"],
+        ["DATA/dark"],
+        ["DATA/missing"],
+        ["DATA", "--recipe", "no-such-recipe"],
+        ["DATA", "--val", "1.5"],
+    ],
+)
+def test_wrong_calls(ats: Run, labelled: Path, tmp_path: Path, arguments: list[str]) -> None:
+    words = [word.replace("DATA", str(labelled)) for word in arguments]
+    status, out, err = ats("train", *words, "-o", tmp_path / "new")
+    assert (status, out) == (2, "")
+    assert err
+    assert not (tmp_path / "new").exists()
