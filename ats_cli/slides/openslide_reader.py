@@ -17,6 +17,7 @@ from ats_cli.slides.reader import Box, Level, Pixels, level_downsample, over_whi
 _CACHE_BYTES = 32 * 1024 * 1024
 # Large boxes are read in squares of this many pixels, so that threads share the work and memory stays small.
 _PIECE = 1024
+_AHEAD_PIXELS = 16 * 1024 * 1024
 _MPP_OF_POWER = {40.0: 0.25, 20.0: 0.5, 10.0: 1.0, 5.0: 2.0}
 _DICOM_JPEG = "1.2.840.10008.1.2.4.50"
 
@@ -54,13 +55,13 @@ class OpenSlideReader:
         return 0 if self._handles.empty() else _CACHE_BYTES
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
-        # A few boxes ahead of the one that is asked for: memory stays small however many there are.
+        # A few boxes ahead of the one that is asked for: memory stays small however many or large they are.
         ahead: deque[tuple[Box, list[tuple[Box, Future[Pixels]]]]] = deque()
         with ThreadPoolExecutor(max(1, threads)) as pool:
             try:
                 for box in boxes:
                     ahead.append((box, [(p, pool.submit(self._read_piece, level, p)) for p in _pieces(box)]))
-                    if len(ahead) > 4 * threads:
+                    while sum(b[2] * b[3] for b, _ in ahead) > _AHEAD_PIXELS:
                         yield _paste(*ahead.popleft())
                 while ahead:
                     yield _paste(*ahead.popleft())

@@ -6,6 +6,7 @@ view at downsample d covers the level-0 square [col * d, (col + 1) * d) x [row *
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ MPP_BELIEVED = (0.05, 20.0)
 """Microns per pixel that a file is believed; anything else must be given by hand."""
 
 # A view is read in blocks of at most this many pixels of the finer level, so that memory does not grow with the slide.
-_BLOCK_HEIGHT, _BLOCK_WIDTH = 2048, 8192
+_BLOCK_HEIGHT, _BLOCK_WIDTH = 2048, 4096
 
 
 class Slide:
@@ -98,17 +99,15 @@ class Slide:
             raise ValueError(f"rows {start} to {stop} are not inside a view of {v_height} rows")
         level = self._finer_level(downsample)
         scale = _snap(downsample / self.levels[level].downsample)
-        view = np.empty((stop - start, v_width, 3), dtype=np.uint8)
         v_step_rows, v_step_cols = self._block_shape(level, scale)
         # Blocks begin at whole multiples of the step, on the file's own tiles where the scale allows.
-        for top in _edges(start, stop, v_step_rows):
-            for left in _edges(0, v_width, v_step_cols):
-                rows_taps = self._taps(level, 1, 0.0, scale, top[1] - top[0], True, top[0])
-                cols_taps = self._taps(level, 0, 0.0, scale, left[1] - left[0], True, left[0])
-                assert rows_taps is not None and cols_taps is not None  # normalised taps are never empty
-                (source,) = self._reader.read(level, [_box(rows_taps, cols_taps)], threads)
-                block = resample(source, rows_taps, cols_taps)
-                view[top[0] - start : top[1] - start, left[0] : left[1]] = block
+        down = [(edge, self._view_taps(level, 1, scale, edge)) for edge in _edges(start, stop, v_step_rows)]
+        across = [(edge, self._view_taps(level, 0, scale, edge)) for edge in _edges(0, v_width, v_step_cols)]
+        blocks = list(itertools.product(down, across))
+        sources = self._reader.read(level, [_box(rows, cols) for (_, rows), (_, cols) in blocks], threads)
+        view = np.empty((stop - start, v_width, 3), dtype=np.uint8)
+        for (((top, bottom), rows_taps), ((left, right), cols_taps)), source in zip(blocks, sources, strict=True):
+            view[top - start : bottom - start, left:right] = resample(source, rows_taps, cols_taps)
         return view
 
     def read_at_mpp(self, mpp: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
@@ -169,6 +168,12 @@ class Slide:
     def _finer_level(self, downsample: float) -> int:
         """The coarsest level that is as fine as `downsample` or finer (level 0 if none is)."""
         return max((i for i, lv in enumerate(self.levels) if lv.downsample <= downsample * (1 + 1e-6)), default=0)
+
+    def _view_taps(self, level: int, axis: int, scale: float, edge: tuple[int, int]) -> Taps:
+        """Taps of the view's pixels edge[0] to edge[1] along one axis."""
+        taps = self._taps(level, axis, 0.0, scale, edge[1] - edge[0], True, edge[0])
+        assert taps is not None  # what is normalised is never empty
+        return taps
 
     def _taps(
         self, level: int, axis: int, start: float, scale: float, count: int, normalise: bool, skip: int = 0

@@ -34,8 +34,8 @@ from ats_cli.slides.tiff_facts import (
 
 _ReadAt = Callable[[int, int], bytes]
 
-# Native tiles in flight for one call; boxes beyond that wait, so that memory does not grow with their number.
-_WINDOW_BYTES = 256 * 1024 * 1024
+# Native tiles of one window of boxes. Two windows are held at a time, so that memory does not grow with their number.
+_WINDOW_BYTES = 96 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,26 @@ class TiffReader:
         wanted = [_tiles_under(box, lv, store.across) for box in boxes]
         users = Counter(itertools.chain.from_iterable(wanted))
         tiles: dict[int, Future[Pixels]] = {}
+
+        def order(window: list[int]) -> None:
+            new = {t for i in window for t in wanted[i]} - tiles.keys()
+            for tile in sorted(new, key=lambda t: int(store.offsets[t])):
+                tiles[tile] = pool.submit(self._tile, level, tile, read_at)
+
+        windows = _windows(wanted, lv.tile_width * lv.tile_height * 3)
         with _open_file(self._path) as read_at, ThreadPoolExecutor(max(1, threads)) as pool:
             try:
-                for window in _windows(wanted, lv.tile_width * lv.tile_height * 3):
-                    new = {t for i in window for t in wanted[i]} - tiles.keys()
-                    for tile in sorted(new, key=lambda t: int(store.offsets[t])):
-                        tiles[tile] = pool.submit(self._tile, level, tile, read_at)
+                order(window := next(windows, []))
+                while window:
+                    # The next window is decoded while this one is used.
+                    order(ahead := next(windows, []))
                     for i in window:
                         yield _paste(boxes[i], lv, store.across, {t: tiles[t].result() for t in wanted[i]})
                         for tile in wanted[i]:
                             users[tile] -= 1
                             if not users[tile]:
                                 del tiles[tile]
+                    window = ahead
             finally:
                 for future in tiles.values():
                     future.cancel()
@@ -225,6 +233,8 @@ def _windows(wanted: list[list[int]], tile_bytes: int) -> Iterator[list[int]]:
 def _paste(box: Box, lv: Level, across: int, tiles: dict[int, Pixels]) -> Pixels:
     """The box, put together from the native tiles under it."""
     x, y, width, height = box
+    if len(tiles) == 1 and (width, height) == (lv.tile_width, lv.tile_height):
+        return next(iter(tiles.values()))
     out = np.empty((height, width, 3), dtype=np.uint8)
     for tile, pixels in tiles.items():
         row, col = divmod(tile, across)
