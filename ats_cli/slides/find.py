@@ -107,7 +107,10 @@ def _walk(path: Path) -> Iterator[Path]:
     if is_zarr_folder(path) or is_dicom_folder(path):
         yield path
         return
-    entries = sorted(path.iterdir())
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise SlideError(f"{path.name}: the folder could not be read ({error.strerror}).") from error
     mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
     hamamatsu = tuple(entry.stem for entry in entries if entry.suffix.lower() in (".vms", ".vmu"))
     for entry in entries:
@@ -115,4 +118,6 @@ def _walk(path: Path) -> Iterator[Path]:
             continue
         if hamamatsu and entry.name.startswith(hamamatsu) and entry.suffix.lower() in (".jpg", ".jpeg"):
             continue
+        if entry.is_symlink() and path.resolve().is_relative_to(entry.resolve()):
+            continue  # a link back to a folder above would never end
         yield from _walk(entry)

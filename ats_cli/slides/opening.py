@@ -27,7 +27,7 @@ def open_slide(path: str | os.PathLike[str], mpp: float | None = None, backend: 
         raise SlideError(f"{file.name}: no reader is called {backend}. Choose one of {', '.join(BACKENDS)}.")
     head = _head(file)
     try:
-        reader = _forced(file, backend) if backend else _by_content(file, head)
+        reader = _forced(file, backend, head) if backend else _by_content(file, head)
         return Slide(file, reader, mpp)
     except SlideError:
         raise
@@ -69,10 +69,20 @@ def is_dicom_folder(folder: Path) -> bool:
     return next(folder.glob("*.dcm"), None) is not None
 
 
-def _forced(file: Path, backend: str) -> Reader:
+def _forced(file: Path, backend: str, head: bytes) -> Reader:
     if backend == "openslide":
         return OpenSlideReader(file)
-    return TiffReader(file, read_index(file)) if backend == "tiff" else ImageReader(file)
+    if backend == "tiff":
+        return TiffReader(file, read_index(file))
+    return _plain_image(file, head)
+
+
+def _plain_image(file: Path, head: bytes) -> Reader:
+    if not head.startswith(_TIFF_HEADS):
+        return ImageReader(file)
+    # Pillow would show the first of many planes, or the high byte of 16 bits: the index refuses those.
+    index = read_index(file)
+    return ImageReader(file, index.facts.mpp, index.facts.mpp_source)
 
 
 def _by_content(file: Path, head: bytes) -> Reader:

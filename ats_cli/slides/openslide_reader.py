@@ -12,13 +12,12 @@ import numpy as np
 import openslide
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import Box, Level, Pixels, level_downsample, over_white, unreadable
+from ats_cli.slides.reader import MPP_OF_POWER, Box, Level, Pixels, level_downsample, over_white, unreadable
 
 _CACHE_BYTES = 32 * 1024 * 1024
 # Large boxes are read in squares of this many pixels, so that threads share the work and memory stays small.
 _PIECE = 1024
 _AHEAD_PIXELS = 16 * 1024 * 1024
-_MPP_OF_POWER = {40.0: 0.25, 20.0: 0.5, 10.0: 1.0, 5.0: 2.0}
 _DICOM_JPEG = "1.2.840.10008.1.2.4.50"
 
 
@@ -142,7 +141,7 @@ def _mpp(properties: dict[str, str]) -> tuple[tuple[float, float] | None, str | 
         power = float(properties[openslide.PROPERTY_NAME_OBJECTIVE_POWER])
     except (KeyError, ValueError):
         return None, None
-    guess = _MPP_OF_POWER.get(power)
+    guess = MPP_OF_POWER.get(power)
     return ((guess, guess), "objective power") if guess else (None, None)
 
 

@@ -16,11 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import Box, Level, Pixels, Reader
+from ats_cli.slides.reader import MPP_BELIEVED, Box, Level, Pixels, Reader
 from ats_cli.slides.resample import Taps, axis_taps, resample
-
-MPP_BELIEVED = (0.05, 20.0)
-"""Microns per pixel that a file is believed; anything else must be given by hand."""
 
 # A view is read in blocks of at most this many pixels of the finer level, so that memory does not grow with the slide.
 _BLOCK_HEIGHT, _BLOCK_WIDTH = 2048, 4096

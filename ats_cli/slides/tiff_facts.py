@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -10,13 +9,14 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
+from ats_cli.slides.reader import MPP_BELIEVED, MPP_OF_POWER
+
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
 _MICRONS_A_UNIT = {2: 25400.0, 3: 10000.0}
 _MICRONS = {
     "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4,
     "in": 25400.0, "ft": 304800.0, "thou": 25.4,
 }  # fmt: skip
-_BELIEVED = (0.05, 20.0)
 _PLANES = {"Z": "focal planes", "C": "channels", "T": "time points"}
 # Decoders that give RGB where the tag says YCbCr; of any other, the colours would be wrong.
 _DECODED_TO_RGB = {6, 7, 34712, 50001}
@@ -107,10 +107,13 @@ def facts(tiff: tifffile.TiffFile) -> TiffFacts:
         "tiff.Software": str(page.software or ""),
         "tiff.Photometric": _name(page.photometric),
     }
+    aperio = _aperio(description) if vendor == "aperio" else {}
+    properties |= {f"aperio.{key}": value for key, value in aperio.items()}
     for source, found in (
         ("ome", _ome_mpp(tiff.ome_metadata) if tiff.is_ome else None),
-        ("aperio description", _aperio_mpp(description) if vendor == "aperio" else None),
+        ("aperio description", _square(_number(aperio.get("MPP")))),
         ("tiff resolution", _resolution_mpp(page)),
+        ("objective power", _square(MPP_OF_POWER.get(_number(aperio.get("AppMag")) or 0))),
     ):
         if found is not None:
             return TiffFacts(vendor, properties, found, source)
@@ -149,10 +152,14 @@ def _ome_mpp(xml: str | None) -> tuple[float, float] | None:
     return sizes[0], sizes[1]
 
 
-def _aperio_mpp(description: str) -> tuple[float, float] | None:
-    match = re.search(r"\bMPP\s*=\s*([0-9.]+)", description)
-    value = _number(match.group(1)) if match else None
-    return (value, value) if value else None
+def _aperio(description: str) -> dict[str, str]:
+    """The fields of Aperio's description: `... |AppMag = 20|MPP = 0.4990`."""
+    fields = (field.partition("=") for field in description.split("|")[1:])
+    return {key.strip(): value.strip() for key, equals, value in fields if equals}
+
+
+def _square(mpp: float | None) -> tuple[float, float] | None:
+    return (mpp, mpp) if mpp else None
 
 
 def _resolution_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
@@ -166,7 +173,7 @@ def _resolution_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
             sizes.append(microns / per_unit if microns else 0.0)
         except (TypeError, IndexError, ZeroDivisionError):
             return None
-    low, high = _BELIEVED
+    low, high = MPP_BELIEVED
     return (sizes[0], sizes[1]) if all(low <= s <= high for s in sizes) else None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import threading
 from collections import Counter
@@ -31,6 +32,9 @@ from ats_cli.slides.tiff_facts import (
     refusal_of_page,
     refusal_of_tiles,
 )
+
+# tifffile remarks on odd tags; what matters comes as an error, and stderr is kept for what the user can act on.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _ReadAt = Callable[[int, int], bytes]
 

@@ -37,6 +37,13 @@ def test_a_folder_is_searched_for_slides_only(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["m", "ngff", "series", "a", "v", "z", "zarr2"]
 
 
+def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:
+    make(tmp_path, "a/x.svs", "elsewhere/y.svs")
+    (tmp_path / "a" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "aside").symlink_to(tmp_path / "elsewhere")
+    assert ids(tmp_path / "a") == ["y", "x"]
+
+
 def test_globs(tmp_path: Path) -> None:
     make(tmp_path, "a1.svs", "a2.svs", "b.svs", "a.txt", "sub/a3.svs")
     assert ids(tmp_path / "a*") == ["a1", "a2"]

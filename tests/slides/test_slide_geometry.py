@@ -143,8 +143,12 @@ def test_the_nearest_finer_level_is_read_and_odd_sizes_do_not_shift_it() -> None
     assert view.shape == (11, 11, 3)
     assert np.abs(view[0, :10, 0].astype(float) - (np.arange(10) * 20 + 7.5)).max() <= 1
     assert view[0, 10, 0] == half[0, 19, 0]
+    reader.read_levels.clear()
+    slide.read_view(1.9), slide.read_view(2.0), slide.read_view(0.5)
+    assert reader.read_levels == [0, 1, 0]
+    reader.read_levels.clear()
     patches = list(slide.read_tiles([(38, 38, 3, 3), (0, 0, 8, 8), (500, 0, 8, 8)], 1, fill=0))
-    assert reader.read_levels == [1, 1]
+    assert reader.read_levels == [1]
     assert abs(int(patches[0][0, 0, 0]) - 193) <= 2  # all three columns lie on the slide: no fill among them
     assert patches[2].max() == 0
 

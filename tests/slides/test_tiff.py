@@ -116,7 +116,7 @@ def test_alpha_is_seen_on_white_and_grey_is_grey(tmp_path: Path) -> None:
 )
 def test_what_would_come_out_wrong_is_refused(tmp_path: Path, pixels, options, says) -> None:  # type: ignore[no-untyped-def]
     path = tiled(tmp_path / "x.ome.tif", pixels, **options)
-    for backend in (None, "tiff"):
+    for backend in (None, "tiff", "image"):
         with pytest.raises(SlideError, match=rf"^x\.ome\.tif: .*{says}"):
             open_slide(path, backend=backend)
 
@@ -149,6 +149,13 @@ def test_resolution_tags_count_only_when_sane(tmp_path: Path, resolution, unit, 
     slide = open_slide(tiled(tmp_path / "a.tif", picture(64, 96), resolution=resolution, resolutionunit=unit))
     assert slide.mpp == (None if mpp is None else pytest.approx(mpp))
     assert slide.mpp_source == (None if mpp is None else "tiff resolution")
+
+
+def test_aperio_without_mpp_falls_back_on_the_objective(tmp_path: Path) -> None:
+    path = tiled(tmp_path / "a.svs", picture(64, 96), description="Aperio Image\nlines |AppMag = 40|Left = 3")
+    slide = open_slide(path)
+    assert (slide.reader, slide.mpp, slide.mpp_source) == ("tiff", 0.25, "objective power")
+    assert slide.properties["aperio.Left"] == "3"
 
 
 def test_the_same_pixels_as_openslide(data: Path) -> None:

@@ -23,6 +23,9 @@ def test_black_that_was_never_scanned_is_no_tissue_and_darkens_no_neighbour() ->
     view = paper(245, 245, 245)
     view[:, :5] = 0
     assert not tissue_mask(view).any()
+    stained = paper(120, 60, 150)
+    stained[4] = 0
+    assert not tissue_mask(stained)[4].any() and tissue_mask(stained)[[3, 5]].all()
 
 
 def test_a_crop_gives_what_the_whole_gives() -> None:
