@@ -3,8 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "slides"
+from slide_pictures import DATA
 
 
 @pytest.fixture

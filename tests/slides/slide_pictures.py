@@ -1,9 +1,13 @@
-"""Made-up pixels for the tests of slides."""
+"""Made-up pixels for the tests of slides, and where real ones are."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "slides"
 
 
 def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA
 from PIL import Image
-from slide_pictures import picture
+from slide_pictures import DATA, picture
 
 from ats_cli.records import SlideError
 from ats_cli.slides import open_slide
