@@ -59,8 +59,6 @@ class FeatureSpec:
     patch_size: int
     net: str = "cnn"
     channels: tuple[int, ...] = (16, 32, 64, 32)
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,11 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything model.toml says of a model but its weights."""
+    """Everything model.toml says of a model but its weights.
+
+    `mean` and `std` normalise the colours (0 to 1) of the view and of the patches alike. `background` is the grey
+    (0 to 255) of what lies beyond the slide's edge. `notice` is told to whoever uses the model.
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -95,6 +97,8 @@ class ModelSpec:
     tiles: int = 10
     head_scale: float = 5.0
     background: int = 255
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
     description: str = ""
     notice: str = ""
     licence: str = ""

@@ -16,7 +16,7 @@ ats train labelled/ -o my-model
 
 ats train --manifest labels.csv -o my-model --steps 2000 --tiles 50"""
 
-DEFAULT_RECIPE = "default"
+DEFAULT_RECIPE = "tissue"
 
 
 def command(
@@ -33,7 +33,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split', 'group' and 'mpp'.",
+            help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split' and 'mpp'.",
             rich_help_panel=o.SLIDES,
         ),
     ] = None,

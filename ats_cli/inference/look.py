@@ -49,7 +49,7 @@ def look_at(slide: Slide, model: LoadedModel, threads: int = 4) -> Look:
         clock = time.perf_counter()
         keep = slice(start - top // stride, stop - top // stride)
         with torch.inference_mode():
-            strip = model.nets.attention(to_unit(torch.from_numpy(view)[None].to(model.device)))
+            strip = model.nets.attend(to_unit(torch.from_numpy(view)[None].to(model.device)))
         logits[start:stop] = strip[0, keep].double().cpu()
         if model.spec.attention.tissue_only:
             # The mask looks one pixel around, so it too is cut from the strip with its halo.

@@ -83,7 +83,7 @@ def _features(
         seconds["read"] += time.perf_counter() - clock
         clock = time.perf_counter()
         with torch.inference_mode():
-            parts.append(model.nets.features(to_unit(torch.from_numpy(batch).to(model.device)))[:real])
+            parts.append(model.nets.embed(to_unit(torch.from_numpy(batch).to(model.device)))[:real])
         seconds["features"] += time.perf_counter() - clock
         clock = time.perf_counter()
     return torch.cat(parts), seconds
@@ -111,15 +111,16 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def _drawn_tiles(
     drawn: Draw, boxes: NDArray[np.float64], shares: NDArray[np.float64], probabilities: NDArray[np.float64]
 ) -> tuple[DrawnTile, ...]:
+    rows = zip(
+        boxes.tolist(),
+        drawn.attention.tolist(),
+        drawn.weights.tolist(),
+        drawn.draws.tolist(),
+        probabilities.tolist(),
+        shares.tolist(),
+        strict=True,
+    )
     return tuple(
-        DrawnTile(*box, attention, weight, draws, tuple(own), tuple(share))
-        for box, attention, weight, draws, own, share in zip(
-            boxes.tolist(),
-            drawn.attention.tolist(),
-            drawn.weights.tolist(),
-            drawn.draws.tolist(),
-            probabilities.tolist(),
-            shares.tolist(),
-            strict=True,
-        )
+        DrawnTile(x, y, width, height, attention, weight, draws, tuple(own), tuple(share))
+        for (x, y, width, height), attention, weight, draws, own, share in rows
     )

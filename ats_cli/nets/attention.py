@@ -35,9 +35,10 @@ class AttentionNet(nn.Module):
         self.halo = -(-reach // spec.stride) * spec.stride
         """Rows of view to read around a strip, a multiple of `stride`."""
 
-    def forward(self, view: Tensor) -> Tensor:
-        """View (N, 3, H, W) in 0..1 -> logits (N, ceil(H / stride), ceil(W / stride))."""
-        hidden = view
+    def forward(self, view: Tensor, normalised: Tensor) -> Tensor:
+        """View (N, 3, H, W) in 0..1, and the same with its colours normalised -> logits (N, ceil(H / stride),
+        ceil(W / stride))."""
+        hidden = normalised
         for conv in self.hidden:
             hidden = torch.tanh(conv(hidden))
         logits: Tensor = self.last(hidden) + content_prior(view, self.spec)

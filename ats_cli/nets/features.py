@@ -1,6 +1,5 @@
 """The feature net: patches in, L2-normalised features out."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -8,20 +7,15 @@ from ats_cli.records import FeatureSpec, ModelError
 
 
 class FeatureNet(nn.Module):
-    """Normalises patches, runs the backbone, scales the features to length 1."""
-
-    mean: Tensor
-    std: Tensor
+    """Runs the backbone and scales the features to length 1."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
         self.backbone, self.width = _build(spec)
-        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""
-        raw: Tensor = self.backbone((patches - self.mean) / self.std)
+        """Normalised patches (N, 3, p, p) -> features (N, D), of length 1."""
+        raw: Tensor = self.backbone(patches)
         return functional.normalize(raw.float(), dim=1)
 
 

@@ -11,12 +11,27 @@ from ats_cli.records import ModelSpec
 class Model(nn.Module):
     """Joins the nets that a ModelSpec names. Weights are random until loaded."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.attention = AttentionNet(spec.attention)
         self.features = FeatureNet(spec.features)
         self.head = nn.Linear(self.features.width, len(spec.classes))
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    def attend(self, views: Tensor) -> Tensor:
+        """Views (N, 3, H, W) in 0..1 -> attention logits (N, rows, cols)."""
+        out: Tensor = self.attention(views, (views - self.mean) / self.std)
+        return out
+
+    def embed(self, patches: Tensor) -> Tensor:
+        """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""
+        out: Tensor = self.features((patches - self.mean) / self.std)
+        return out
 
     def logits(self, expected: Tensor) -> Tensor:
         """Expected features (..., D) -> class logits (..., C).

@@ -16,7 +16,8 @@ def model_card(spec: ModelSpec, metrics: dict[str, Any], command: str) -> str:
         "",
         f"- Classes: {', '.join(spec.classes)}",
         f"- Looks at the slide at {spec.attention.scale:g} {unit} (content prior: {spec.attention.prior})",
-        f"- Reads {spec.tiles} tiles of {side} x {side} pixels at {spec.features.scale:g} {unit}, net `{spec.features.net}`",
+        f"- Reads {spec.tiles} tiles of {side} x {side} pixels at {spec.features.scale:g} {unit}",
+        f"- Feature net: `{spec.features.net}`",
         f"- Trained on {metrics['train_slides']} slides, {metrics['steps_done']} steps, seed {metrics['seed']}",
     ]
     validation = metrics.get("validation")

@@ -7,6 +7,7 @@ import numpy as np
 
 from ats_cli.records import AtsError
 from ats_cli.slides import find_slides, read_manifest
+from ats_cli.slides.find import slide_ids
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,17 @@ def _from_folder(data: Path, mpp: float | None) -> list[LabelledSlide]:
 
 
 def _from_manifest(manifest: Path, mpp: float | None) -> list[LabelledSlide]:
-    slides = []
-    for row in read_manifest(manifest):
+    rows = read_manifest(manifest)
+    for row in rows:
         if not row.label:
             raise AtsError(f"{manifest}: {row.path} has no label. Training needs a column label, filled in every row.")
         if row.split not in (None, "", "train", "val", "test"):
             raise AtsError(f"{manifest}: split {row.split!r} of {row.path} is none of train, val, test.")
-        slides.append(LabelledSlide(row.slide_id, Path(row.path), row.label, row.split or "", row.mpp or mpp))
-    return slides
+    ids = slide_ids([row.path for row in rows])
+    return [
+        LabelledSlide(slide_id, Path(row.path), row.label or "", row.split or "", row.mpp or mpp)
+        for slide_id, row in zip(ids, rows, strict=True)
+    ]
 
 
 def split_off(

@@ -47,7 +47,7 @@ def see_batch(
         augmentation.apply(to_unit(torch.from_numpy(read)))
         for read, augmentation in zip(store.tiles(slides, boxes), augmentations, strict=True)
     ]
-    features = nets.features(torch.cat(patches).to(device)).split([len(p) for p in patches])
+    features = torch.split(nets.embed(torch.cat(patches).to(device)), [len(p) for p in patches])
     expected = [_estimate(f, a, d) for f, a, d in zip(features, attentions, draws, strict=True)]
     return Seeing(
         nets.logits(torch.stack(expected)),
@@ -65,7 +65,7 @@ def _attentions(nets: Model, seen: list[Seen], augmentations: list[Augmentation]
     logits: list[Tensor] = [torch.empty(0)] * len(views)
     for shape in {view.shape for view in views}:
         members = [i for i, view in enumerate(views) if view.shape == shape]
-        together = nets.attention(torch.stack([views[i] for i in members]).to(device))
+        together = nets.attend(torch.stack([views[i] for i in members]).to(device))
         for i, one in zip(members, together, strict=True):
             logits[i] = augmentations[i].undo(one)
     return [

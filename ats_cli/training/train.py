@@ -116,7 +116,7 @@ def train_model(
                 if not torch.isfinite(loss):
                     raise AtsError(f"the loss is no longer a number at step {step}. Lower --lr and train again.")
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+                torch.autograd.backward(loss)
                 torch.nn.utils.clip_grad_norm_(nets.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()

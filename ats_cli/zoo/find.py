@@ -41,13 +41,18 @@ def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
         return read_folder(shipped, chosen_because)
     raise ModelError(
         f"{name}: no such model folder, and no model of that name ships with ats. "
-        f"Shipped: {', '.join(model_names()) or 'none'}."
+        f"Shipped: {', '.join(recipe_names()) or 'none'}."
     )
 
 
 def model_names() -> list[str]:
     """Names of the shipped models that have weights, sorted."""
     return sorted(p.parent.name for p in shipped_folder().glob(f"*/{WEIGHTS_FILE}"))
+
+
+def recipe_names() -> list[str]:
+    """Names of everything that ships and can be trained, with weights or without, sorted."""
+    return sorted(p.parent.name for p in shipped_folder().glob(f"*/{SPEC_FILE}"))
 
 
 def shipped_folder() -> Path:

@@ -91,7 +91,7 @@ def _refuse_nonsense(spec: ModelSpec, where: str) -> None:
         "head_scale": spec.head_scale,
         "training.steps": spec.training.steps,
         "training.batch_size": spec.training.batch_size,
-        **{f"features.std[{i}]": value for i, value in enumerate(spec.features.std)},
+        **{f"std[{i}]": value for i, value in enumerate(spec.std)},
     }
     for key, value in positive.items():
         if not value > 0:
