@@ -7,7 +7,9 @@ that is the exact area average; enlarging, it is exactly bilinear interpolation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,31 @@ def axis_taps(
     With `normalise`, the weights of what exists sum to 1; without, what is missing lies outside the slide.
     None if nothing of it is inside.
     """
+    whole = math.floor(start) - 1
+    if not skip and whole >= 0 and start + count * scale + 1 <= min(size, extent):
+        # Well inside, only the fraction matters, and tiles with whole corners all share one: a tile is many taps.
+        inside = _taps_inside(start - whole, scale, count)
+        return Taps(
+            inside.index + whole,
+            inside.weight,
+            inside.first + whole,
+            inside.stop + whole,
+            inside.block,
+            inside.full,
+        )
+    return _taps_at(start, scale, count, size, extent, normalise, skip)
+
+
+@lru_cache(maxsize=64)
+def _taps_inside(start: float, scale: float, count: int) -> Taps:
+    taps = _taps_at(start, scale, count, 1 << 40, math.inf, False, 0)
+    assert taps is not None  # nothing is outside
+    return taps
+
+
+def _taps_at(
+    start: float, scale: float, count: int, size: int, extent: float, normalise: bool, skip: int
+) -> Taps | None:
     i = np.arange(skip, skip + count, dtype=np.float64)
     half = max(scale, 1.0) / 2
     # An edge is computed as start + i * scale for both its neighbours, so that no rounding leaves a gap.

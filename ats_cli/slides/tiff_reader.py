@@ -12,7 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ class TiffReader:
                 tiles[tile] = pool.submit(self._tile, level, tile, read_at)
 
         windows = _windows(wanted, lv.tile_width * lv.tile_height * 3)
-        with _open_file(self._path) as read_at, ThreadPoolExecutor(max(1, threads)) as pool:
+        with _open_file(self._path) as read_at, _workers(threads) as pool:
             try:
                 order(window := next(windows, []))
                 while window:
@@ -156,6 +156,22 @@ class TiffReader:
         except Exception as error:
             raise unreadable(self._path, error, where) from error
         return _to_rgb(array, store.kind)
+
+
+class _Here(Executor):
+    """Does the work at once, in the caller's thread: a caller that asks for one thread has its own others."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+def _workers(threads: int) -> Executor:
+    return ThreadPoolExecutor(threads) if threads > 1 else _Here()
 
 
 @contextlib.contextmanager

@@ -37,6 +37,8 @@ class SlideStore:
         self.seen: dict[str, Seen] = {}
         self.held = 0
         self.open: OrderedDict[str, Slide] = OrderedDict()
+        self.weights: dict[str, int] = {}
+        self.handles = self.resident = 0
 
     def views(self, slides: list[LabelledSlide]) -> list[Seen]:
         """The views of a batch. Raises SlideError when one cannot be read."""
@@ -81,12 +83,18 @@ class SlideStore:
         """Have these slides open, and close those that were used longest ago."""
         for slide in slides:
             if slide.slide_id not in self.open:
-                self.open[slide.slide_id] = open_slide(slide.path, mpp=slide.mpp)
+                opened = self.open[slide.slide_id] = open_slide(slide.path, mpp=slide.mpp)
+                self.handles += opened.holds_handle
             self.open.move_to_end(slide.slide_id)
-        while self._too_many(len(slides)):
-            self.open.popitem(last=False)[1].close()
+            self._weigh(slide.slide_id)
+        while len(self.open) > len(slides) and (self.handles > MOST_HANDLES or self.resident > self.memory):
+            slide_id, oldest = self.open.popitem(last=False)
+            self.handles -= oldest.holds_handle
+            self.resident -= self.weights.pop(slide_id)
+            oldest.close()
 
-    def _too_many(self, needed: int) -> bool:
-        handles = sum(slide.holds_handle for slide in self.open.values())
-        pixels = sum(slide.resident_bytes for slide in self.open.values())
-        return len(self.open) > needed and (handles > MOST_HANDLES or pixels > self.memory)
+    def _weigh(self, slide_id: str) -> None:
+        """Count anew what an open slide holds in memory: a plain image is decoded at its first read."""
+        now = self.open[slide_id].resident_bytes
+        self.resident += now - self.weights.get(slide_id, 0)
+        self.weights[slide_id] = now
