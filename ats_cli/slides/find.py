@@ -98,13 +98,19 @@ def _expand(item: str) -> list[Path]:
     return found
 
 
+def _nothing_but_dicom(folder: Path) -> bool:
+    """Whether a folder is one slide, and not a mixed collection in which each DICOM file is one."""
+    others = set(EXTENSIONS) - {".dcm"}
+    return not any(entry.is_dir() or entry.suffix.lower() in others for entry in folder.iterdir())
+
+
 def _walk(path: Path) -> Iterator[Path]:
     """The slides at or below `path`, sorted. A slide that is a folder, or has companions, comes once."""
     if path.is_file():
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
             yield path
         return
-    if is_zarr_folder(path) or is_dicom_folder(path):
+    if is_zarr_folder(path) or (is_dicom_folder(path) and _nothing_but_dicom(path)):
         yield path
         return
     try:
