@@ -123,14 +123,14 @@ and what it says of one shows how `ats` works, not what is in the tissue.
 
 ## Trained on
 
-{metrics["images"]} images of CRCHistoPhenotypes (Sirinukunwattana et al., IEEE Transactions on Medical Imaging 2016; 20x,
-{MPP} microns per pixel; half of them with epithelial nuclei), released for research purposes only. The images are
-not part of this project. Augmentation: turns, mirror images, stain strength.
+{metrics["images"]} images of CRCHistoPhenotypes (Sirinukunwattana et al., IEEE Transactions on Medical Imaging 2016;
+20x, {MPP} microns per pixel; half of them with epithelial nuclei), released for research purposes only. The images
+are not part of this project. Augmentation: turns, mirror images, stain strength.
 
 ## Measured
 
-{figures["folds"]}-fold cross-validation, stratified, at {figures["tiles"]} tiles an image, nothing chosen on the held-out
-images. The spread is the standard deviation over the folds, each of {int(metrics["images"]) // figures["folds"]} images:
+{figures["folds"]}-fold cross-validation, stratified, at {figures["tiles"]} tiles an image, nothing chosen on the
+held-out images. The spread is the standard deviation over the folds:
 
 | | mean | spread | by fold |
 |---|---|---|---|
