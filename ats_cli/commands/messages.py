@@ -142,6 +142,7 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
 
 def _training_line(step: Progress) -> str:
     figures = [f"step {step.step} of {step.steps}", f"loss {step.loss:.3f}", f"accuracy {step.accuracy:.0%}"]
+    figures.append(f"attention drawn {step.mass:.0%}")
     if step.validation:
         figures += [f"validation {name.replace('_', ' ')} {value:.3f}" for name, value in step.validation.items()]
     return ", ".join(figures)
