@@ -1,9 +1,8 @@
 """The estimates are exact on average: every sample of small maps is enumerated, with its probability."""
 
-from itertools import pairwise, permutations, product
-
 import numpy as np
 import pytest
+from enumerators import systematic_samples, with_replacement_samples, without_replacement_samples
 
 from ats_cli.sampling import draw, schemes, slide_rng
 from ats_cli.sampling.hilbert import hilbert_order
@@ -17,35 +16,13 @@ MAPS = {
 }
 
 
-def ordered_samples(attention, tiles):
-    """Every ordered sample without replacement, with its probability."""
-    for order in permutations(np.flatnonzero(attention), tiles):
-        probability, left = 1.0, 1.0
-        for k in order:
-            probability *= attention[k] / left
-            left -= attention[k]
-        yield np.array(order), probability
-
-
-def systematic_samples(attention, tiles, order):
-    """Every systematic sample: the draw is constant in the start between its breakpoints."""
-    lam = schemes.threshold(attention, tiles)
-    along = attention[order]
-    random = np.where(along >= lam * schemes.ALMOST_CERTAIN, 0, along)
-    inside = np.cumsum(random) / lam % 1
-    edges = np.unique(np.concatenate([[0.0, 1.0], inside]))
-    for low, high in pairwise(edges):
-        if high - low > 1e-14:
-            yield *schemes.systematic(attention, tiles, order, (low + high) / 2), high - low
-
-
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("tiles", [1, 2, 3])
 def test_des_raj_weights_average_to_the_attention(name, tiles):
     attention = MAPS[name]
     average = np.zeros_like(attention)
-    for order, probability in ordered_samples(attention, tiles):
-        average[order] += probability * schemes.des_raj_weights(attention[order])
+    for drawn, weights, probability in without_replacement_samples(attention, tiles):
+        average[drawn] += probability * weights
     np.testing.assert_allclose(average, attention, atol=1e-9)
 
 
@@ -70,8 +47,8 @@ def test_systematic_weights_average_to_the_attention(name, tiles):
 def test_with_replacement_weights_average_to_the_attention():
     attention = MAPS["spread"]
     average = np.zeros(5)
-    for sample in product(range(5), repeat=3):
-        np.add.at(average, list(sample), np.prod(attention[list(sample)]) / 3)
+    for drawn, weights, probability in with_replacement_samples(attention, 3):
+        np.add.at(average, drawn, probability * weights)
     np.testing.assert_allclose(average, attention, atol=1e-12)
 
 
@@ -83,9 +60,9 @@ def test_the_race_draws_in_the_order_that_the_weights_assume():
     for _ in range(runs):
         key = tuple(schemes.race(attention, 2, rng).tolist())
         counts[key] = counts.get(key, 0) + 1
-    for order, probability in ordered_samples(attention, 2):
+    for drawn, _, probability in without_replacement_samples(attention, 2):
         sigma = np.sqrt(probability * (1 - probability) / runs)
-        assert abs(counts.get(tuple(order.tolist()), 0) / runs - probability) < 5 * sigma
+        assert abs(counts.get(tuple(drawn.tolist()), 0) / runs - probability) < 5 * sigma
 
 
 @pytest.mark.parametrize("sampler", ["systematic", "without-replacement", "with-replacement"])
