@@ -1,6 +1,24 @@
-"""Probability only: which positions to read, and what each of them counts for. numpy float64; no I/O, no torch."""
+"""Probability only: which positions to read, what each counts for, how sure that is, and when to stop.
 
-from ats_cli.sampling.draw import Draw, draw
-from ats_cli.sampling.seeds import slide_rng
+numpy float64; no I/O, no torch.
+"""
 
-__all__ = ["Draw", "draw", "slide_rng"]
+from ats_cli.sampling.betting import Betting, lowest_margins
+from ats_cli.sampling.draw import ALL_SAMPLERS, Draw, draw
+from ats_cli.sampling.errors import StandardError, probability_gradient, standard_error
+from ats_cli.sampling.seeds import slide_rng, slide_seed
+from ats_cli.sampling.stream import StreamedRace
+
+__all__ = [
+    "ALL_SAMPLERS",
+    "Betting",
+    "Draw",
+    "StandardError",
+    "StreamedRace",
+    "draw",
+    "lowest_margins",
+    "probability_gradient",
+    "slide_rng",
+    "slide_seed",
+    "standard_error",
+]

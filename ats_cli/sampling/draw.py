@@ -5,24 +5,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.records import SAMPLERS
 from ats_cli.sampling import schemes
 from ats_cli.sampling.hilbert import hilbert_order
+from ats_cli.sampling.murthy import murthy_weights
+from ats_cli.sampling.pivotal import pivotal
+
+ALL_SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
+
+# Drawn by an exponential race. A draw of n is then the beginning of a draw of m > n with the same generator.
+RACES = ("murthy", "without-replacement")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The distinct positions drawn, n of them, in draw order.
+    """The distinct positions drawn, n of them.
 
+    In order of drawing for the races and with replacement; along the curve for "pivotal" and "systematic".
     `positions`: (n,) flat indices, row * cols + col. `attention`: (n,) of each. `weights`: (n,) such that
     sum(weights * f) estimates sum(attention * f) over the slide. `draws`: (n,) how often each was drawn (more than
-    once only with replacement).
+    once only with replacement). `sampler`: the scheme, one of ALL_SAMPLERS.
     """
 
     positions: NDArray[np.int64]
     attention: NDArray[np.float64]
     weights: NDArray[np.float64]
     draws: NDArray[np.int64]
+    sampler: str = "systematic"
+
+    @property
+    def exact(self) -> bool:
+        """Nothing was left to chance: every position with attention is drawn and counts for itself."""
+        if self.sampler == "with-replacement":
+            return len(self.positions) == 1 and bool(self.attention[0] == 1)
+        return bool(np.array_equal(self.weights, self.attention))
 
 
 def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.random.Generator) -> Draw:
@@ -33,8 +48,8 @@ def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.rand
 
     Raises ValueError for an unknown sampler, fewer than one tile, or a map that is no distribution.
     """
-    if sampler not in SAMPLERS:
-        raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
+    if sampler not in ALL_SAMPLERS:
+        raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(ALL_SAMPLERS)}")
     if tiles < 1:
         raise ValueError(f"at least one tile must be drawn, not {tiles}")
     values = np.asarray(attention, np.float64)
@@ -43,20 +58,38 @@ def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.rand
         raise ValueError("attention must be non-negative and sum to 1")
     flat = flat / flat.sum()
     candidates = np.flatnonzero(flat)
-    positive = flat[candidates]
 
     if sampler == "with-replacement":
-        chosen, weights = schemes.with_replacement(positive, tiles, rng)
+        chosen, weights = schemes.with_replacement(flat[candidates], tiles, rng)
         return _merge(candidates[chosen], flat, weights)
+    if sampler in RACES:
+        chosen = schemes.race(flat[candidates], min(tiles, len(candidates)), rng)
+        return race_draw(candidates[chosen], flat[candidates[chosen]], sampler, everything=tiles >= len(candidates))
     if tiles >= len(candidates):
-        return Draw(candidates, positive, positive.copy(), np.ones(len(candidates), np.int64))
-    if sampler == "without-replacement":
-        chosen, weights = schemes.without_replacement(positive, tiles, rng)
-        drawn = candidates[chosen]
+        return Draw(candidates, flat[candidates], flat[candidates], np.ones(len(candidates), np.int64), sampler)
+    order = hilbert_order(*values.shape)
+    if sampler == "pivotal":
+        drawn, weights = pivotal(flat, tiles, order, rng)
     else:
-        order = hilbert_order(*values.shape)
         drawn, weights = schemes.systematic(flat, tiles, order, rng.random())
-    return Draw(drawn, flat[drawn], weights, np.ones(len(drawn), np.int64))
+    return Draw(drawn, flat[drawn], weights, np.ones(len(drawn), np.int64), sampler)
+
+
+def race_draw(
+    positions: NDArray[np.int64], attention: NDArray[np.float64], sampler: str, *, everything: bool = False
+) -> Draw:
+    """The first arrivals of a race as a Draw, weighed by "murthy" or "without-replacement" (Des Raj).
+
+    `positions`, `attention`: (n,) in order of arrival; attention as a share of the whole map's. `everything`: no
+    position with attention is left out.
+    """
+    if everything:
+        weights = attention.copy()
+    elif sampler == "murthy":
+        weights = murthy_weights(attention)
+    else:
+        weights = schemes.des_raj_weights(attention)
+    return Draw(positions, attention, weights, np.ones(len(positions), np.int64), sampler)
 
 
 def _merge(drawn: NDArray[np.int64], flat: NDArray[np.float64], weights: NDArray[np.float64]) -> Draw:
@@ -66,4 +99,4 @@ def _merge(drawn: NDArray[np.int64], flat: NDArray[np.float64], weights: NDArray
     np.add.at(summed, inverse, weights)
     order = np.argsort(first)
     positions = positions[order]
-    return Draw(positions, flat[positions], summed[order], draws[order].astype(np.int64))
+    return Draw(positions, flat[positions], summed[order], draws[order].astype(np.int64), "with-replacement")

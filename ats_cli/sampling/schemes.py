@@ -1,7 +1,7 @@
 """Ways to draw positions and weigh them: for every h, E[sum_i w_i h_i] = sum_k a_k h_k.
 
 Each scheme takes the attention of the positions, (K,) float64, summing to 1, and gives
-the drawn indices and their weights. All are unbiased; they differ in their error. docs/architecture.md, "Sampling".
+the drawn indices and their weights. All are unbiased; they differ in their error. docs/estimators.md.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # An atom this close to certain is taken as certain: a hair below, rounding could draw it twice or not at all.
-ALMOST_CERTAIN = 1 - 1e-12
+ALMOST_CERTAIN = 1 - 1e-9
 
 
 def with_replacement(attention: Floats, tiles: int, rng: np.random.Generator) -> tuple[Indices, Floats]:
@@ -55,7 +55,21 @@ def threshold(attention: Floats, tiles: int) -> float:
     # Tail masses are summed from the small end: 1 - (sum of the largest) would lose them to rounding.
     tail = split[: len(attention) - tiles].sum() + np.cumsum(top[::-1])[::-1]
     candidates = tail / (tiles - np.arange(tiles))
-    return float(candidates[np.argmax(top < candidates)])
+    # When all but the top `tiles` is dust that rounding swallows, no candidate is above its atom: all are certain.
+    above = top < candidates
+    return float(candidates[np.argmax(above) if above.any() else -1])
+
+
+def certain_and_rest(attention: Floats, tiles: int, order: Indices) -> tuple[Floats, NDArray[np.bool_], Floats, int]:
+    """What a draw along a curve starts from: (along, certain, cumulative, many).
+
+    `along`: attention in the order of the curve, (K,). `certain`: atoms with a >= lambda, always in. `cumulative`:
+    running sum of the others' attention. `many`: how many of the others to draw.
+    """
+    lam = threshold(attention, tiles)
+    along = attention[order]
+    certain = along >= lam * ALMOST_CERTAIN
+    return along, certain, np.cumsum(np.where(certain, 0.0, along)), tiles - int(np.count_nonzero(certain))
 
 
 def systematic(attention: Floats, tiles: int, order: Indices, start: float) -> tuple[Indices, Floats]:
@@ -65,11 +79,7 @@ def systematic(attention: Floats, tiles: int, order: Indices, start: float) -> t
     randomness. Atoms with a >= lambda are always in, with weight a; the others with probability a / lambda and
     weight lambda. Positions without attention are never drawn; `tiles` is fewer than those with some.
     """
-    lam = threshold(attention, tiles)
-    along = attention[order]
-    certain = along >= lam * ALMOST_CERTAIN
-    cumulative = np.cumsum(np.where(certain, 0.0, along))
-    many = tiles - int(np.count_nonzero(certain))
+    along, certain, cumulative, many = certain_and_rest(attention, tiles, order)
     if many:
         step = cumulative[-1] / many
         # Rounding may put the last point on the very end of the last interval.
