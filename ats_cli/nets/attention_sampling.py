@@ -66,7 +66,7 @@ class AttentionSampling(nn.Module):
 
     def _draw(self, attention: Tensor) -> tuple[Tensor, Tensor]:
         positions = torch.zeros(len(attention), self.n_patches, dtype=torch.int64)
-        weights = torch.zeros(len(attention), self.n_patches)
+        weights = torch.zeros(len(attention), self.n_patches, dtype=torch.float64)
         for b, values in enumerate(attention.detach().double().cpu().numpy()):
             drawn = draw(values, self.n_patches, self.sampler, self.rng)
             positions[b, : len(drawn.positions)] = torch.from_numpy(drawn.positions)
