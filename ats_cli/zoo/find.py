@@ -32,13 +32,14 @@ def find_model(name: str | None = None) -> ModelFolder:
 def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
     """A model folder, with or without weights, by path or shipped name."""
     path = Path(name)
-    if path.is_dir():
-        return read_folder(path, chosen_because)
     if path.is_file() and path.name == SPEC_FILE:
         return read_folder(path.parent, chosen_because)
+    # A folder of slides may happen to be called as a shipped model is: only a folder with a model in it comes first.
     shipped = shipped_folder() / name
-    if os.sep not in name and (shipped / SPEC_FILE).is_file():
+    if os.sep not in name and (shipped / SPEC_FILE).is_file() and not (path / SPEC_FILE).is_file():
         return read_folder(shipped, chosen_because)
+    if path.is_dir():
+        return read_folder(path, chosen_because)
     raise ModelError(
         f"{name}: no such model folder, and no model of that name ships with ats. "
         f"Shipped: {', '.join(recipe_names()) or 'none'}."

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -91,11 +92,26 @@ def _refuse_nonsense(spec: ModelSpec, where: str) -> None:
         "head_scale": spec.head_scale,
         "training.steps": spec.training.steps,
         "training.batch_size": spec.training.batch_size,
+        "training.validate_every": spec.training.validate_every,
         **{f"std[{i}]": value for i, value in enumerate(spec.std)},
+        **{f"attention.channels[{i}]": value for i, value in enumerate(spec.attention.channels)},
+        **{f"features.channels[{i}]": value for i, value in enumerate(spec.features.channels)},
     }
     for key, value in positive.items():
-        if not value > 0:
-            raise ModelError(f"{where}: {key} must be above 0, not {value}.")
+        if not (value > 0 and math.isfinite(value)):
+            raise ModelError(f"{where}: {key} must be a number above 0, not {value}.")
+    bounds = {
+        "background": (spec.background, 255),
+        "training.lr": (spec.training.lr, math.inf),
+        "training.weight_decay": (spec.training.weight_decay, math.inf),
+        "training.freeze": (spec.training.freeze, 1),
+        "training.colour_jitter": (spec.training.colour_jitter, math.inf),
+    }
+    for key, (value, most) in bounds.items():
+        if not 0 <= value <= most or math.isinf(value):
+            raise ModelError(
+                f"{where}: {key} must be 0 or more{'' if most == math.inf else f', at most {most}'}, not {value}."
+            )
     if spec.training.sampler not in SAMPLERS:
         raise ModelError(f'{where}: training.sampler "{spec.training.sampler}" is not one of {", ".join(SAMPLERS)}.')
     if len(set(spec.classes)) != len(spec.classes):
