@@ -23,7 +23,7 @@ class Draw:
     In order of drawing for the races and with replacement; along the curve for "pivotal" and "systematic".
     `positions`: (n,) flat indices, row * cols + col. `attention`: (n,) of each. `weights`: (n,) such that
     sum(weights * f) estimates sum(attention * f) over the slide. `draws`: (n,) how often each was drawn (more than
-    once only with replacement). `sampler`: the scheme, one of ALL_SAMPLERS.
+    once only with replacement). `sampler`: the scheme, one of ALL_SAMPLERS; standard errors are its.
     """
 
     positions: NDArray[np.int64]
