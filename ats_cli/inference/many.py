@@ -41,11 +41,11 @@ def predict_many(
         except SlideError as error:
             yield _failed(source, model, str(error))
         except MemoryError:
-            yield _failed(source, model, f"{source.path}: not enough memory for this slide. Use fewer --threads.")
+            yield _failed(source, model, f"{source.path.name}: not enough memory for this slide. Use fewer --threads.")
         except Exception as error:
             # Whatever a library throws at one slide, its neighbours are still to be predicted.
             reason = " ".join(str(error).split())[:300]
-            yield _failed(source, model, f"{source.path}: unforeseen {type(error).__name__} ({reason}).")
+            yield _failed(source, model, f"{source.path.name}: unforeseen {type(error).__name__} ({reason}).")
         else:
             total = time.perf_counter() - start
             seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}
