@@ -35,16 +35,20 @@ class AttentionNet(nn.Module):
         self.halo = -(-reach // spec.stride) * spec.stride
         """Rows of view to read around a strip, a multiple of `stride`."""
 
-    def forward(self, view: Tensor, normalised: Tensor) -> Tensor:
-        """View (N, 3, H, W) in 0..1, and the same with its colours normalised -> logits (N, ceil(H / stride),
-        ceil(W / stride))."""
+    def at_pixels(self, view: Tensor, normalised: Tensor) -> Tensor:
+        """View (N, 3, H, W) in 0..1, and the same with its colours normalised -> logits of its pixels (N, H, W)."""
         hidden = normalised
         for conv in self.hidden:
             hidden = torch.tanh(conv(hidden))
         logits: Tensor = self.last(hidden) + content_prior(view, self.spec)
-        if self.spec.stride > 1:
-            logits = functional.avg_pool2d(logits, self.spec.stride, ceil_mode=True, count_include_pad=False)
         return logits[:, 0]
+
+    def pool(self, logits: Tensor) -> Tensor:
+        """Logits of pixels (N, H, W) -> of positions (N, ceil(H / stride), ceil(W / stride)): the mean of each; a
+        last, partial one counts the pixels it has."""
+        if self.spec.stride == 1:
+            return logits
+        return functional.avg_pool2d(logits[:, None], self.spec.stride, ceil_mode=True, count_include_pad=False)[:, 0]
 
 
 def content_prior(view: Tensor, spec: AttentionSpec) -> Tensor:

@@ -25,8 +25,11 @@ class Model(nn.Module):
 
     def attend(self, views: Tensor) -> Tensor:
         """Views (N, 3, H, W) in 0..1 -> attention logits (N, rows, cols)."""
-        out: Tensor = self.attention(views, (views - self.mean) / self.std)
-        return out
+        return self.attention.pool(self.attend_pixels(views))
+
+    def attend_pixels(self, views: Tensor) -> Tensor:
+        """The same, before pixels are pooled into positions: (N, H, W)."""
+        return self.attention.at_pixels(views, (views - self.mean) / self.std)
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""

@@ -66,10 +66,15 @@ def _from_manifest(manifest: Path, mpp: float | None) -> list[LabelledSlide]:
 def split_off(
     slides: list[LabelledSlide], fraction: float, seed: int
 ) -> tuple[list[LabelledSlide], list[LabelledSlide]]:
-    """(train, validation). A manifest's own split is kept; else `fraction` of each class, at least one, is drawn."""
+    """(train, validation). A manifest's own split is kept; else `fraction` of each class, at least one, is drawn.
+
+    Raises AtsError when a class would have no slide to train on.
+    """
     if not 0 <= fraction < 1:
         raise AtsError(f"--val {fraction}: not a fraction. Give a number from 0 to below 1, like --val 0.2.")
     train = [s for s in slides if s.split in ("", "train")]
+    for label in sorted({s.label for s in slides} - {s.label for s in train}):
+        raise AtsError(f"class {label} has no slide to train on: all are kept for validation or test. Add slides.")
     if any(s.split == "val" for s in slides):
         return train, [s for s in slides if s.split == "val"]
     if fraction == 0:

@@ -65,9 +65,10 @@ def _attentions(nets: Model, seen: list[Seen], augmentations: list[Augmentation]
     logits: list[Tensor] = [torch.empty(0)] * len(views)
     for shape in {view.shape for view in views}:
         members = [i for i, view in enumerate(views) if view.shape == shape]
-        together = nets.attend(torch.stack([views[i] for i in members]).to(device))
+        together = nets.attend_pixels(torch.stack([views[i] for i in members]).to(device))
         for i, one in zip(members, together, strict=True):
-            logits[i] = augmentations[i].undo(one)
+            # Turned back before it is pooled: a partial position lies at the upright view's end.
+            logits[i] = nets.attention.pool(augmentations[i].undo(one)[None])[0]
     return [
         normalise(one[None], torch.from_numpy(s.allowed)[None].to(device))[0]
         for one, s in zip(logits, seen, strict=True)

@@ -73,11 +73,12 @@ def train_folder(
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o.")
     slides = labelled_slides(data, manifest, mpp)
     train, held = split_off(slides, validation, seed)
-    spec = _spec_for(find_recipe(recipe).spec, slides, name or output.name, overrides or {})
-    trained = train_model(spec, train, held, seed, memory, device, threads, report)
-    if trained.steps_done or not trained.interrupted:
-        card = model_card(trained.nets.spec, trained.metrics, command)
-        save_model(output, trained.nets, trained.metrics, card)
+    spec = _spec_for(find_recipe(recipe).spec, slides, name or output.resolve().name, overrides or {})
+    with _claimed(output):
+        trained = train_model(spec, train, held, seed, memory, device, threads, report)
+        if trained.steps_done or not trained.interrupted:
+            card = model_card(trained.nets.spec, trained.metrics, command)
+            save_model(output, trained.nets, trained.metrics, card)
     return trained
 
 
@@ -161,6 +162,25 @@ def validate(
             mass += seeing.mass * len(batch)
     nets.train()
     return {"accuracy": right / len(slides), "loss": loss / len(slides), "attention_mass": mass / len(slides)}
+
+
+@contextmanager
+def _claimed(output: Path) -> Iterator[None]:
+    """Make the folder before the long work, lest it turn out afterwards that it cannot be; a new one that stays
+    empty goes again."""
+    new = not output.exists()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / ".part"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise AtsError(f"{output}: cannot be written ({error.strerror}). Give another folder with -o.") from error
+    try:
+        yield
+    finally:
+        if new and not any(output.iterdir()):
+            output.rmdir()
 
 
 def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrides: dict[str, Any]) -> ModelSpec:
