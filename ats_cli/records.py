@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-SAMPLERS = ("systematic", "without-replacement", "with-replacement")
+SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
 BACKENDS = ("openslide", "tiff", "image")
 
 
@@ -144,7 +144,12 @@ class DrawnTile:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `ats predict` says of one slide. A value that does not apply is None."""
+    """What `ats predict` says of one slide. A value that does not apply is None.
+
+    `se` and `logits_se` are the standard errors of `probabilities` and `logits` by the sampling of tiles alone: how
+    far they may be from those of the same net over all positions. `settled`, with a confidence: whether the class was
+    settled before the budget was spent.
+    """
 
     slide_id: str
     path: str
@@ -153,13 +158,17 @@ class Prediction:
     predicted: str | None = None
     classes: tuple[str, ...] = ()
     probabilities: tuple[float, ...] | None = None
+    se: tuple[float, ...] | None = None
     logits: tuple[float, ...] | None = None
+    logits_se: tuple[float, ...] | None = None
+    se_kind: Literal["unbiased", "approximate", "nominal"] | None = None
     tiles: int | None = None
     positions: int | None = None
     attention_mass: float | None = None
     effective_positions: float | None = None
     sampler: str | None = None
     seed: int | None = None
+    settled: bool | None = None
     bytes_read: int | None = None
     bytes_total: int | None = None
     mpp: float | None = None

@@ -14,8 +14,8 @@ import typer
 
 SLIDES, MODEL, SAMPLING, OUTPUT, RUNNING = "Slides", "Model", "Sampling", "Output", "Running"
 
-SamplerName = Literal["systematic", "without-replacement", "with-replacement"]
-SAMPLER_HELP = "How positions are drawn: systematic, without-replacement or with-replacement."
+SamplerName = Literal["pivotal", "systematic", "murthy", "without-replacement", "with-replacement"]
+SAMPLER_HELP = "How positions are drawn: pivotal, systematic, murthy, without-replacement or with-replacement."
 BackendName = Literal["openslide", "tiff", "image"]
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ats_cli.commands import options as o
+from ats_cli.records import AtsError
 
 EXAMPLES = """Examples:
 
 ats predict slide.svs
 
-ats predict slides/ --model my-model --tiles 50 --json > predictions.jsonl"""
+ats predict slides/ --model my-model --tiles 200 --adaptive --json > predictions.jsonl"""
 
 
 def command(
@@ -23,9 +24,33 @@ def command(
     model: o.Model = None,
     tiles: o.Tiles = None,
     sampler: Annotated[
-        o.SamplerName,
-        typer.Option(metavar="NAME", help=o.SAMPLER_HELP, rich_help_panel=o.SAMPLING),
-    ] = "systematic",
+        o.SamplerName | None,
+        typer.Option(metavar="NAME", help=f"{o.SAMPLER_HELP} Without it, pivotal.", rich_help_panel=o.SAMPLING),
+    ] = None,
+    adaptive: Annotated[
+        bool,
+        typer.Option(
+            "--adaptive",
+            help="Stop a slide as soon as its class is settled; --tiles is then the most that is read.",
+            rich_help_panel=o.SAMPLING,
+        ),
+    ] = False,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION",
+            help="With --adaptive: how sure that reading every position would give the same class. [default: 0.95]",
+            rich_help_panel=o.SAMPLING,
+        ),
+    ] = None,
+    exhaustive: Annotated[
+        bool,
+        typer.Option(
+            "--exhaustive",
+            help="Read every position: the exact value that the draws estimate. Slow.",
+            rich_help_panel=o.SAMPLING,
+        ),
+    ] = False,
     seed: o.Seed = 0,
     json: Annotated[
         bool,
@@ -45,7 +70,9 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console, progress
+    how = _how(tiles, sampler, adaptive, confidence, exhaustive)
+
+    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console, progress, say
     from ats_cli.commands.sources import gather
 
     sources = gather(slides, manifest, mpp)
@@ -59,6 +86,10 @@ def command(
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))
 
+    def announce(done: int, all_tiles: int) -> None:
+        if done == 0 and not quiet:
+            say(f"reading all {all_tiles} tiles of a slide.")
+
     tally = Tally(len(sources))
     finished = []
     interrupted = False
@@ -68,11 +99,11 @@ def command(
                 sources,
                 loaded,
                 backend=backend,
-                tiles=tiles,
-                sampler=sampler,
                 seed=seed,
                 batch_size=batch_size,
                 threads=threads,
+                progress=announce if exhaustive else None,
+                **how,
             ):
                 tally.count(prediction.error if prediction.status == "failed" else None)
                 if json:
@@ -87,3 +118,23 @@ def command(
     if interrupted:
         raise tally.interrupted("What is printed above is complete.")
     tally.finish()
+
+
+def _how(
+    tiles: int | None, sampler: str | None, adaptive: bool, confidence: float | None, exhaustive: bool
+) -> dict[str, Any]:
+    """The options of sampling as keywords of `predict_slide`. AtsError where two of them contradict each other."""
+    if confidence is not None and not adaptive:
+        raise AtsError("--confidence goes with --adaptive. Give both, or neither.")
+    if confidence is not None and not 0 < confidence < 1:
+        raise AtsError(f"--confidence {confidence:g}: not a confidence. Give a number between 0 and 1, like 0.95.")
+    if adaptive and sampler not in (None, "murthy"):
+        raise AtsError(f"--adaptive draws in race order (murthy), not by --sampler {sampler}. Leave one of them out.")
+    if exhaustive and (adaptive or sampler is not None or tiles is not None):
+        raise AtsError("--exhaustive reads every position. Leave out --tiles, --sampler and --adaptive.")
+    return {
+        "tiles": tiles,
+        "sampler": sampler or "pivotal",
+        "confidence": (confidence or 0.95) if adaptive else None,
+        "exhaustive": exhaustive,
+    }

@@ -1,13 +1,13 @@
 """The look at a whole slide: its low-resolution view through the attention net, strip by strip."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ats_cli.nets.attention import normalise
 from ats_cli.nets.geometry import Geometry, geometry_on
 from ats_cli.nets.model import to_unit
 from ats_cli.records import AttentionMap, SlideError
@@ -18,58 +18,71 @@ from ats_cli.zoo import LoadedModel
 STRIP_PIXELS = 2_000_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Look:
-    """Attention (rows, cols) float64 on a slide, the geometry it lies on, and the seconds it took."""
+    """A look at one slide, as far as it has come. `seconds` are spent on reading the view and on the net."""
 
-    attention: NDArray[np.float64]
-    positions: int
     geometry: Geometry
-    seconds: dict[str, float]
+    rows: int
+    cols: int
+    positions: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: {"view": 0.0, "attention": 0.0})
 
 
-def look_at(slide: Slide, model: LoadedModel, threads: int = 4) -> Look:
-    """Attend to the whole slide. Raises SlideError without microns per pixel where the model needs them, when the
-    view cannot be read, or when there is no tissue."""
-    geometry = geometry_of(slide, model)
-    view_rows, view_cols = slide.view_shape(geometry.view_downsample)
-    rows, cols = geometry.grid_shape((view_rows, view_cols))
-    logits = torch.empty(rows, cols, dtype=torch.float64)
-    allowed = torch.ones(rows, cols, dtype=torch.bool)
-    seconds = {"view": 0.0, "attention": 0.0}
-    stride, halo = geometry.stride, model.nets.attention.halo
+def begin_look(slide: Slide, model: LoadedModel) -> Look:
+    """Where the positions of a slide lie. Raises SlideError without microns per pixel where the model needs them."""
+    geometry = geometry_on(model.spec, slide.require_mpp() if model.spec.unit == "um" else None)
+    return Look(geometry, *geometry.grid_shape(slide.view_shape(geometry.view_downsample)))
+
+
+def strips(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the attention logits from top to bottom, (some rows, cols) at a time; -inf off the tissue.
+
+    Each strip is read with as many rows around it as the net can see, so it is what the whole view would give.
+    Raises SlideError when the view cannot be read or, at the end, when there is no tissue.
+    """
+    downsample, stride = look.geometry.view_downsample, look.geometry.stride
+    view_rows, view_cols = slide.view_shape(downsample)
+    halo = model.nets.attention.halo
     step = max(1, STRIP_PIXELS // (view_cols * stride))
-    for start in range(0, rows, step):
-        stop = min(start + step, rows)
+    for start in range(0, look.rows, step):
+        stop = min(start + step, look.rows)
         clock = time.perf_counter()
         top = max(0, start * stride - halo)
-        view = slide.read_view(geometry.view_downsample, (top, min(view_rows, stop * stride + halo)), threads)
-        seconds["view"] += time.perf_counter() - clock
+        view = slide.read_view(downsample, (top, min(view_rows, stop * stride + halo)), threads)
+        look.seconds["view"] += time.perf_counter() - clock
 
         clock = time.perf_counter()
         keep = slice(start - top // stride, stop - top // stride)
         with torch.inference_mode():
-            strip = model.nets.attend(to_unit(torch.from_numpy(view)[None].to(model.device)))
-        logits[start:stop] = strip[0, keep].double().cpu()
+            seen = model.nets.attend(to_unit(torch.from_numpy(view)[None].to(model.device)))
+        logits: NDArray[np.float32] = seen[0, keep].float().cpu().numpy()
         if model.spec.attention.tissue_only:
             # The mask looks one pixel around, so it too is cut from the strip with its halo.
-            allowed[start:stop] = torch.from_numpy(geometry.positions_in(tissue_mask(view)))[keep]
-        seconds["attention"] += time.perf_counter() - clock
-    if not allowed.any():
+            logits = np.where(look.geometry.positions_in(tissue_mask(view))[keep], logits, np.float32(-np.inf))
+        look.positions += int(np.count_nonzero(logits > -np.inf))
+        look.seconds["attention"] += time.perf_counter() - clock
+        yield logits
+    if not look.positions:
         raise SlideError(
-            f"{slide.path.name}: no tissue found in the low-resolution view. Look at it with `ats info`; a slide "
-            "that is not stained tissue on white needs a model made for it."
+            f"{slide.path.name}: no tissue found in the low-resolution view. Look at it with `ats heatmap` and a "
+            "model in pixels; a slide that is not stained tissue on white needs a model made for it."
         )
-    attention = normalise(logits[None], allowed[None])[0].numpy()
-    return Look(attention, int(allowed.sum()), geometry, seconds)
 
 
-def geometry_of(slide: Slide, model: LoadedModel) -> Geometry:
-    """The model's geometry on this slide; a model in pixels does not ask for microns per pixel."""
-    return geometry_on(model.spec, slide.require_mpp() if model.spec.unit == "um" else None)
+def whole_map(slide: Slide, model: LoadedModel, look: Look, threads: int) -> NDArray[np.float64]:
+    """Attention (rows, cols) over the slide: the softmax of all logits, 0 off the tissue."""
+    return softmax(np.concatenate(list(strips(slide, model, look, threads))), axis=None)
 
 
 def attention_map(slide: Slide, model: LoadedModel, *, threads: int = 4) -> AttentionMap:
     """The attention over a slide's positions."""
-    look = look_at(slide, model, threads)
-    return AttentionMap(look.attention, look.geometry.pitch, look.positions)
+    look = begin_look(slide, model)
+    values = whole_map(slide, model, look, threads)
+    return AttentionMap(values, look.geometry.pitch, look.positions)
+
+
+def softmax(logits: NDArray[np.floating], axis: int | None = -1) -> NDArray[np.float64]:
+    """Probabilities over an axis (None: over all), in float64."""
+    shifted = np.exp(np.asarray(logits, np.float64) - logits.max(axis, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis, keepdims=True))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import Prediction, SlideError
@@ -11,33 +12,18 @@ from ats_cli.zoo import LoadedModel
 
 
 def predict_many(
-    sources: Sequence[SlideSource],
-    model: LoadedModel,
-    *,
-    backend: str | None = None,
-    tiles: int | None = None,
-    sampler: str = "systematic",
-    seed: int = 0,
-    batch_size: int = 32,
-    threads: int = 4,
+    sources: Sequence[SlideSource], model: LoadedModel, *, backend: str | None = None, **how: Any
 ) -> Iterator[Prediction]:
-    """Yield one Prediction a slide, in order, each as it finishes. A slide that fails has status "failed" and the
-    sentence that says why."""
+    """Yield one Prediction a slide, in order, each as it finishes; `how` are the keywords of `predict_slide`.
+
+    A slide that fails has status "failed" and the sentence that says why.
+    """
     for source in sources:
         start = time.perf_counter()
         try:
             with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
                 opened = time.perf_counter() - start
-                prediction = predict_slide(
-                    slide,
-                    model,
-                    tiles=tiles,
-                    sampler=sampler,
-                    seed=seed,
-                    batch_size=batch_size,
-                    threads=threads,
-                    slide_id=source.slide_id,
-                )
+                prediction = predict_slide(slide, model, slide_id=source.slide_id, **how)
         except SlideError as error:
             yield _failed(source, model, str(error))
         except MemoryError:

@@ -1,19 +1,26 @@
-"""One slide -> one Prediction: look, draw, read the drawn tiles, estimate."""
+"""One slide -> one Prediction: look, draw, read the drawn tiles, estimate, say how sure that is."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ats_cli.inference.look import look_at
-from ats_cli.nets.model import to_unit
+from ats_cli.inference.drawing import Drawing, draw_on, every_position
+from ats_cli.inference.features import tile_terms
+from ats_cli.inference.look import softmax
 from ats_cli.records import DrawnTile, Prediction
-from ats_cli.sampling import Draw, draw, slide_rng
+from ats_cli.sampling import Betting, Draw, lowest_margins, probability_gradient, standard_error
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
+
+Floats = NDArray[np.float64]
+
+# Tiles asked of the slide at once: enough to share native tiles, few enough for memory. With a test that may stop
+# the reading, few more than it may need.
+GROUP, ADAPTIVE_GROUP = 1024, 4
 
 
 def predict_slide(
@@ -21,43 +28,60 @@ def predict_slide(
     model: LoadedModel,
     *,
     tiles: int | None = None,
-    sampler: str = "systematic",
+    sampler: str = "pivotal",
     seed: int = 0,
+    confidence: float | None = None,
+    exhaustive: bool = False,
     batch_size: int = 32,
     threads: int = 4,
     slide_id: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Classify a slide from `tiles` of its tiles (default: the model's budget).
 
-    The same slide, seed and model give the same draw, whatever else is predicted beside it. Raises SlideError when
-    the slide cannot be read, has no tissue, or lacks the microns per pixel that the model asks for.
+    `confidence`: read in race order and stop once the class is settled at this confidence; `tiles` is then the most.
+    `exhaustive`: read every position, the exact value that the draws estimate. `progress(done, all)` is called as
+    tiles are read. The same slide, seed and model give the same draw, whatever else is predicted beside it.
+
+    Raises SlideError when the slide cannot be read, has no tissue, or lacks the microns per pixel that the model asks
+    for.
     """
     clock = time.perf_counter()
-    look = look_at(slide, model, threads)
-    drawn = draw(look.attention, tiles or model.spec.tiles, sampler, slide_rng(seed, slide.path.name))
-    boxes = look.geometry.boxes(drawn.positions, look.attention.shape[1])
-    features, seconds = _features(slide, model, boxes, batch_size, threads)
+    budget = tiles or model.spec.tiles
+    if exhaustive:
+        sampler, drawing = "exhaustive", every_position(slide, model, threads)
+    elif confidence is not None:
+        sampler, drawing = "murthy", draw_on(slide, model, budget, "murthy", seed, threads)
+    else:
+        drawing = draw_on(slide, model, budget, sampler, seed, threads)
 
-    terms = model.nets.tile_terms(features).double().cpu().numpy()
+    seconds = {"read": 0.0, "features": 0.0}
     bias = model.nets.head.bias.double().cpu().numpy()
-    shares = drawn.weights[:, None] * terms
-    logits = shares.sum(0) + bias
-    probabilities = softmax(logits)
+    test = None if confidence is None else _test(model, bias, confidence)
+    terms = _read(slide, model, drawing, test, batch_size, threads, seconds, progress)
+    if drawing.race is not None and len(terms) < len(drawing.draw.positions):
+        drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
+    estimate = _estimate(drawing.draw, terms, bias, stopped=confidence is not None)
+    look = drawing.look
     seconds = {**look.seconds, **seconds, "total": time.perf_counter() - clock}
     return Prediction(
         slide_id=slide_id or slide.path.stem,
         path=str(slide.path),
         status="ok",
-        predicted=model.spec.classes[int(np.argmax(logits))],
+        predicted=model.spec.classes[int(np.argmax(estimate.logits))],
         classes=model.spec.classes,
-        probabilities=tuple(probabilities.tolist()),
-        logits=tuple(logits.tolist()),
-        tiles=len(drawn.positions),
+        probabilities=tuple(estimate.probabilities.tolist()),
+        se=None if estimate.se is None else tuple(estimate.se.tolist()),
+        logits=tuple(estimate.logits.tolist()),
+        logits_se=None if estimate.logits_se is None else tuple(estimate.logits_se.tolist()),
+        se_kind=estimate.kind,
+        tiles=len(terms),
         positions=look.positions,
-        attention_mass=float(min(1.0, drawn.attention.sum())),
-        effective_positions=float(1 / np.square(look.attention).sum()),
+        attention_mass=float(min(1.0, drawing.draw.attention.sum())),
+        effective_positions=drawing.effective_positions,
         sampler=sampler,
         seed=seed,
+        settled=None if test is None else test.settled is not None,
         bytes_read=slide.bytes_read,
         bytes_total=slide.bytes_total,
         mpp=slide.mpp,
@@ -67,57 +91,78 @@ def predict_slide(
         seconds={name: round(value, 4) for name, value in seconds.items()},
         model_name=model.name,
         model_hash=model.hash,
-        drawn=_drawn_tiles(drawn, boxes, shares, softmax(terms + bias)),
+        drawn=() if exhaustive else _drawn_tiles(drawing, terms, bias),
     )
 
 
-def _features(
-    slide: Slide, model: LoadedModel, boxes: NDArray[np.float64], batch_size: int, threads: int
-) -> tuple[Tensor, dict[str, float]]:
-    """Features (n, D) of the tiles (n, 4), and the seconds spent reading and computing."""
-    seconds = {"read": 0.0, "features": 0.0}
-    patches = slide.read_tiles(boxes, model.spec.features.patch_size, model.spec.background, threads)
-    parts = []
-    clock = time.perf_counter()
-    for batch, real in _batches(patches, min(batch_size, len(boxes))):
-        seconds["read"] += time.perf_counter() - clock
-        clock = time.perf_counter()
-        with torch.inference_mode():
-            parts.append(model.nets.embed(to_unit(torch.from_numpy(batch).to(model.device)))[:real])
-        seconds["features"] += time.perf_counter() - clock
-        clock = time.perf_counter()
-    return torch.cat(parts), seconds
+@dataclass(frozen=True)
+class _Estimate:
+    logits: Floats
+    probabilities: Floats
+    logits_se: Floats | None
+    se: Floats | None
+    kind: Literal["unbiased", "approximate", "nominal"] | None
 
 
-def _batches(patches: Iterator[NDArray[np.uint8]], size: int) -> Iterator[tuple[NDArray[np.uint8], int]]:
-    """Batches of one size, and how many of each are real: the last is padded, so that a patch's features do not
-    depend on how many happen to lie beside it."""
-    held: list[NDArray[np.uint8]] = []
-    for patch in patches:
-        held.append(patch)
-        if len(held) == size:
-            yield np.stack(held), size
-            held = []
-    if held:
-        yield np.stack(held + held[-1:] * (size - len(held))), len(held)
+def _estimate(drawn: Draw, terms: Floats, bias: Floats, stopped: bool) -> _Estimate:
+    """Logits and probabilities (C,), with their standard errors, from the tiles' terms (n, C).
+
+    A probability's error is projected on its own gradient, not put together from the logits'. After a stop that the
+    data chose, the errors are what a fixed number of tiles would have, and are called nominal.
+    """
+    logits = drawn.weights @ terms + bias
+    probabilities = softmax(logits)
+    of_logits = standard_error(drawn, terms)
+    of_probabilities = standard_error(drawn, probability_gradient(terms, probabilities))
+    kind = "nominal" if stopped and of_logits.kind and not drawn.exact else of_logits.kind
+    return _Estimate(logits, probabilities, of_logits.se, of_probabilities.se, kind)
 
 
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities over the last axis, in float64."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
+def _read(
+    slide: Slide,
+    model: LoadedModel,
+    drawing: Drawing,
+    test: Betting | None,
+    batch_size: int,
+    threads: int,
+    seconds: dict[str, float],
+    progress: Callable[[int, int], None] | None,
+) -> Floats:
+    """Terms (n, C) of the drawn tiles, in the order of the draw; with a test, only until it settles."""
+    boxes = drawing.boxes()
+    parts: list[Floats] = []
+    read = 0
+    if progress:
+        progress(read, len(boxes))
+    group, batch = (GROUP, batch_size) if test is None else (ADAPTIVE_GROUP, ADAPTIVE_GROUP)
+    for start in range(0, len(boxes), group):
+        for terms in tile_terms(slide, model, boxes[start : start + group], batch, threads, seconds):
+            if test is not None:
+                for one, attention in zip(terms, drawing.draw.attention[read : read + len(terms)], strict=True):
+                    test.update(one, float(attention))
+            parts.append(terms)
+            read += len(terms)
+            if progress:
+                progress(read, len(boxes))
+        if test is not None and test.settled is not None:
+            break
+    return np.concatenate(parts)
 
 
-def _drawn_tiles(
-    drawn: Draw, boxes: NDArray[np.float64], shares: NDArray[np.float64], probabilities: NDArray[np.float64]
-) -> tuple[DrawnTile, ...]:
+def _test(model: LoadedModel, bias: Floats, confidence: float) -> Betting:
+    weights = model.spec.head_scale * model.nets.head.weight.double().cpu().numpy()
+    return Betting(lowest_margins(weights), bias, 1 - confidence)
+
+
+def _drawn_tiles(drawing: Drawing, terms: Floats, bias: Floats) -> tuple[DrawnTile, ...]:
+    drawn = drawing.draw
     rows = zip(
-        boxes.tolist(),
+        drawing.boxes().tolist(),
         drawn.attention.tolist(),
         drawn.weights.tolist(),
         drawn.draws.tolist(),
-        probabilities.tolist(),
-        shares.tolist(),
+        softmax(terms + bias).tolist(),
+        (drawn.weights[:, None] * terms).tolist(),
         strict=True,
     )
     return tuple(

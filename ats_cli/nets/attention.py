@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from ats_cli.records import AttentionSpec
 
-# The share of the attention spread evenly over all positions. It keeps every position possible, so that the
-# estimate's weights stay bounded and no gradient vanishes for good.
+# The share of the attention spread evenly over all positions in training. It keeps every position possible, so that
+# no gradient vanishes for good.
 UNIFORM_SHARE = 1e-5
 
 

@@ -35,7 +35,7 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
     table.add_column("class", overflow="fold")
-    for heading in ("probability", "tiles", "attention", "MB read", "seconds"):
+    for heading in ("probability", "std. error", "tiles", "attention", "MB read", "seconds"):
         table.add_column(heading, justify="right", overflow="fold")
     if failures:
         table.add_column("error", overflow="fold")
@@ -57,14 +57,17 @@ def megabytes(size: int | None) -> str:
 
 
 def _cells(p: Prediction) -> list[str]:
-    chosen = None
+    chosen = error = None
     if p.probabilities is not None and p.predicted in p.classes:
-        chosen = p.probabilities[p.classes.index(p.predicted)]
+        index = p.classes.index(p.predicted)
+        chosen = p.probabilities[index]
+        error = None if p.se is None else p.se[index]
     total = None if p.seconds is None else p.seconds.get("total")
     return [
         p.slide_id,
         NOTHING if p.predicted is None else p.predicted,
         NOTHING if chosen is None else f"{chosen:.3f}",
+        NOTHING if error is None else f"{error:.3f}",
         NOTHING if p.tiles is None else f"{p.tiles} of {p.positions}",
         NOTHING if p.attention_mass is None else f"{p.attention_mass:.1%}",
         NOTHING if p.bytes_total is None else f"{megabytes(p.bytes_read)} of {megabytes(p.bytes_total)}",

@@ -4,13 +4,12 @@ numpy float64; no I/O, no torch.
 """
 
 from ats_cli.sampling.betting import Betting, lowest_margins
-from ats_cli.sampling.draw import ALL_SAMPLERS, Draw, draw
+from ats_cli.sampling.draw import Draw, draw
 from ats_cli.sampling.errors import StandardError, probability_gradient, standard_error
 from ats_cli.sampling.seeds import slide_rng, slide_seed
 from ats_cli.sampling.stream import StreamedRace
 
 __all__ = [
-    "ALL_SAMPLERS",
     "Betting",
     "Draw",
     "StandardError",

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.records import SAMPLERS
 from ats_cli.sampling import schemes
 from ats_cli.sampling.hilbert import hilbert_order
 from ats_cli.sampling.murthy import murthy_weights
 from ats_cli.sampling.pivotal import pivotal
-
-ALL_SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
 
 # Drawn by an exponential race. A draw of n is then the beginning of a draw of m > n with the same generator.
 RACES = ("murthy", "without-replacement")
@@ -23,7 +22,7 @@ class Draw:
     In order of drawing for the races and with replacement; along the curve for "pivotal" and "systematic".
     `positions`: (n,) flat indices, row * cols + col. `attention`: (n,) of each. `weights`: (n,) such that
     sum(weights * f) estimates sum(attention * f) over the slide. `draws`: (n,) how often each was drawn (more than
-    once only with replacement). `sampler`: the scheme, one of ALL_SAMPLERS; standard errors are its.
+    once only with replacement). `sampler`: the scheme, one of SAMPLERS; standard errors are its.
     """
 
     positions: NDArray[np.int64]
@@ -48,8 +47,8 @@ def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.rand
 
     Raises ValueError for an unknown sampler, fewer than one tile, or a map that is no distribution.
     """
-    if sampler not in ALL_SAMPLERS:
-        raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(ALL_SAMPLERS)}")
+    if sampler not in SAMPLERS:
+        raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
     if tiles < 1:
         raise ValueError(f"at least one tile must be drawn, not {tiles}")
     values = np.asarray(attention, np.float64)
