@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.sampling import ALL_SAMPLERS, Betting, Draw, StreamedRace, draw, lowest_margins, standard_error
+from ats_cli.records import SAMPLERS
+from ats_cli.sampling import Betting, Draw, StreamedRace, draw, lowest_margins, standard_error
 from ats_cli.sampling.draw import race_draw
 
 Floats = NDArray[np.float64]
@@ -91,11 +92,11 @@ def mse(quick: bool) -> Iterator[str]:
     sizes, maps, runs = (10, 100, 1000), 3, 20 if quick else 200
     yield f"K = 10 000, {maps} maps of each kind, {runs} draws of each."
     yield from _header(["scheme", *(f"{name}, n = {n}" for name in MAPS for n in sizes)])
-    rows: dict[str, list[str]] = {sampler: [] for sampler in ALL_SAMPLERS}
+    rows: dict[str, list[str]] = {sampler: [] for sampler in SAMPLERS}
     for name in MAPS:
         scenes = [scene(name, 100, seed) for seed in range(maps)]
         for n in sizes:
-            for sampler in ALL_SAMPLERS:
+            for sampler in SAMPLERS:
                 rng = np.random.default_rng(n)
                 ratios = []
                 for one in scenes:
@@ -268,7 +269,7 @@ def speed(quick: bool) -> Iterator[str]:
     yield "K = 10^6, milliseconds a draw, median; one thread."
     sizes = (10, 100, 1000, 10_000)
     yield from _header(["scheme", *(f"n = {n}" for n in sizes)])
-    for sampler in ALL_SAMPLERS:
+    for sampler in SAMPLERS:
         cells = []
         for n in sizes:
             seconds = []

@@ -65,8 +65,8 @@ def strips(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterat
         yield logits
     if not look.positions:
         raise SlideError(
-            f"{slide.path.name}: no tissue found in the low-resolution view. Look at it with `ats heatmap` and a "
-            "model in pixels; a slide that is not stained tissue on white needs a model made for it."
+            f"{slide.path.name}: no tissue found in the low-resolution view. Check it with `ats info`; a slide that "
+            "is not stained tissue on white needs a model made for it."
         )
 
 

@@ -10,7 +10,6 @@ import torch
 from small import noise, random_model, random_nets, small_spec, write_slide
 
 from ats_cli.inference import look
-from ats_cli.nets.attention import normalise
 from ats_cli.nets.model import to_unit
 from ats_cli.slides import open_slide, tissue_mask
 
@@ -58,15 +57,16 @@ def test_a_slide_seen_in_strips_is_the_slide_seen_whole(
         seen = []
         for strip in (1, 700, 10_000_000):
             monkeypatch.setattr(look, "STRIP_PIXELS", strip)
-            seen.append(look.look_at(slide, model))
+            one = look.begin_look(slide, model)
+            seen.append((one, look.whole_map(slide, model, one, threads=2)))
     logits = model.nets.attend(to_unit(torch.from_numpy(view)[None])).double()
     allowed = np.ones(logits.shape[1:], bool)
     if tissue_only:
-        allowed = seen[0].geometry.positions_in(tissue_mask(view))
+        allowed = seen[0][0].geometry.positions_in(tissue_mask(view))
         assert 0 < allowed.sum() < allowed.size
-    expected = normalise(logits, torch.from_numpy(allowed)[None])[0].numpy()
-    for one in seen:
+    expected = look.softmax(np.where(allowed, logits[0].detach().numpy(), -np.inf), axis=None)
+    for one, attention in seen:
         assert one.positions == allowed.sum()
-        assert one.attention.sum() == pytest.approx(1, abs=1e-12)
-        assert np.array_equal(one.attention > 0, allowed)
-        assert np.abs(np.log(one.attention[allowed]) - np.log(expected[allowed])).max() < 1e-5
+        assert attention.sum() == pytest.approx(1, abs=1e-12)
+        assert np.array_equal(attention > 0, allowed)
+        assert np.abs(np.log(attention[allowed]) - np.log(expected[allowed])).max() < 1e-5

@@ -57,6 +57,7 @@ KEYS = [
     "effective_positions",
     "sampler",
     "seed",
+    "settled",
     "bytes_read",
     "bytes_total",
     "mpp",
