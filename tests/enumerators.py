@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.sampling import schemes
+from ats_cli.sampling.murthy import murthy_weights
 
 Sample = tuple[NDArray[np.int64], NDArray[np.float64], float]
 
@@ -17,6 +18,12 @@ def without_replacement_samples(attention: NDArray[np.float64], tiles: int) -> I
         drawn = np.array(order)
         left = 1 - np.concatenate([[0.0], np.cumsum(attention[drawn])[:-1]])
         yield drawn, schemes.des_raj_weights(attention[drawn]), float(np.prod(attention[drawn] / left))
+
+
+def murthy_samples(attention: NDArray[np.float64], tiles: int) -> Iterator[Sample]:
+    """The same samples, weighed by Murthy."""
+    for drawn, _, probability in without_replacement_samples(attention, tiles):
+        yield drawn, murthy_weights(attention[drawn]), probability
 
 
 def with_replacement_samples(attention: NDArray[np.float64], tiles: int) -> Iterator[Sample]:

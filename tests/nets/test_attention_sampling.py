@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ats_cli import attention_sampling
 from ats_cli.nets.attention_sampling import AttentionSampling, entropy_penalty
+from ats_cli.records import SAMPLERS
 
 DOC = Path(__file__).parents[2] / "docs" / "attention_sampling.md"
 
@@ -109,7 +110,7 @@ def test_what_a_net_without_padding_finds_is_in_the_middle_of_the_patch() -> Non
         assert features.sum() == pytest.approx(144, rel=1e-4)
 
 
-@pytest.mark.parametrize("sampler", ["systematic", "without-replacement"])
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "with-replacement"])
 @pytest.mark.parametrize("tiles", [12, 17])
 def test_with_every_position_drawn_it_is_the_full_expectation(sampler: str, tiles: int) -> None:
     small, large = pictures(24, 21, 4, 3)
@@ -129,7 +130,7 @@ def test_with_every_position_drawn_it_is_the_full_expectation(sampler: str, tile
         torch.testing.assert_close(ours, exact, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("sampler", ["systematic", "without-replacement", "with-replacement"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_each_sampler_is_right_on_average(sampler: str) -> None:
     small, large = pictures(24, 21, 4, 3)
     exact = sampler_over(4, 3, 6, 12)(small, large).features

@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
-from enumerators import Sample, systematic_samples, with_replacement_samples, without_replacement_samples
+from enumerators import (
+    Sample,
+    murthy_samples,
+    systematic_samples,
+    with_replacement_samples,
+    without_replacement_samples,
+)
 from torch import Tensor
 
 from ats_cli.nets.estimate import expected_features
@@ -33,6 +39,7 @@ def along_the_curve(attention: np.ndarray, tiles: int) -> Iterator[Sample]:
 
 SCHEMES = {
     "without-replacement": without_replacement_samples,
+    "murthy": murthy_samples,
     "with-replacement": with_replacement_samples,
     "systematic": along_the_curve,
     "systematic, shuffled": along_a_shuffle,
@@ -46,12 +53,12 @@ def slopes(logits: Tensor, features: Tensor, estimate: Tensor, probe: Tensor) ->
     return estimate.detach(), by_logits, by_features
 
 
-# With as many tiles as positions, nothing is left for the systematic scheme to draw.
+# With as many tiles as positions nothing is left to chance, and these two are not asked.
 CASES = [
     (scheme, name, tiles)
     for scheme in SCHEMES
     for name, logits in LOGITS.items()
-    for tiles in range(1, min(4, len(logits) - scheme.startswith("systematic")) + 1)
+    for tiles in range(1, min(4, len(logits) - scheme.startswith(("systematic", "murthy"))) + 1)
 ]
 
 
