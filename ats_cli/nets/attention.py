@@ -65,10 +65,11 @@ def content_prior(view: Tensor, spec: AttentionSpec) -> Tensor:
     return spec.prior_strength * (mean / spec.prior_saturation).clamp(max=1)
 
 
-def normalise(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
+def normalise(logits: Tensor, allowed: Tensor | None = None, uniform_share: float = UNIFORM_SHARE) -> Tensor:
     """Logits (N, rows, cols) -> attention, the same shape, summing to 1 over each slide's allowed positions.
 
     `allowed`, boolean and of the same shape, marks the positions that may be drawn; the others get exactly 0.
+    `uniform_share` of the attention is spread evenly over the allowed positions, in training.
     """
     flat = logits.flatten(1)
     uniform = torch.ones_like(flat)
@@ -77,4 +78,4 @@ def normalise(logits: Tensor, allowed: Tensor | None = None) -> Tensor:
         flat = flat.masked_fill(outside, -torch.inf)
         uniform = uniform.masked_fill(outside, 0)
     uniform = uniform / uniform.sum(1, keepdim=True)
-    return ((1 - UNIFORM_SHARE) * flat.softmax(1) + UNIFORM_SHARE * uniform).view_as(logits)
+    return ((1 - uniform_share) * flat.softmax(1) + uniform_share * uniform).view_as(logits)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ats_cli.nets.attention import normalise
+from ats_cli.nets.attention import UNIFORM_SHARE, normalise
 from ats_cli.nets.attention_sampling import entropy
 from ats_cli.nets.estimate import expected_features
 from ats_cli.nets.model import Model, to_unit
@@ -69,8 +69,9 @@ def _attentions(nets: Model, seen: list[Seen], augmentations: list[Augmentation]
         for i, one in zip(members, together, strict=True):
             # Turned back before it is pooled: a partial position lies at the upright view's end.
             logits[i] = nets.attention.pool(augmentations[i].undo(one)[None])[0]
+    uniform = UNIFORM_SHARE if nets.training else 0.0
     return [
-        normalise(one[None], torch.from_numpy(s.allowed)[None].to(device))[0]
+        normalise(one[None], torch.from_numpy(s.allowed)[None].to(device), uniform)[0]
         for one, s in zip(logits, seen, strict=True)
     ]
 
