@@ -18,9 +18,11 @@ from ats_cli.training.store import Seen, SlideStore
 
 @dataclass(frozen=True)
 class Seeing:
-    """A batch as the model sees it: class logits (B, C), mean entropy of attention, mean attention mass drawn."""
+    """A batch as the model sees it: class logits (B, C), expected features (B, D), mean entropy of attention, mean
+    attention mass drawn."""
 
     logits: Tensor
+    expected: Tensor
     entropy: Tensor
     mass: float
 
@@ -33,8 +35,10 @@ def see_batch(
     sampler: str,
     augmentations: list[Augmentation],
     rngs: list[np.random.Generator],
+    centre: Tensor | None = None,
 ) -> Seeing:
-    """Logits of a batch of slides from `tiles` tiles each; differentiable in both nets."""
+    """Logits of a batch of slides from `tiles` tiles each; differentiable in both nets. For `centre` (D,), see
+    `expected_features`."""
     device = nets.head.weight.device
     seen = store.views(slides)
     attentions = _attentions(nets, seen, augmentations, device)
@@ -48,9 +52,11 @@ def see_batch(
         for read, augmentation in zip(store.tiles(slides, boxes), augmentations, strict=True)
     ]
     features = torch.split(nets.embed(torch.cat(patches).to(device)), [len(p) for p in patches])
-    expected = [_estimate(f, a, d) for f, a, d in zip(features, attentions, draws, strict=True)]
+    estimates = [_estimate(f, a, d, centre) for f, a, d in zip(features, attentions, draws, strict=True)]
+    expected = torch.stack(estimates)
     return Seeing(
-        nets.logits(torch.stack(expected)),
+        nets.logits(expected),
+        expected.detach(),
         torch.stack([entropy(a[None])[0] for a in attentions]).mean(),
         float(np.mean([d.attention.sum() for d in draws])),
     )
@@ -76,6 +82,6 @@ def _attentions(nets: Model, seen: list[Seen], augmentations: list[Augmentation]
     ]
 
 
-def _estimate(features: Tensor, attention: Tensor, drawn: Draw) -> Tensor:
+def _estimate(features: Tensor, attention: Tensor, drawn: Draw, centre: Tensor | None) -> Tensor:
     at = attention.flatten()[torch.from_numpy(drawn.positions).to(attention.device)]
-    return expected_features(features, at, torch.from_numpy(drawn.weights).to(features))
+    return expected_features(features, at, torch.from_numpy(drawn.weights).to(features), centre)

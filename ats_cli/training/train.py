@@ -21,6 +21,9 @@ from ats_cli.training.store import SlideStore
 from ats_cli.zoo import save_model
 from ats_cli.zoo.find import find_recipe
 
+# Share of the moving average of expected features that a step leaves as it was.
+CENTRE_KEEPS = 0.9
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -105,13 +108,19 @@ def train_model(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(1.0, (1 - step / recipe.steps) / 0.3))
     batches = _batches(train, recipe.batch_size, rng)
     best: dict[str, Any] = {}
-    step, interrupted = 0, False
+    centre: torch.Tensor | None = None
+    done, interrupted = 0, False
     with _closing(SlideStore(spec, memory, threads)) as store:
         try:
             for step in range(1, recipe.steps + 1):
                 nets.attention.requires_grad_(step > recipe.freeze * recipe.steps)
                 batch = next(batches)
-                seeing = see_batch(nets, store, batch, spec.tiles, recipe.sampler, *_fresh_chances(batch, spec, rng))
+                chances = _fresh_chances(batch, spec, rng)
+                seeing = see_batch(nets, store, batch, spec.tiles, recipe.sampler, *chances, centre)
+                if recipe.centred:
+                    # Of earlier batches only: a centre that knows this sample would bias the gradient.
+                    now = seeing.expected.mean(0)
+                    centre = now if centre is None else CENTRE_KEEPS * centre + (1 - CENTRE_KEEPS) * now
                 labels = _labels(batch, spec, nets)
                 loss = functional.cross_entropy(seeing.logits, labels) - recipe.entropy_weight * seeing.entropy
                 if not torch.isfinite(loss):
@@ -121,6 +130,7 @@ def train_model(
                 torch.nn.utils.clip_grad_norm_(nets.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()
+                done = step
                 accuracy = float((seeing.logits.argmax(1) == labels).float().mean())
                 progress = Progress(step, recipe.steps, float(loss.detach()), accuracy, seeing.mass)
                 if held and (step % recipe.validate_every == 0 or step == recipe.steps):
@@ -130,17 +140,16 @@ def train_model(
                     report(progress)
         except KeyboardInterrupt:
             interrupted = True
-            step -= 1
     if best:
         nets.load_state_dict(best.pop("weights"))
     metrics = {
         "train_slides": len(train),
         "validation_slides": len(held),
         "seed": seed,
-        "steps_done": step,
+        "steps_done": done,
         "validation": best or None,
     }
-    return Trained(nets.eval(), metrics, step, interrupted)
+    return Trained(nets.eval(), metrics, done, interrupted)
 
 
 def validate(

@@ -62,14 +62,18 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("centre", [None, [0.4, -2.0]], ids=["", "centred"])
 @pytest.mark.parametrize(("scheme", "name", "tiles"), CASES)
-def test_value_and_gradients_are_right_on_average(scheme: str, name: str, tiles: int) -> None:
+def test_value_and_gradients_are_right_on_average(
+    scheme: str, name: str, tiles: int, centre: list[float] | None
+) -> None:
     logits = torch.tensor(LOGITS[name], dtype=torch.float64, requires_grad=True)
     positions = len(logits)
     rng = np.random.default_rng(0)
     features = torch.tensor(rng.standard_normal((positions, 2)), requires_grad=True)
     probe = torch.tensor([1.0, -0.7], dtype=torch.float64)
     attention = logits.softmax(0)
+    middle = None if centre is None else torch.tensor(centre, dtype=torch.float64)
     exact = slopes(logits, features, (attention[:, None] * features).sum(0), probe)
 
     total = 0.0
@@ -77,7 +81,7 @@ def test_value_and_gradients_are_right_on_average(scheme: str, name: str, tiles:
     samples: Samples = SCHEMES[scheme]
     for drawn, weights, probability in samples(attention.detach().numpy(), tiles):
         index = torch.from_numpy(drawn)
-        estimate = expected_features(features[index], attention[index], torch.from_numpy(weights))
+        estimate = expected_features(features[index], attention[index], torch.from_numpy(weights), middle)
         for kept, part in zip(mean, slopes(logits, features, estimate, probe), strict=True):
             kept += probability * part
         total += probability
