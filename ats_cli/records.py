@@ -73,6 +73,7 @@ class TrainingSpec:
     weight_decay: float = 0.0
     freeze: float = 0.15
     entropy_weight: float = 1e-3
+    centred: bool = False
     sampler: str = "systematic"
     flips: bool = False
     colour_jitter: float = 0.0
@@ -143,12 +144,33 @@ class DrawnTile:
 
 
 @dataclass(frozen=True)
+class TilesRead:
+    """All tiles read of one slide as arrays, n of them in the order of the draw: what a longer draw can go on from.
+
+    `positions`: (n,) int64, row * cols + col on a `grid` of (rows, cols). `attention`, `weights`: (n,). `draws`: (n,)
+    int64. `boxes`: (n, 4), x, y, width, height in level-0 pixels. `terms`: (n, C), what each adds to the class logits
+    at weight 1: logits = weights @ terms + bias. `log_z`: of a race, log of the sum of exp(logit) over all positions,
+    such that attention = exp(logit - log_z).
+    """
+
+    positions: NDArray[np.int64]
+    attention: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    draws: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    terms: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    grid: tuple[int, int]
+    log_z: float | None = None
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What `ats predict` says of one slide. A value that does not apply is None.
 
     `se` and `logits_se` are the standard errors of `probabilities` and `logits` by the sampling of tiles alone: how
     far they may be from those of the same net over all positions. `settled`, with a confidence: whether the class was
-    settled before the budget was spent.
+    settled before the budget was spent. `kept`: for a run folder, the tiles as arrays.
     """
 
     slide_id: str
@@ -179,3 +201,4 @@ class Prediction:
     model_name: str | None = None
     model_hash: str | None = None
     drawn: tuple[DrawnTile, ...] = ()
+    kept: TilesRead | None = field(default=None, repr=False, compare=False)
