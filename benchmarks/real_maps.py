@@ -109,7 +109,7 @@ def stopping(slides: list[Exact], model: LoadedModel, bias: np.ndarray) -> None:
         if test.settled is not None:
             agree.append(test.settled == one.logits.argmax())
     print(
-        f"\nAdaptive, confidence {CONFIDENCE}, at most {MOST} tiles: {np.mean(settled):.3f} of the slides settled; of these "
+        f"\nAdaptive at {CONFIDENCE}, at most {MOST} tiles: {np.mean(settled):.3f} of the slides settled; of these "
         f"{np.mean(agree):.3f} as every position would; tiles {np.mean(tiles):.1f} on average (median "
         f"{np.median(tiles):.0f}) over all slides; accuracy {np.mean(right):.3f}."
     )
