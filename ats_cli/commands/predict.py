@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +15,14 @@ EXAMPLES = """Examples:
 
 ats predict slide.svs
 
-ats predict slides/ --model my-model --tiles 200 --adaptive --json > predictions.jsonl"""
+ats predict slides/ --model my-model --tiles 200 --adaptive --json > predictions.jsonl
+
+ats predict slides/ -o run --sampler murthy --tiles 20
+
+ats predict -o run --extend --tiles 80"""
+
+# What a run is made with where nothing is said. `tiles`: None for the model's own.
+DEFAULTS: dict[str, Any] = {"tiles": None, "sampler": "pivotal", "confidence": None, "seed": 0, "backend": None}
 
 
 def command(
@@ -51,7 +60,41 @@ def command(
             rich_help_panel=o.SAMPLING,
         ),
     ] = False,
-    seed: o.Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Seed of the draw: the same seed and slide give the same tiles. [default: 0]",
+            rich_help_panel=o.SAMPLING,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Also write a run folder: predictions.csv, run.json, and the tiles of each slide. "
+            "Slides that are done there are not predicted again.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Go on from a run drawn with murthy to more --tiles, reading only the new ones. "
+            "What is not said is as it was, the slides too.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Take the slides that failed in the run again.", rich_help_panel=o.OUTPUT),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start the run over: what it had is lost.", rich_help_panel=o.OUTPUT)
+    ] = False,
     json: Annotated[
         bool,
         typer.Option(
@@ -66,16 +109,25 @@ def command(
 ) -> None:
     """Classify slides: look at all of each in low resolution, read a few tiles, say what it is.
 
-    Prints one row a slide.
+    Prints one row a slide; with -o also writes a run folder.
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    how = _how(tiles, sampler, adaptive, confidence, exhaustive)
+    asked = _asked(tiles, sampler, adaptive, confidence, exhaustive, seed, backend)
+
+    import sys
 
     from ats_cli.commands.messages import Tally, announce_model, answer, answer_console, progress, say
+    from ats_cli.commands.runs import begin_run, open_run, with_those_of
     from ats_cli.commands.sources import gather
 
-    sources = gather(slides, manifest, mpp)
+    run = open_run(output, asked, extend=extend, retry_failed=retry_failed, overwrite=overwrite)
+    sources = [] if extend and not slides and not manifest else gather(slides, manifest, mpp)
+    settings = {**DEFAULTS, **asked}
+    if run is not None and extend:
+        sources = with_those_of(run, sources)
+        settings = {**run.settings, **asked}
+        model = model or run.model["folder"]
 
     from ats_cli.inference import predict_many, resolve_device
     from ats_cli.results.record import json_line, prediction_dict
@@ -85,45 +137,77 @@ def command(
     folder = find_model(model)
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))
+    exhaustive = settings["sampler"] == "exhaustive"
+    if not exhaustive:
+        settings["tiles"] = settings["tiles"] or loaded.spec.tiles
+
+    kept = {}
+    if run is not None:
+        flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
+        kept = begin_run(run, sources, settings, folder, loaded, sys.argv[1:], **flags)
 
     def announce(done: int, all_tiles: int) -> None:
         if done == 0 and not quiet:
             say(f"reading all {all_tiles} tiles of a slide.")
 
+    todo = [source for source in sources if source.slide_id not in kept]
+    if len(todo) < len(sources) and not quiet:
+        say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
+    stream = predict_many(
+        todo,
+        loaded,
+        backend=settings["backend"],
+        tiles=settings["tiles"],
+        sampler=settings["sampler"],
+        confidence=settings["confidence"],
+        exhaustive=exhaustive,
+        seed=settings["seed"],
+        batch_size=batch_size,
+        threads=threads,
+        progress=announce if exhaustive else None,
+        **({} if run is None else {"before": run.before}),
+    )
     tally = Tally(len(sources))
     finished = []
     interrupted = False
     with progress(len(sources), quiet, streams=json) as advance:
         try:
-            for prediction in predict_many(
-                sources,
-                loaded,
-                backend=backend,
-                seed=seed,
-                batch_size=batch_size,
-                threads=threads,
-                progress=announce if exhaustive else None,
-                **how,
-            ):
+            for source in sources:
+                prediction = kept.get(source.slide_id)
+                if prediction is None:
+                    prediction = next(stream)
+                    if run is not None:
+                        run.add(prediction)
                 tally.count(prediction.error if prediction.status == "failed" else None)
                 if json:
                     answer(json_line(prediction_dict(prediction)))
                 else:
-                    finished.append(prediction)
+                    finished.append(replace(prediction, kept=None, drawn=()))
                 advance()
         except KeyboardInterrupt:
             interrupted = True
+    if run is not None:
+        run.end()
     if finished:
         print_predictions(answer_console(), finished)
     if interrupted:
-        raise tally.interrupted("What is printed above is complete.")
+        goes_on = "goes on without --overwrite" if overwrite else "goes on"
+        raise tally.interrupted(
+            "What is printed above is complete." if run is None else f"{output} has them, and the same call {goes_on}."
+        )
     tally.finish()
 
 
-def _how(
-    tiles: int | None, sampler: str | None, adaptive: bool, confidence: float | None, exhaustive: bool
+def _asked(
+    tiles: int | None,
+    sampler: str | None,
+    adaptive: bool,
+    confidence: float | None,
+    exhaustive: bool,
+    seed: int | None,
+    backend: str | None,
 ) -> dict[str, Any]:
-    """The options of sampling as keywords of `predict_slide`. AtsError where two of them contradict each other."""
+    """The settings that the call names, as in DEFAULTS. AtsError where two of them contradict each other."""
     if confidence is not None and not adaptive:
         raise AtsError("--confidence goes with --adaptive. Give both, or neither.")
     if confidence is not None and not 0 < confidence < 1:
@@ -132,9 +216,11 @@ def _how(
         raise AtsError(f"--adaptive draws in race order (murthy), not by --sampler {sampler}. Leave one of them out.")
     if exhaustive and (adaptive or sampler is not None or tiles is not None):
         raise AtsError("--exhaustive reads every position. Leave out --tiles, --sampler and --adaptive.")
-    return {
+    given = {
         "tiles": tiles,
-        "sampler": sampler or "pivotal",
+        "sampler": "exhaustive" if exhaustive else "murthy" if adaptive else sampler,
         "confidence": (confidence or 0.95) if adaptive else None,
-        "exhaustive": exhaustive,
+        "seed": seed,
+        "backend": backend,
     }
+    return {name: value for name, value in given.items() if value is not None}

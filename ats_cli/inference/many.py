@@ -1,21 +1,27 @@
 """Many slides -> a stream of Predictions. A bad slide is one record among the others, never the end of the run."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ats_cli.inference.predict import predict_slide
-from ats_cli.records import Prediction, SlideError
+from ats_cli.records import Prediction, SlideError, TilesRead
 from ats_cli.slides import SlideSource, open_slide
 from ats_cli.zoo import LoadedModel
 
 
 def predict_many(
-    sources: Sequence[SlideSource], model: LoadedModel, *, backend: str | None = None, **how: Any
+    sources: Sequence[SlideSource],
+    model: LoadedModel,
+    *,
+    backend: str | None = None,
+    before: Callable[[str], TilesRead | None] = lambda _: None,
+    **how: Any,
 ) -> Iterator[Prediction]:
     """Yield one Prediction a slide, in order, each as it finishes; `how` are the keywords of `predict_slide`.
 
+    `before`, by a slide's id: the tiles of a shorter race that this one goes on from, or None.
     A slide that fails has status "failed" and the sentence that says why.
     """
     for source in sources:
@@ -23,7 +29,8 @@ def predict_many(
         try:
             with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
                 opened = time.perf_counter() - start
-                prediction = predict_slide(slide, model, slide_id=source.slide_id, **how)
+                begun = before(source.slide_id)
+                prediction = predict_slide(slide, model, slide_id=source.slide_id, before=begun, **how)
         except SlideError as error:
             yield _failed(source, model, str(error))
         except MemoryError:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.inference.drawing import Drawing, draw_on, every_position
+from ats_cli.inference.extend import terms_so_far
 from ats_cli.inference.features import tile_terms
 from ats_cli.inference.look import softmax
-from ats_cli.records import DrawnTile, Prediction
+from ats_cli.records import DrawnTile, Prediction, TilesRead
 from ats_cli.sampling import Betting, Draw, lowest_margins, probability_gradient, standard_error
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
@@ -35,16 +36,18 @@ def predict_slide(
     batch_size: int = 32,
     threads: int = 4,
     slide_id: str | None = None,
+    before: TilesRead | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Classify a slide from `tiles` of its tiles (default: the model's budget).
 
     `confidence`: read in race order and stop once the class is settled at this confidence; `tiles` is then the most.
-    `exhaustive`: read every position, the exact value that the draws estimate. `progress(done, all)` is called as
-    tiles are read. The same slide, seed and model give the same draw, whatever else is predicted beside it.
+    `exhaustive`: read every position, the exact value that the draws estimate. `before`: a shorter race over this
+    slide with the same seed; its tiles are not read again. `progress(done, all)` is called as tiles are read. The same
+    slide, seed and model give the same draw, whatever else is predicted beside it.
 
-    Raises SlideError when the slide cannot be read, has no tissue, or lacks the microns per pixel that the model asks
-    for.
+    Raises SlideError when the slide cannot be read, has no tissue, lacks the microns per pixel that the model asks
+    for, or is not the one that `before` was drawn on.
     """
     clock = time.perf_counter()
     budget = tiles or model.spec.tiles
@@ -58,7 +61,8 @@ def predict_slide(
     seconds = {"read": 0.0, "features": 0.0}
     bias = model.nets.head.bias.double().cpu().numpy()
     test = None if confidence is None else _test(model, bias, confidence)
-    terms = _read(slide, model, drawing, test, batch_size, threads, seconds, progress)
+    known = terms_so_far(drawing, before, len(bias), slide.path.name)
+    terms = _read(slide, model, drawing, known, test, batch_size, threads, seconds, progress)
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
         drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
     estimate = _estimate(drawing.draw, terms, bias, stopped=confidence is not None)
@@ -92,6 +96,7 @@ def predict_slide(
         model_name=model.name,
         model_hash=model.hash,
         drawn=() if exhaustive else _drawn_tiles(drawing, terms, bias),
+        kept=_kept(drawing, terms, bias),
     )
 
 
@@ -122,31 +127,36 @@ def _read(
     slide: Slide,
     model: LoadedModel,
     drawing: Drawing,
+    known: Floats,
     test: Betting | None,
     batch_size: int,
     threads: int,
     seconds: dict[str, float],
     progress: Callable[[int, int], None] | None,
 ) -> Floats:
-    """Terms (n, C) of the drawn tiles, in the order of the draw; with a test, only until it settles."""
-    boxes = drawing.boxes()
-    parts: list[Floats] = []
-    read = 0
+    """Terms (n, C) of the drawn tiles, in the order of the draw; with a test, only until it settles.
+
+    Only the tiles that are NaN in `known`, (n, C), are read.
+    """
+    boxes, terms = drawing.boxes(), known.copy()
+    read: NDArray[np.bool_] = np.asarray(np.isfinite(terms).all(axis=1))
     if progress:
-        progress(read, len(boxes))
+        progress(int(read.sum()), len(boxes))
     group, batch = (GROUP, batch_size) if test is None else (ADAPTIVE_GROUP, ADAPTIVE_GROUP)
     for start in range(0, len(boxes), group):
-        for terms in tile_terms(slide, model, boxes[start : start + group], batch, threads, seconds):
-            if test is not None:
-                for one, attention in zip(terms, drawing.draw.attention[read : read + len(terms)], strict=True):
-                    test.update(one, float(attention))
-            parts.append(terms)
-            read += len(terms)
+        stop = min(start + group, len(boxes))
+        missing = start + np.flatnonzero(~read[start:stop])
+        for some in tile_terms(slide, model, boxes[missing], batch, threads, seconds) if len(missing) else ():
+            now, missing = missing[: len(some)], missing[len(some) :]
+            terms[now], read[now] = some, True
             if progress:
-                progress(read, len(boxes))
-        if test is not None and test.settled is not None:
-            break
-    return np.concatenate(parts)
+                progress(int(read.sum()), len(boxes))
+        if test is not None:
+            for one, attention in zip(terms[start:stop], drawing.draw.attention[start:stop], strict=True):
+                test.update(one, float(attention))
+            if test.settled is not None:
+                return terms[:stop]
+    return terms
 
 
 def _test(model: LoadedModel, bias: Floats, confidence: float) -> Betting:
@@ -168,4 +178,20 @@ def _drawn_tiles(drawing: Drawing, terms: Floats, bias: Floats) -> tuple[DrawnTi
     return tuple(
         DrawnTile(x, y, width, height, attention, weight, draws, tuple(own), tuple(share))
         for (x, y, width, height), attention, weight, draws, own, share in rows
+    )
+
+
+def _kept(drawing: Drawing, terms: Floats, bias: Floats) -> TilesRead:
+    drawn, look = drawing.draw, drawing.look
+    log_z = None if drawing.race is None else drawing.race.log_z
+    return TilesRead(
+        drawn.positions,
+        drawn.attention,
+        drawn.weights,
+        drawn.draws,
+        drawing.boxes(),
+        terms,
+        bias,
+        (look.rows, look.cols),
+        log_z,
     )

@@ -48,6 +48,18 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
     }
 
 
+def prediction_from(record: dict[str, Any]) -> Prediction:
+    """Return the prediction that a record was made of, without its tiles. KeyError where it is no such record."""
+    classes = tuple(record["classes"])
+    per_class: dict[str, Any] = {
+        name: _values(classes, record[name]) for name in ("probabilities", "se", "logits", "logits_se")
+    }
+    model = record["model"] or {"name": None, "hash": None}
+    not_fields = ("schema_version", "model", "classes", *per_class)
+    plain: dict[str, Any] = {name: value for name, value in record.items() if name not in not_fields}
+    return Prediction(classes=classes, **per_class, **plain, model_name=model["name"], model_hash=model["hash"])
+
+
 def json_line(record: dict[str, Any]) -> str:
     """Return a record as one line of JSON, without the newline. ValueError where a number is not finite."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False)
@@ -57,6 +69,12 @@ def _by_class(classes: tuple[str, ...], values: tuple[float, ...] | None) -> dic
     if values is None:
         return None
     return {name: _finite(value) for name, value in zip(classes, values, strict=True)}
+
+
+def _values(classes: tuple[str, ...], by_class: dict[str, float | None] | None) -> tuple[float, ...] | None:
+    if by_class is None:
+        return None
+    return tuple(math.nan if (value := by_class[name]) is None else value for name in classes)
 
 
 def _finite(value: float | None) -> float | None:

@@ -29,18 +29,22 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
 
 
 def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> Table:
-    """Return one row a slide, in a last column the error of those that failed. Nothing is cut off."""
+    """Return one row a slide: if any may stop by itself, why it stopped; if any failed, its error. Nothing is cut."""
     failures = errors and any(p.status == "failed" for p in predictions)
+    adaptive = any(p.settled is not None for p in predictions)
     table = plain_table()
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
     table.add_column("class", overflow="fold")
     for heading in ("probability", "std. error", "tiles", "attention", "MB read", "seconds"):
         table.add_column(heading, justify="right", overflow="fold")
+    if adaptive:
+        table.add_column("stopped", overflow="fold")
     if failures:
         table.add_column("error", overflow="fold")
     for p in predictions:
-        table.add_row(*(Text(cell) for cell in _cells(p)[: len(table.columns)]))
+        cells = _cells(p) + [_stopped(p)] * adaptive + [p.error or ""] * failures
+        table.add_row(*map(Text, cells))
     return table
 
 
@@ -72,5 +76,9 @@ def _cells(p: Prediction) -> list[str]:
         NOTHING if p.attention_mass is None else f"{p.attention_mass:.1%}",
         NOTHING if p.bytes_total is None else f"{megabytes(p.bytes_read)} of {megabytes(p.bytes_total)}",
         NOTHING if total is None else f"{total:.2f}",
-        p.error or "",
     ]
+
+
+def _stopped(p: Prediction) -> str:
+    """Return why no more tiles were read, of a run that stops by itself."""
+    return NOTHING if p.settled is None else "settled" if p.settled else "budget reached"

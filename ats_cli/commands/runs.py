@@ -1,0 +1,72 @@
+"""The run folder of a call: which one, with which slides, begun or gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ats_cli.records import AtsError, Prediction
+
+if TYPE_CHECKING:
+    from ats_cli.results.run import RunFolder
+    from ats_cli.slides import SlideSource
+    from ats_cli.zoo import LoadedModel, ModelFolder
+
+
+def open_run(
+    output: Path | None, asked: dict[str, Any], *, extend: bool, retry_failed: bool, overwrite: bool
+) -> RunFolder | None:
+    """The run folder of a call, if it names one. AtsError where options do not go together."""
+    if output is None:
+        for option, given in {"--extend": extend, "--retry-failed": retry_failed, "--overwrite": overwrite}.items():
+            if given:
+                raise AtsError(f"{option} is about a run folder. Name it with -o.")
+        return None
+    if extend and overwrite:
+        raise AtsError("--extend goes on from a run and --overwrite starts it over. Leave one of them out.")
+    if extend and "tiles" not in asked:
+        raise AtsError("--extend needs the number of tiles to come to. Give --tiles.")
+
+    from ats_cli.results.run import RunFolder
+
+    run = RunFolder(output)
+    if extend and not run.exists:
+        raise AtsError(f"{output}: no run here to extend. Run it with --sampler murthy first, without --extend.")
+    return run
+
+
+def with_those_of(run: RunFolder, sources: list[SlideSource]) -> list[SlideSource]:
+    """The slides of a run, then those that are new to it. Where a slide was moved to, and its mpp, may be given."""
+    from ats_cli.slides import SlideSource
+
+    given = {source.slide_id: source for source in sources}
+    old = []
+    for name, path, mpp in run.slides.values():
+        source = given.pop(name, None) or SlideSource(name, Path(path), mpp)
+        old.append(replace(source, mpp=source.mpp or mpp))
+    return old + list(given.values())
+
+
+def begin_run(
+    run: RunFolder,
+    sources: Sequence[SlideSource],
+    settings: dict[str, Any],
+    folder: ModelFolder,
+    model: LoadedModel,
+    arguments: Sequence[str],
+    **flags: bool,
+) -> dict[str, Prediction]:
+    """Begin or go on; return what is done already, by slide id. `flags` are those of `RunFolder.begin`."""
+    from ats_cli.results.run import RunSlide
+    from ats_cli.results.run_facts import facts
+
+    return run.begin(
+        [RunSlide(source.slide_id, str(source.path.absolute()), source.mpp) for source in sources],
+        settings,
+        {"name": model.name, "hash": model.hash, "folder": str(folder.path.absolute())},
+        model.spec.classes,
+        facts(arguments, str(model.device)),
+        **flags,
+    )

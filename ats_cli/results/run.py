@@ -1,0 +1,225 @@
+"""A run folder: what `ats predict -o` leaves behind, and what a later call goes on from.
+
+    RUN/run.json                       what was run, with what, on what; the list of slides
+    RUN/predictions.csv                one row a slide, in the order of the list
+    RUN/slides/<slide id>/             prediction.json, tiles.csv, draw.npz
+
+A slide is done when it has its record. The records are the truth; predictions.csv is made from them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
+from ats_cli.results.files import write_whole
+from ats_cli.results.run_facts import now
+from ats_cli.results.run_table import predictions_csv
+from ats_cli.results.slide_files import delete_slide, read_draw, read_record, slide_folder, write_slide
+
+# predictions.csv is written anew after a slide, but never for more than about this share of the time.
+TABLE_SHARE = 0.05
+
+
+class RunSlide(NamedTuple):
+    """A slide of a run: its id, its absolute path, the microns per pixel given for it by hand or None."""
+
+    slide_id: str
+    path: str
+    mpp: float | None = None
+
+
+class RunFolder:
+    """A run folder, new or with slides in it already. Nothing is written before `begin`.
+
+    `settings`: by name, of the run as it is on disk. `model`: {name, hash, folder}. `slides`: by id, in order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raise AtsError for a folder that holds something else than a run."""
+        self.path = path
+        run = _read_run(path)
+        self.exists = run is not None
+        self.settings: dict[str, Any] = run["settings"] if run else {}
+        self.model: dict[str, Any] = run["model"] if run else {}
+        self.slides = {s.slide_id: s for s in (RunSlide(**slide) for slide in (run or {}).get("slides", ()))}
+        self._run = run or {}
+        self._records: dict[str, Prediction] = {}
+        self._classes: tuple[str, ...] = ()
+        self._working = False
+        self._table_written, self._table_cost = 0.0, 0.0
+
+    def begin(
+        self,
+        slides: Sequence[RunSlide],
+        settings: Mapping[str, Any],
+        model: Mapping[str, Any],
+        classes: tuple[str, ...],
+        facts: Mapping[str, Any],
+        *,
+        extend: bool = False,
+        overwrite: bool = False,
+        retry_failed: bool = False,
+    ) -> dict[str, Prediction]:
+        """Start or go on; return what is done already, by slide id.
+
+        `facts` are added to run.json. `extend`: `settings` may ask for more tiles than the run has. `overwrite`:
+        what was there is deleted. AtsError, before anything is touched, where the settings are not those of the run,
+        a slide is not the one that has its id, or an id cannot name a folder.
+        """
+        for slide in slides:
+            self._folder(slide.slide_id)
+        if self.exists and not overwrite:
+            self._refuse_other(settings, model, extend)
+            self._read_records()
+            self._refuse_strangers(slides)
+        elif self.exists:
+            for slide_id in self.slides:
+                delete_slide(self._folder(slide_id), self.path / "slides")
+            self.slides, self._run = {}, {}
+        self._classes, self.settings, self.model = classes, dict(settings), dict(model)
+        self.slides |= {slide.slide_id: slide for slide in slides}
+        again = {name for name, p in self._records.items() if self._is_short(p) or (retry_failed and _failed(p))}
+        kept = {name: p for name, p in self._records.items() if name not in again}
+        if any(slide.slide_id not in kept for slide in slides):
+            self._working = True
+            self._run = {"schema_version": SCHEMA_VERSION, **facts, "started": now(), "ended": None}
+            self._write_run()
+        self._write_table()
+        return kept
+
+    def before(self, slide_id: str) -> TilesRead | None:
+        """Return the tiles that were read of a slide that is to get more, or None where it starts anew."""
+        record = self._records.get(slide_id)
+        return read_draw(self._folder(slide_id)) if record is not None and not _failed(record) else None
+
+    def add(self, prediction: Prediction) -> None:
+        """Write what was predicted of a slide. A slide that fails on its way to more tiles stays as it was."""
+        earlier = self._records.get(prediction.slide_id)
+        if _failed(prediction) and earlier is not None and not _failed(earlier):
+            return
+        write_slide(self._folder(prediction.slide_id), prediction)
+        self._records[prediction.slide_id] = without_tiles(prediction)
+        if (time.perf_counter() - self._table_written) * TABLE_SHARE >= self._table_cost:
+            self._write_table()
+
+    def end(self) -> None:
+        """Bring predictions.csv and run.json to the last slide, whether or not all are done."""
+        self._write_table()
+        if self._working:
+            self._run["ended"] = now()
+            self._write_run()
+
+    def _folder(self, slide_id: str) -> Path:
+        return slide_folder(self.path / "slides", slide_id)
+
+    def _read_records(self) -> None:
+        found = {slide_id: read_record(self._folder(slide_id)) for slide_id in self.slides}
+        self._records = {slide_id: record for slide_id, record in found.items() if record is not None}
+
+    def _is_short(self, p: Prediction) -> bool:
+        """Whether a race over a slide has not come to the run's budget: it was drawn before that was raised."""
+        if _failed(p) or p.sampler != "murthy" or p.settled or p.tiles is None or p.positions is None:
+            return False
+        return p.tiles < min(int(self.settings["tiles"]), p.positions)
+
+    def _refuse_other(self, settings: Mapping[str, Any], model: Mapping[str, Any], extend: bool) -> None:
+        if extend and self.settings["sampler"] != "murthy":
+            raise AtsError(
+                f"{self.path}: drawn with {self.settings['sampler']}, and only a murthy run can be extended. "
+                "Start it over with --sampler murthy --overwrite."
+            )
+        if extend and settings["tiles"] < self.settings["tiles"]:
+            raise AtsError(
+                f"{self.path}: has {self.settings['tiles']} tiles a slide already, more than {settings['tiles']}. "
+                "Give more --tiles."
+            )
+        differ = [
+            f"{name} {_said(self.settings.get(name))}, not {_said(value)}"
+            for name, value in settings.items()
+            if value != self.settings.get(name) and not (extend and name == "tiles")
+        ]
+        if model["hash"] != self.model["hash"]:
+            differ.insert(0, "model {name} ({hash})".format(**self.model) + ", not {name} ({hash})".format(**model))
+        if differ:
+            raise AtsError(
+                f"{self.path}: this run was made with {'; '.join(differ)}. "
+                "Give the same, or another folder with -o, or --overwrite to start over."
+            )
+
+    def _refuse_strangers(self, slides: Sequence[RunSlide]) -> None:
+        """AtsError for another file under the id of one of the run's, or the same under another id."""
+        ids = {slide.path: slide.slide_id for slide in self.slides.values()}
+        for slide in slides:
+            here = self.slides.get(slide.slide_id)
+            other = "Give the slides as before, or another folder with -o."
+            if here is None and slide.path in ids:
+                raise AtsError(f"{slide.path}: is {ids[slide.path]} in this run, not {slide.slide_id}. {other}")
+            record = self._records.get(slide.slide_id)
+            if here is None or record is None or _failed(record):
+                continue
+            if slide.path != here.path and not _looks_the_same(slide.path, here.path, record):
+                raise AtsError(f"{slide.path}: slide {slide.slide_id} of this run is {here.path}. {other}")
+            if slide.mpp != here.mpp:
+                differ = f"mpp {_said(here.mpp)}, not {_said(slide.mpp)}"
+                raise AtsError(f"{self.path}: slide {slide.slide_id} was read with {differ}. {other}")
+
+    def _write_run(self) -> None:
+        failed = sum(map(_failed, self._records.values()))
+        counts = {"slides": len(self.slides), "ok": len(self._records) - failed, "failed": failed}
+        run = {**self._run, "counts": counts, "settings": self.settings, "model": self.model}
+        run["slides"] = [slide._asdict() for slide in self.slides.values()]
+        write_whole(self.path / "run.json", (json.dumps(run, ensure_ascii=False, indent=2) + "\n").encode("utf-8"))
+
+    def _write_table(self) -> None:
+        clock = time.perf_counter()
+        path = self.path / "predictions.csv"
+        table = predictions_csv(self._classes, [self._records[s] for s in self.slides if s in self._records])
+        if not path.is_file() or path.read_bytes() != table:
+            write_whole(path, table)
+        self._table_written = time.perf_counter()
+        self._table_cost = self._table_written - clock
+
+
+def without_tiles(prediction: Prediction) -> Prediction:
+    """Return a prediction without what is large in it."""
+    return replace(prediction, kept=None, drawn=())
+
+
+def _failed(prediction: Prediction) -> bool:
+    return prediction.status == "failed"
+
+
+def _read_run(path: Path) -> dict[str, Any] | None:
+    """Return run.json, or None where the folder is empty or not there yet."""
+    file = path / "run.json"
+    if path.exists() and not path.is_dir():
+        raise AtsError(f"{path}: is a file. Give -o a folder.")
+    if not file.is_file():
+        if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+            raise AtsError(f"{path}: holds other things than a run. Give -o an empty or a new folder.")
+        return None
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))
+        known = run["schema_version"] == SCHEMA_VERSION and {"settings", "model", "slides"} <= run.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise AtsError(f"{file}: not a run that this ats can read. Give -o another folder.")
+    assert isinstance(run, dict)
+    return run
+
+
+def _looks_the_same(path: str, before: str, record: Prediction) -> bool:
+    """Whether a slide has been moved: a file of the same name and size."""
+    file = Path(path)
+    return file.name == Path(before).name and file.is_file() and file.stat().st_size == record.bytes_total
+
+
+def _said(value: object) -> str:
+    return "none" if value is None else str(value)

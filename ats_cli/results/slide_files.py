@@ -1,0 +1,109 @@
+"""What a run keeps of one slide, in a folder of its own: prediction.json, tiles.csv, draw.npz."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
+from ats_cli.results.files import csv_bytes, write_together
+from ats_cli.results.record import prediction_dict, prediction_from
+
+RECORD, TILES, DRAW = "prediction.json", "tiles.csv", "draw.npz"
+FILES = (RECORD, TILES, DRAW)
+ARRAYS = ("positions", "attention", "weights", "draws", "boxes", "terms", "bias")
+
+
+def slide_folder(slides: Path, slide_id: str) -> Path:
+    """Return the folder of a slide below `slides`; an id with "/" is a folder in a folder.
+
+    AtsError for an id that would lead elsewhere, or to where a file of another slide belongs.
+    """
+    names = slide_id.split("/")
+    folder = slides.joinpath(*names)
+    # On Windows a name may be a path itself; where it leads away, what is below `slides` is not what was asked for.
+    below = folder.relative_to(slides).parts if folder.is_relative_to(slides) else ()
+    if below != tuple(names) or any(name in ("..", *FILES) for name in names):
+        raise AtsError(f"slide id {slide_id!r} cannot name a folder inside the run. Rename the slide's file.")
+    return folder
+
+
+def write_slide(folder: Path, prediction: Prediction) -> None:
+    """Write a slide's files. The record comes last: where there is one, the others are there too."""
+    files = {}
+    if prediction.kept is not None:
+        files[folder / DRAW] = _draw_bytes(prediction.kept)
+        files[folder / TILES] = csv_bytes(tile_rows(prediction.classes, prediction.kept))
+    text = json.dumps(prediction_dict(prediction), ensure_ascii=False, allow_nan=False, indent=2)
+    files[folder / RECORD] = (text + "\n").encode("utf-8")
+    write_together(files)
+
+
+def read_record(folder: Path) -> Prediction | None:
+    """Return what was predicted, or None where nothing whole was written."""
+    try:
+        return prediction_from(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_draw(folder: Path) -> TilesRead | None:
+    """Return the tiles that were read, or None where they are not kept."""
+    try:
+        with np.load(folder / DRAW, allow_pickle=False) as file:
+            rows, cols = file["grid"].tolist()
+            log_z = float(file["log_z"])
+            arrays = {name: file[name] for name in ARRAYS}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+    return TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z)
+
+
+def delete_slide(folder: Path, slides: Path) -> None:
+    """Delete a slide's files, and the folders up to `slides` that are empty then. What else lies there stays."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    while folder != slides and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def tile_rows(classes: tuple[str, ...], kept: TilesRead) -> list[list[object]]:
+    """Return the rows of tiles.csv, the heading first.
+
+    Boxes in level-0 pixels; each tile's own class probabilities; what it counts for; its exact shares of the slide's
+    logits, which sum to logit minus bias.
+    """
+    logits = kept.terms + kept.bias
+    own = np.exp(logits - logits.max(axis=1, keepdims=True))
+    own /= own.sum(axis=1, keepdims=True)
+    shares = kept.weights[:, None] * kept.terms
+    heading: list[object] = ["minx", "miny", "width", "height", *(f"prob_{name}" for name in classes)]
+    heading += ["attention", "weight", "draws", *(f"share_{name}" for name in classes)]
+    rows = zip(
+        kept.boxes.tolist(),
+        own.tolist(),
+        kept.attention.tolist(),
+        kept.weights.tolist(),
+        kept.draws.tolist(),
+        shares.tolist(),
+        strict=True,
+    )
+    return [heading] + [[*map(_pixels, box), *p, a, w, n, *share] for box, p, a, w, n, share in rows]
+
+
+def _draw_bytes(kept: TilesRead) -> bytes:
+    file = io.BytesIO()
+    log_z = np.float64(np.nan if kept.log_z is None else kept.log_z)
+    arrays = {name: getattr(kept, name) for name in ARRAYS}
+    np.savez(file, schema_version=np.int64(SCHEMA_VERSION), grid=np.array(kept.grid), log_z=log_z, **arrays)
+    return file.getvalue()
+
+
+def _pixels(value: float) -> float:
+    """Return whole pixels as an integer, as WSInfer writes them, others to a thousandth."""
+    return int(value) if value == int(value) else round(value, 3)
