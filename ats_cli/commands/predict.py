@@ -15,11 +15,7 @@ EXAMPLES = """Examples:
 
 ats predict slide.svs
 
-ats predict slides/ --model my-model --tiles 200 --adaptive --json > predictions.jsonl
-
-ats predict slides/ -o run --sampler murthy --tiles 20
-
-ats predict -o run --extend --tiles 80"""
+ats predict slides/ --model my-model --tiles 200 --adaptive -o run"""
 
 # What a run is made with where nothing is said. `tiles`: None for the model's own.
 DEFAULTS: dict[str, Any] = {"tiles": None, "sampler": "pivotal", "confidence": None, "seed": 0, "backend": None}
@@ -48,7 +44,7 @@ def command(
         float | None,
         typer.Option(
             metavar="FRACTION",
-            help="With --adaptive: how sure that reading every position would give the same class. [default: 0.95]",
+            help="With --adaptive: how sure that reading every position would give the same class. Without it, 0.95.",
             rich_help_panel=o.SAMPLING,
         ),
     ] = None,
@@ -64,7 +60,7 @@ def command(
         int | None,
         typer.Option(
             min=0,
-            help="Seed of the draw: the same seed and slide give the same tiles. [default: 0]",
+            help="Seed of the draw: the same seed and slide give the same tiles. Without it, 0.",
             rich_help_panel=o.SAMPLING,
         ),
     ] = None,

@@ -13,7 +13,7 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
     """Return a prediction as JSON-ready values.
 
     Values per class are objects keyed by class name. What does not apply, or is no finite number, is None.
-    `se`, `logits_se` and `se_kind` are reserved for samplers that can say their sampling error.
+    `se`, `logits_se` and `se_kind` are None for draws that cannot say their sampling error.
     """
     p = prediction
     model = None if p.model_name is None else {"name": p.model_name, "hash": p.model_hash}

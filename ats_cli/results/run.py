@@ -22,8 +22,9 @@ from ats_cli.results.run_facts import now
 from ats_cli.results.run_table import predictions_csv
 from ats_cli.results.slide_files import delete_slide, read_draw, read_record, slide_folder, write_slide
 
-# predictions.csv is written anew after a slide, but never for more than about this share of the time.
-TABLE_SHARE = 0.05
+# predictions.csv is written anew after a slide where that is quick (seconds), or has come to be no more than about
+# this share of the time: with thousands of slides, every few.
+TABLE_QUICK, TABLE_SHARE = 0.01, 0.05
 
 
 class RunSlide(NamedTuple):
@@ -105,7 +106,7 @@ class RunFolder:
             return
         write_slide(self._folder(prediction.slide_id), prediction)
         self._records[prediction.slide_id] = without_tiles(prediction)
-        if (time.perf_counter() - self._table_written) * TABLE_SHARE >= self._table_cost:
+        if self._table_cost <= max(TABLE_QUICK, TABLE_SHARE * (time.perf_counter() - self._table_written)):
             self._write_table()
 
     def end(self) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -104,6 +105,14 @@ def test_the_table_cuts_nothing_off() -> None:
     assert str(BAD.error).strip() in text
     for cell in ("0.750", "10 of 400", "50.0%", "1.2 of 800.0", "1.50"):
         assert cell in text
+
+
+def test_a_slide_that_may_stop_by_itself_says_why_it_stopped() -> None:
+    assert "stopped" not in shown(GOOD)
+    text = shown(replace(GOOD, settled=True), replace(GOOD, settled=False), GOOD, BAD)
+    assert [line.split()[-1] for line in text.splitlines()[3:6]] == ["settled", "reached", "-"]
+    assert "budget reached" in text
+    assert str(BAD.error).strip() in text
 
 
 def test_a_narrow_terminal_folds_instead() -> None:
