@@ -2,9 +2,9 @@
 
     python -m benchmarks.megapixel_mnist.measure --digits FOLDER -o OUT
 
-FOLDER holds MNIST's t10k idx files. Makes the slides (500 px to train and test on, 1500 px with 50 strokes to test
-on only), trains the recipe with each seed by `ats train`, and measures every model on all test slides as `ats
-predict` would. OUT gets the slides, a model folder a seed, and `figures.json`; `--ship FOLDER` copies the first
+FOLDER holds MNIST's t10k idx files. Makes the slides (500 px to train on, with 25 strokes; 500 px with 6 strokes and
+1500 px with 50 to test on), trains the recipe with each seed by `ats train`, and measures every model on all test
+slides as `ats predict` would. OUT gets the slides, a model folder a seed, and `figures.json`; `--ship FOLDER` copies the first
 seed's model there, with the figures of all seeds in its card. Test slides are made of digits that no training slide
 holds, and nothing is chosen on them.
 """
@@ -83,13 +83,14 @@ def main() -> None:
     arguments = parser.parse_args()
     out: Path = arguments.output
 
-    make(arguments.digits, out / "500px", canvas=500, noise=6, train=3000, test=2000)
+    make(arguments.digits, out / "train", canvas=500, noise=25, train=3000, test=0)
+    make(arguments.digits, out / "500px", canvas=500, noise=6, train=0, test=2000)
     make(arguments.digits, out / "1500px", canvas=1500, noise=50, train=0, test=1000)
     slides = {"500 px": out / "500px", "1500 px": out / "1500px"}
     figures = {}
     for seed in arguments.seeds:
         model = out / f"seed{seed}"
-        seconds = train(out / "500px" / "manifest.csv", model, seed)
+        seconds = train(out / "train" / "manifest.csv", model, seed)
         figures[seed] = measure(model, slides)
         print(f"seed {seed}: trained in {seconds:.0f} s", figures[seed], flush=True)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -131,13 +132,15 @@ strokes on black.
 
 ## Trained on
 
-2,850 canvases of 500 x 500 pixels (150 more to choose the checkpoint), with 6 strokes each, made of 8,000 of MNIST's
-10,000 test digits. The canvases it is tested on are made of the other 2,000.
+2,850 canvases of 500 x 500 pixels (150 more to choose the checkpoint), with 25 strokes each, made of 8,000 of MNIST's
+10,000 test digits. The canvases it is tested on are made of the other 2,000. With 6 strokes in training, as in the
+test, it learns not to mind strokes only as far as 6 of them ask: 0.94 on 500 px, but 0.67 among the 50 of the large
+canvas.
 
 ## Measured
 
-On 2,000 canvases of 500 x 500 pixels, and, without any training there, on 1,000 canvases of 1500 x 1500 pixels with 50
-strokes. The weights shipped are those of seed {seed}.
+On 2,000 canvases of 500 x 500 pixels with 6 strokes, and, without any training there, on 1,000 canvases of 1500 x 1500
+pixels with 50 strokes. The weights shipped are those of seed {seed}.
 
 {table}
 
@@ -149,7 +152,7 @@ A sampler changes nothing in the weights: the rows differ by the estimator alone
 
 which runs, for each seed,
 
-    ats train --manifest OUT/500px/manifest.csv --recipe megapixel-digits --val 0.05 --seed SEED -o OUT/seedSEED
+    ats train --manifest OUT/train/manifest.csv --recipe megapixel-digits --val 0.05 --seed SEED -o OUT/seedSEED
 
 MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0.
 """
