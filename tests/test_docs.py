@@ -1,0 +1,33 @@
+"""What the pages tell people to type works as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def test_python_on_the_page_about_the_command_line() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "cli.md").read_text(), re.S)
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    first, *tiles = done.stdout.splitlines()
+    assert first.startswith("7 ("), "examples/digits.tif holds three 7s"
+    assert len(tiles) == 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_readme_and_ci_test_by_the_same_command() -> None:
+    pattern = re.search(r"grep -m 1 '([^']+)' README.md", (PROJECT / ".ci" / "run").read_text())
+    assert pattern
+    (command,) = re.findall(f"^.*{pattern[1]}.*$", (PROJECT / "README.md").read_text(), re.M)
+    assert command.startswith("python3 -m venv .venv && ")
