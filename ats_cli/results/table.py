@@ -60,6 +60,11 @@ def megabytes(size: int | None) -> str:
     return f"{size / 1e6:,.1f}" if size >= 1e5 else f"{size / 1e6:.3f}"
 
 
+def _error(error: float) -> str:
+    """Return a standard error; a small one is not to be taken for none."""
+    return "<0.001" if 0 < error < 0.0005 else f"{error:.3f}"
+
+
 def _cells(p: Prediction) -> list[str]:
     chosen = error = None
     if p.probabilities is not None and p.predicted in p.classes:
@@ -71,7 +76,7 @@ def _cells(p: Prediction) -> list[str]:
         p.slide_id,
         NOTHING if p.predicted is None else p.predicted,
         NOTHING if chosen is None else f"{chosen:.3f}",
-        NOTHING if error is None else f"{error:.3f}",
+        NOTHING if error is None else _error(error),
         NOTHING if p.tiles is None else f"{p.tiles} of {p.positions}",
         NOTHING if p.attention_mass is None else f"{p.attention_mass:.1%}",
         NOTHING if p.bytes_total is None else f"{megabytes(p.bytes_read)} of {megabytes(p.bytes_total)}",
