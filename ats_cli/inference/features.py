@@ -31,7 +31,7 @@ def tile_terms(
         clock = time.perf_counter()
         with torch.inference_mode():
             features = model.nets.embed(to_unit(torch.from_numpy(batch).to(model.device)))[:real]
-            terms = model.nets.tile_terms(features).double().cpu().numpy()
+            terms = model.nets.tile_terms(features).cpu().double().numpy()
         seconds["features"] += time.perf_counter() - clock
         yield terms
         clock = time.perf_counter()

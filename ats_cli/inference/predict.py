@@ -59,7 +59,7 @@ def predict_slide(
         drawing = draw_on(slide, model, budget, sampler, seed, threads)
 
     seconds = {"read": 0.0, "features": 0.0}
-    bias = model.nets.head.bias.double().cpu().numpy()
+    bias = model.nets.head.bias.cpu().double().numpy()
     test = None if confidence is None else _test(model, bias, confidence)
     known = terms_so_far(drawing, before, len(bias), slide.path.name)
     terms = _read(slide, model, drawing, known, test, batch_size, threads, seconds, progress)
@@ -160,7 +160,7 @@ def _read(
 
 
 def _test(model: LoadedModel, bias: Floats, confidence: float) -> Betting:
-    weights = model.spec.head_scale * model.nets.head.weight.double().cpu().numpy()
+    weights = model.spec.head_scale * model.nets.head.weight.cpu().double().numpy()
     return Betting(lowest_margins(weights), bias, 1 - confidence)
 
 

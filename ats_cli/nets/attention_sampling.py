@@ -67,7 +67,7 @@ class AttentionSampling(nn.Module):
     def _draw(self, attention: Tensor) -> tuple[Tensor, Tensor]:
         positions = torch.zeros(len(attention), self.n_patches, dtype=torch.int64)
         weights = torch.zeros(len(attention), self.n_patches, dtype=torch.float64)
-        for b, values in enumerate(attention.detach().double().cpu().numpy()):
+        for b, values in enumerate(attention.detach().cpu().double().numpy()):
             drawn = draw(values, self.n_patches, self.sampler, self.rng)
             positions[b, : len(drawn.positions)] = torch.from_numpy(drawn.positions)
             weights[b, : len(drawn.positions)] = torch.from_numpy(drawn.weights)
@@ -75,14 +75,15 @@ class AttentionSampling(nn.Module):
 
     def _corners(self, positions: Tensor, grid: torch.Size, low: torch.Size, high: torch.Size) -> Tensor:
         """Top-left corners (B, n, 2) as (row, col) in pixels of `high`, the nearest whole ones."""
-        rows_cols = torch.stack([positions // grid[1], positions % grid[1]], -1).double()
+        # In float64, which not every device has.
+        rows_cols = torch.stack([positions // grid[1], positions % grid[1]], -1).cpu().double()
         if self.receptive_field:
             # A net without padding: position i is the centre of low pixels [i, i + receptive_field).
             at_low = rows_cols + self.receptive_field / 2
         else:
             at_low = (rows_cols + 0.5) * rows_cols.new_tensor([low[0] / grid[0], low[1] / grid[1]])
         centres = at_low * rows_cols.new_tensor([high[0] / low[0], high[1] / low[1]])
-        return torch.floor(centres - self.patch_size / 2 + 0.5).long()
+        return torch.floor(centres - self.patch_size / 2 + 0.5).long().to(positions.device)
 
 
 def attention_sampling(
