@@ -182,8 +182,9 @@ def command(
                 advance()
         except KeyboardInterrupt:
             interrupted = True
-    if run is not None:
-        run.end()
+        finally:
+            if run is not None:
+                run.end()
     if finished:
         print_predictions(answer_console(), finished)
     if interrupted:

@@ -142,6 +142,21 @@ def test_killed_between_slides_it_keeps_whole_rows_and_goes_on(
     assert [row["slide_id"] for row in rows(tmp_path / "run")] == ["one", "two [x]"]
 
 
+def test_a_pipe_that_closes_leaves_the_run_as_it_is(
+    ats: Run, model: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: str) -> None:
+        raise BrokenPipeError
+
+    (slides / "broken.svs").unlink()
+    monkeypatch.setattr("ats_cli.commands.messages.answer", closed)
+    status, out, err = ats("predict", slides, "-m", model, "-o", tmp_path / "run", "--json", "--quiet")
+    assert (status, out, err) == (1, "", "")
+    run = json.loads((tmp_path / "run/run.json").read_text())
+    assert run["counts"] == {"slides": 2, "ok": 1, "failed": 0} and run["ended"]
+    assert [row["slide_id"] for row in rows(tmp_path / "run")] == ["one"]
+
+
 def test_a_full_disk_is_one_sentence(
     ats: Run, model: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
