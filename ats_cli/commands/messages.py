@@ -37,7 +37,7 @@ def sentence(error: BaseException) -> str:
         place = f" ({error.filename})" if error.filename else ""
         return f"no space left where the output is written{place}. Make room, or write elsewhere, and run it again."
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror or error}."
+        return f"{error.filename}: {error.strerror or error}. Check the path and its access rights."
     if isinstance(error, MemoryError):
         return "not enough memory. Try a smaller --batch-size, or run it again with --debug for the traceback."
     return f"{type(error).__name__}: {error}. This was not foreseen: run it again with --debug for the traceback."

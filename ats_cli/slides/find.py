@@ -63,7 +63,9 @@ def slide_ids(paths: Sequence[Path]) -> list[str]:
 
 def _candidates(path: Path) -> list[str]:
     """Ids from short to long: the stem, the name, the same with one folder before it, with two ..."""
-    folders = path.absolute().parts[1:-1]
+    # ".." names no folder, so it is followed to where it leads.
+    folder = path.parent.resolve() if ".." in path.parts else path.parent.absolute()
+    folders = folder.parts[1:]
     return [
         "/".join((*folders[len(folders) - depth :], last))
         for depth in range(len(folders) + 1)
@@ -87,8 +89,10 @@ def _expand(item: str) -> list[Path]:
         return found
     if path.exists():
         return [path]
+    if "://" in item:
+        raise SlideError(f"{path.name.partition('?')[0]}: slides are read from local disks only. Download it first.")
     if not glob.has_magic(item):
-        raise SlideError(f"{path.name}: no such file in {path.parent}. Check the path.")
+        raise SlideError(f"{path.name}: no such file in {path.parent.absolute()}. Check the path.")
     matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]  # noqa: PTH207 (absolute patterns)
     found = [slide for match in matches for slide in _walk(match)]
     # A glob that names no known extension means what it matches.
@@ -110,13 +114,16 @@ def _walk(path: Path) -> Iterator[Path]:
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
             yield path
         return
-    if is_zarr_folder(path) or (is_dicom_folder(path) and _nothing_but_dicom(path)):
-        yield path
-        return
     try:
         entries = sorted(path.iterdir())
+        one_slide = is_zarr_folder(path) or (is_dicom_folder(path) and _nothing_but_dicom(path))
     except OSError as error:
-        raise SlideError(f"{path.name}: the folder could not be read ({error.strerror}).") from error
+        raise SlideError(
+            f"{path.name}: the folder could not be read ({error.strerror}). Check its access rights."
+        ) from error
+    if one_slide:
+        yield path
+        return
     mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
     hamamatsu = tuple(entry.stem for entry in entries if entry.suffix.lower() in (".vms", ".vmu"))
     for entry in entries:

@@ -31,7 +31,7 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             lines = [(reader_row, cells) for reader_row, cells in enumerate(csv.reader(stream), start=1) if any(cells)]
     except FileNotFoundError:
-        raise SlideError(f"{file.name}: no such file in {file.parent}. Check the path.") from None
+        raise SlideError(f"{file.name}: no such file in {file.parent.absolute()}. Check the path.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SlideError(f"{file.name}: could not be read as CSV ({error}). Save it as CSV in UTF-8.") from error
     if len(lines) < 2:

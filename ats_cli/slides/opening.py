@@ -43,7 +43,7 @@ def _head(file: Path) -> bytes:
         with file.open("rb") as stream:
             head = stream.read(256)
     except FileNotFoundError:
-        raise SlideError(f"{file.name}: no such file in {file.parent}. Check the path.") from None
+        raise SlideError(f"{file.name}: no such file in {file.parent.absolute()}. Check the path.") from None
     except PermissionError:
         raise SlideError(f"{file.name}: no permission to read it. Check its access rights.") from None
     except OSError as error:

@@ -73,3 +73,14 @@ def test_ids_that_collide_grow_until_they_differ(tmp_path: Path) -> None:
         "q/c/w.svs": "w.svs",
         "q/c/w.ome.tif": "w.ome.tif",
     }
+
+
+def test_ids_name_folders_and_not_the_way_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "x.svs", "sub/x.svs")
+    monkeypatch.chdir(tmp_path / "sub")
+    assert ids("x.svs", "../x.svs") == ["sub/x", f"{tmp_path.name}/x"]
+
+
+def test_an_address_on_the_web_is_told_what_to_do() -> None:
+    with pytest.raises(SlideError, match=r"^x\.svs: slides are read from local disks only\. Download it first\.$"):
+        find_slides(["https://host.org/slides/x.svs?token=1"])
