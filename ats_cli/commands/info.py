@@ -78,7 +78,7 @@ def info_record(source: SlideSource, slide: Slide) -> dict[str, Any]:
             "downsample": level.downsample,
             "tile_width": level.tile_width,
             "tile_height": level.tile_height,
-            "compression": level.compression,
+            "compression": level.compression or None,
         }
         for level in slide.levels
     ]
@@ -148,9 +148,11 @@ def info_table(record: dict[str, Any], reader_because: str) -> Table:
         row("mpp", f"{record['mpp']:.4f} µm per pixel (from {record['mpp_source']})")
     row("file", f"{megabytes(record['bytes_total'])} MB")
     for number, level in enumerate(record["levels"]):
-        row(
-            f"level {number}",
-            f"{level['width']} x {level['height']} px, downsample {level['downsample']:g}, "
-            f"tiles of {level['tile_width']} x {level['tile_height']}, {level['compression']}",
-        )
+        facts = [
+            f"{level['width']} x {level['height']} px",
+            f"downsample {level['downsample']:g}",
+            f"tiles of {level['tile_width']} x {level['tile_height']}",
+            level["compression"],
+        ]
+        row(f"level {number}", ", ".join(filter(None, facts)))
     return table

@@ -29,6 +29,7 @@ class Level:
     """One resolution of a slide. `downsample` is level-0 pixels per pixel of this level.
 
     `tile_width` and `tile_height` are the file's own tiles, in pixels of this level: what one decode costs.
+    `compression` is empty where the reader does not tell.
     """
 
     width: int
