@@ -6,13 +6,13 @@ construction, whatever the pitch of the positions and the downsample of the view
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from difflib import get_close_matches
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ats_cli.records import AtsError, AttentionMap
+from ats_cli.results.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +82,9 @@ def write_heatmap(
     bar_axes.tick_params(labelsize=unit * 72 / DPI * 0.9)
     _title(figure, axes, title, unit)
     _scale_bar(figure, axes, width, mpp, unit)
-    _save_whole(figure, path)
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    write_whole(path, picture.getvalue())
 
 
 def check_colormap(name: str) -> Any:
@@ -194,17 +196,3 @@ def round_length(most: float, unit: str) -> tuple[float, str]:
     power = 10.0 ** math.floor(math.log10(most))
     size = next(step * power for step in (5, 2, 1) if step * power <= most * (1 + 1e-9))
     return (size / 1000, "mm") if unit == "µm" and size >= 1000 else (size, unit)
-
-
-def _save_whole(figure: Figure, path: Path) -> None:
-    """Write beside, then rename: a picture that exists is complete."""
-    beside = path.with_name(f".{os.getpid()}.part")
-    try:
-        figure.savefig(beside, format="png", dpi=DPI)
-        beside.replace(path)
-    except OSError as error:
-        error.filename = str(path)  # the name that was asked for, not that of the half-written file
-        raise
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)

@@ -41,12 +41,6 @@ def des_raj_weights(attention: Floats) -> Floats:
     return (1 - before + (n - 1 - np.arange(n)) * attention) / n
 
 
-def without_replacement(attention: Floats, tiles: int, rng: np.random.Generator) -> tuple[Indices, Floats]:
-    """The paper's scheme: successive draws without replacement, weighed by Des Raj's estimator."""
-    drawn = race(attention, tiles, rng)
-    return drawn, des_raj_weights(attention[drawn])
-
-
 def threshold(attention: Floats, tiles: int) -> float:
     """The lambda at which the inclusion probabilities min(1, a / lambda) sum to `tiles` < K (Fearnhead and
     Clifford 2003)."""

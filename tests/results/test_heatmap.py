@@ -95,12 +95,14 @@ def test_a_picture_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
     picture = tmp_path / "a.png"
     picture.write_bytes(b"old")
 
-    def broken(self: object, file: Path, **_: object) -> None:
-        Path(file).write_bytes(b"half")
+    write_bytes = Path.write_bytes
+
+    def broken(file: Path, content: bytes) -> int:
+        write_bytes(file, content[: len(content) // 2])
         raise OSError(28, "No space left on device", str(file))
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr("matplotlib.figure.Figure.savefig", broken)
+        patched.setattr(Path, "write_bytes", broken)
         write_heatmap(picture, None, 1.0, one_hot(2, 2, 0, 0, 10), (20, 20), None, max_size=100)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
     assert picture.read_bytes() == b"old"
