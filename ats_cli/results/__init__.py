@@ -1,4 +1,4 @@
-"""What is written: one line of --json, tables for people, heatmaps."""
+"""What is written: one line of --json, tables for people, heatmaps, run folders."""
 
 from ats_cli.results.heatmap import write_heatmap
 from ats_cli.results.record import prediction_dict
