@@ -121,7 +121,7 @@ def command(
     sources = [] if extend and not slides and not manifest else gather(slides, manifest, mpp)
     settings = {**DEFAULTS, **asked}
     if run is not None and extend:
-        sources = with_those_of(run, sources)
+        sources = with_those_of(run, sources, mpp)
         settings = {**run.settings, **asked}
         model = model or run.model["folder"]
 

@@ -37,15 +37,18 @@ def open_run(
     return run
 
 
-def with_those_of(run: RunFolder, sources: list[SlideSource]) -> list[SlideSource]:
-    """The slides of a run, then those that are new to it. Where a slide was moved to, and its mpp, may be given."""
+def with_those_of(run: RunFolder, sources: list[SlideSource], mpp: float | None) -> list[SlideSource]:
+    """The slides of a run, then those that are new to it. Where a slide was moved to, and its mpp, may be given.
+
+    `mpp`: given for all of them.
+    """
     from ats_cli.slides import SlideSource
 
     given = {source.slide_id: source for source in sources}
     old = []
-    for name, path, mpp in run.slides.values():
+    for name, path, before in run.slides.values():
         source = given.pop(name, None) or SlideSource(name, Path(path), mpp)
-        old.append(replace(source, mpp=source.mpp or mpp))
+        old.append(replace(source, mpp=source.mpp or before))
     return old + list(given.values())
 
 

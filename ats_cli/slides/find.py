@@ -125,11 +125,12 @@ def _walk(path: Path) -> Iterator[Path]:
         yield path
         return
     mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
-    hamamatsu = tuple(entry.stem for entry in entries if entry.suffix.lower() in (".vms", ".vmu"))
+    # A slide of Hamamatsu's has its pixels beside it: name.jpg, name(0,1).jpg, name_map2.jpg.
+    hamamatsu = tuple(e.stem + mark for e in entries if e.suffix.lower() in (".vms", ".vmu") for mark in ".(_")
     for entry in entries:
         if entry.name.startswith(".") or (entry.is_dir() and entry.name in mirax):
             continue
-        if hamamatsu and entry.name.startswith(hamamatsu) and entry.suffix.lower() in (".jpg", ".jpeg"):
+        if entry.name.startswith(hamamatsu) and entry.suffix.lower() in (".jpg", ".jpeg"):
             continue
         if entry.is_symlink() and path.resolve().is_relative_to(entry.resolve()):
             continue  # a link back to a folder above would never end

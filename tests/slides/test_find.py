@@ -32,9 +32,9 @@ def test_files_come_as_given_and_once(tmp_path: Path) -> None:
 
 def test_a_folder_is_searched_for_slides_only(tmp_path: Path) -> None:
     make(tmp_path, "z.svs", "notes.txt", "sub/a.TIFF", "sub/._a.tiff", ".hidden/q.svs")
-    make(tmp_path, "m.mrxs", "m/Data0001.dat", "m/thumb.jpg", "v.vms", "v(1,0).jpg", "v_macro.jpg", "v.opt")
+    make(tmp_path, "m.mrxs", "m/Data0001.dat", "m/thumb.jpg", "v.vms", "v(1,0).jpg", "v_macro.jpg", "v.opt", "vx.jpg")
     make(tmp_path, "ngff.zarr/0/0.png", "zarr2/.zgroup", "series/1.dcm", "series/2.dcm")
-    assert ids(tmp_path) == ["m", "ngff", "series", "a", "v", "z", "zarr2"]
+    assert ids(tmp_path) == ["m", "ngff", "series", "a", "v", "vx", "z", "zarr2"]
 
 
 def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:
