@@ -7,6 +7,8 @@ from ats_cli.records import AtsError
 
 def resolve_device(name: str = "auto") -> str:
     """A device torch knows, from "auto", "cpu", "cuda", "cuda:1" or "mps". Raises AtsError when it is not there."""
+    # Convolutions in TF32 would be faster, and the record, which says fp32, untrue.
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
             return "cuda"

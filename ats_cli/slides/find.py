@@ -81,6 +81,9 @@ def stem(name: str) -> str:
 
 
 def _expand(item: str) -> list[Path]:
+    if not item.strip():
+        # An unset variable in a script would otherwise mean the whole of the current folder.
+        raise SlideError("an empty name is no slide. Check the variable or the list that it came from.")
     path = Path(item)
     if path.is_dir():
         found = list(_walk(path))

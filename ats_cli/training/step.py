@@ -43,7 +43,7 @@ def see_batch(
     seen = store.views(slides)
     attentions = _attentions(nets, seen, augmentations, device)
     draws = [
-        draw(attention.detach().double().cpu().numpy(), tiles, sampler, rng)
+        draw(attention.detach().cpu().double().numpy(), tiles, sampler, rng)
         for attention, rng in zip(attentions, rngs, strict=True)
     ]
     boxes = [s.geometry.boxes(d.positions, s.allowed.shape[1]) for s, d in zip(seen, draws, strict=True)]

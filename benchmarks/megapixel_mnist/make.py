@@ -177,7 +177,7 @@ class Recipe:
     out: Path
     canvas: int
     classes: int
-    noise: int
+    noise: tuple[int, ...]  # strokes of a canvas: these numbers in turn
     seed: int
 
 
@@ -200,7 +200,8 @@ def make_slides(recipe: Recipe, part: tuple[str, range]) -> list[Slide]:
     for index in indices:
         label = index % recipe.classes
         rng = np.random.default_rng([recipe.seed, SPLITS.index(split), index])
-        image, placed = compose(rng, digits, rows, label, recipe.canvas, recipe.noise)
+        noise = recipe.noise[index // recipe.classes % len(recipe.noise)]
+        image, placed = compose(rng, digits, rows, label, recipe.canvas, noise)
         name = f"{split}/{label}/{index:05d}.tif"
         write_slide(recipe.out / name, image)
         made.append(Slide(name, label, split, [(p.x, p.y, int(digits.labels[p.index])) for p in placed]))
@@ -254,13 +255,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="new or empty folder to write")
     parser.add_argument("--canvas", type=count, default=500, help="side of a canvas in pixels (default: 500)")
     parser.add_argument("--classes", type=int, choices=range(2, 11), default=10, help="use digits below this")
-    parser.add_argument("--noise", type=count, default=6, help="strokes on a canvas (default: 6)")
+    parser.add_argument(
+        "--noise",
+        type=count,
+        nargs="+",
+        default=[6],
+        help="strokes on a canvas; several numbers take turns (default: 6)",
+    )
     parser.add_argument("--train", type=count, default=3000, help="train canvases (default: 3000)")
     parser.add_argument("--test", type=count, default=400, help="test canvases (default: 400)")
     parser.add_argument("--seed", type=count, default=0, help="seed of the canvases (default: 0)")
     parser.add_argument("--workers", type=count, default=2, help="processes; does not change the result (default: 2)")
     a = parser.parse_args(arguments)
-    recipe = Recipe(a.digits, a.out, a.canvas, a.classes, a.noise, a.seed)
+    recipe = Recipe(a.digits, a.out, a.canvas, a.classes, tuple(a.noise), a.seed)
     try:
         slides = make(recipe, a.train, a.test, a.workers)
     except (OSError, ValueError) as error:
@@ -269,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = sum((a.out / slide.path).stat().st_size for slide in slides)
     print(
         f"{a.out}: {a.train} train and {a.test} test slides of {a.canvas} x {a.canvas} pixels, "
-        f"{a.classes} classes, {a.noise} strokes each, {size / 1e6:.1f} MB"
+        f"{a.classes} classes, {' or '.join(map(str, a.noise))} strokes each, {size / 1e6:.1f} MB"
     )
     return 0
 

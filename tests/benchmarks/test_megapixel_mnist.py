@@ -164,6 +164,15 @@ def test_few_classes_use_only_their_digits(digits: Path, tmp_path: Path, capsys:
     assert capsys.readouterr().out.count("\n") == 1
 
 
+def test_numbers_of_strokes_take_turns_in_every_class(digits: Path, tmp_path: Path) -> None:
+    options = ["--canvas", "300", "--classes", "2", "--noise", "0", "30", "--train", "8", "--test", "0"]
+    assert run(digits, tmp_path / "out", *options) == 0
+    ink = {path: np.count_nonzero(tifffile.imread(tmp_path / "out" / path)) for path in truth(tmp_path / "out")}
+    for label in "01":
+        one, two, three, four = (ink[path] for path in sorted(ink) if path.startswith(f"train/{label}/"))
+        assert max(one, three) < min(two, four)
+
+
 def test_a_folder_in_use_is_refused(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     assert run(digits, tmp_path, "--train", "1", "--test", "0") == 1
