@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelError, ModelSpec
@@ -56,5 +56,6 @@ def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) ->
     (folder / "README.md").write_text(card, encoding="utf-8")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in nets.state_dict().items()}
     beside = folder / (WEIGHTS_FILE + ".part")
-    save_file(tensors, beside)
+    # Not save_file: what it writes only its owner may read.
+    beside.write_bytes(save(tensors))
     beside.replace(folder / WEIGHTS_FILE)
