@@ -221,7 +221,7 @@ def test_a_model_cut_off_while_it_is_written_has_no_weights(tmp_path: Path, monk
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("ats_cli.zoo.load.save_file", full)
+    monkeypatch.setattr("ats_cli.zoo.load.save", full)
     with pytest.raises(OSError, match="no space"):
         write_model(tmp_path / "model")
     assert not find_recipe(str(tmp_path / "model")).has_weights
