@@ -33,7 +33,7 @@ def draw_on(slide: Slide, model: LoadedModel, tiles: int, sampler: str, seed: in
     A race takes the logits strip by strip and never holds the map; the other schemes need all of it.
     """
     look = begin_look(slide, model)
-    name = slide.path.name
+    name = slide.identity
     if sampler in RACES:
         race = StreamedRace(tiles, slide_seed(seed, name))
         spread = Spread()

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import Box, Level, Pixels, over_white, unreadable
+from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
 
 MAX_PIXELS = 500_000_000
 """Larger images are refused: they are decoded whole, at three bytes a pixel and more."""
@@ -39,6 +39,8 @@ class ImageReader:
         self._path = path
         self._lock = threading.Lock()
         self._pixels: Pixels | None = None
+        self.identity: str | None = None
+        self.bytes_total: int | None = path.stat().st_size
         self.bytes_read: int | None = 0
         with _open(path) as image:
             _refuse_what_is_not_rgb(path, image)
@@ -54,10 +56,13 @@ class ImageReader:
     def resident_bytes(self) -> int:
         return 0 if self._pixels is None else self._pixels.nbytes
 
-    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         pixels = self._decoded()
         for x, y, width, height in boxes:
-            yield pixels[y : y + height, x : x + width]
+            yield Region(pixels[y : y + height, x : x + width])
+
+    def absent(self, level: int) -> None:
+        return None
 
     def close(self) -> None:
         self._pixels = None

@@ -12,7 +12,18 @@ import numpy as np
 import openslide
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import MPP_OF_POWER, Box, Level, Pixels, level_downsample, over_white, unreadable
+from ats_cli.slides.reader import (
+    MPP_OF_POWER,
+    Box,
+    Damage,
+    Level,
+    Pixels,
+    Region,
+    cut,
+    level_downsample,
+    over_white,
+    unreadable,
+)
 
 _CACHE_BYTES = 32 * 1024 * 1024
 # Large boxes are read in squares of this many pixels, so that threads share the work and memory stays small.
@@ -30,6 +41,8 @@ class OpenSlideReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.identity: str | None = None
+        self.bytes_total: int | None = path.stat().st_size
         self._handles: queue.LifoQueue[openslide.OpenSlide] = queue.LifoQueue()
         self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
         try:
@@ -53,44 +66,56 @@ class OpenSlideReader:
     def resident_bytes(self) -> int:
         return 0 if self._handles.empty() else _CACHE_BYTES
 
-    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         # A few boxes ahead of the one that is asked for: memory stays small however many or large they are.
-        ahead: deque[tuple[Box, list[tuple[Box, Future[Pixels]]]]] = deque()
+        ahead: deque[tuple[Box, list[tuple[Box, Future[Region]]]]] = deque()
         with ThreadPoolExecutor(max(1, threads)) as pool:
             try:
                 for box in boxes:
-                    ahead.append((box, [(p, pool.submit(self._read_piece, level, p)) for p in _pieces(box)]))
+                    ahead.append(
+                        (box, [(p, pool.submit(self._read_piece, level, p)) for p in cut(box, _PIECE, _PIECE)])
+                    )
                     while sum(b[2] * b[3] for b, _ in ahead) > _AHEAD_PIXELS:
-                        yield _paste(*ahead.popleft())
+                        yield _finished(*ahead.popleft())
                 while ahead:
-                    yield _paste(*ahead.popleft())
+                    yield _finished(*ahead.popleft())
             finally:
                 for _, pieces in ahead:
                     for _, future in pieces:
                         future.cancel()
 
+    def absent(self, level: int) -> None:
+        """OpenSlide does not tell beforehand; what is absent comes out white."""
+
     def close(self) -> None:
         while not self._handles.empty():
             self._handles.get_nowait().close()
 
-    def _read_piece(self, level: int, box: Box) -> Pixels:
-        """One box. After an error a handle stays broken, so it is dropped, and a fresh one tries once more."""
-        try:
-            slide = self._handles.get_nowait()
-        except queue.Empty:
-            slide = self._fresh(level, box)
-        try:
-            pixels = self._region(slide, level, box)
-        except openslide.OpenSlideError:
-            slide.close()
-            slide = self._fresh(level, box)
+    def _read_piece(self, level: int, box: Box) -> Region:
+        """One box. Where it cannot be read, it is read again by the file's own tiles, to know which are damaged."""
+        problem = ""
+        for _ in range(2):
+            # After an error a handle stays broken, so it is dropped, and a fresh one tries once more.
+            slide = self._handle(level, box)
             try:
                 pixels = self._region(slide, level, box)
             except openslide.OpenSlideError as error:
                 slide.close()
-                raise unreadable(self._path, error, _place(level, box)) from error
-        self._handles.put(slide)
-        return pixels
+                problem = str(unreadable(self._path, error, _place(level, box)))
+            else:
+                self._handles.put(slide)
+                return Region(pixels)
+        lv = self.levels[level]
+        tiles = list(cut(box, lv.tile_width, lv.tile_height))
+        if len(tiles) == 1:
+            return Region(np.full((box[3], box[2], 3), 255, dtype=np.uint8), (Damage(box, problem),))
+        return _paste(box, [(tile, self._read_piece(level, tile)) for tile in tiles])
+
+    def _handle(self, level: int, box: Box) -> openslide.OpenSlide:
+        try:
+            return self._handles.get_nowait()
+        except queue.Empty:
+            return self._fresh(level, box)
 
     def _region(self, slide: openslide.OpenSlide, level: int, box: Box) -> Pixels:
         x, y, width, height = box
@@ -157,23 +182,18 @@ def _refuse_wrong_colours(path: Path, properties: dict[str, str]) -> None:
         )
 
 
-def _pieces(box: Box) -> list[Box]:
-    x, y, width, height = box
-    return [
-        (left, top, min(_PIECE, x + width - left), min(_PIECE, y + height - top))
-        for top in range(y, y + height, _PIECE)
-        for left in range(x, x + width, _PIECE)
-    ]
+def _finished(box: Box, pieces: list[tuple[Box, Future[Region]]]) -> Region:
+    return _paste(box, [(piece, future.result()) for piece, future in pieces])
 
 
-def _paste(box: Box, pieces: list[tuple[Box, Future[Pixels]]]) -> Pixels:
-    if len(pieces) == 1:
-        return pieces[0][1].result()
+def _paste(box: Box, parts: Sequence[tuple[Box, Region]]) -> Region:
+    if len(parts) == 1:
+        return parts[0][1]
     x, y, width, height = box
     out = np.empty((height, width, 3), dtype=np.uint8)
-    for (left, top, w, h), future in pieces:
-        out[top - y : top - y + h, left - x : left - x + w] = future.result()
-    return out
+    for (left, top, w, h), region in parts:
+        out[top - y : top - y + h, left - x : left - x + w] = region.pixels
+    return Region(out, tuple(damage for _, region in parts for damage in region.damage))
 
 
 def _place(level: int, box: Box) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,28 @@ class Level:
     compression: str
 
 
+class Damage(NamedTuple):
+    """A part of a level that is in the file but cannot be read: where, and a sentence with the slide's name."""
+
+    box: Box
+    reason: str
+
+
+class Region(NamedTuple):
+    """What a box holds: (height, width, 3) uint8 RGB, white where `damage` says that nothing could be read."""
+
+    pixels: Pixels
+    damage: tuple[Damage, ...] = ()
+
+
 class Reader(Protocol):
     """Pixels and facts of one open file. Level 0 is the finest; levels grow coarser.
 
     `mpp` is what the file says of level 0, (x, y) in microns per pixel, believed or not; `mpp_source` says where.
-    `bytes_read` counts what was read from disk so far, None where the reader cannot know; `resident_bytes` is
-    the memory that `close()` would give back; `holds_handle` tells whether a file stays open between calls.
+    `bytes_total` is the size of all that belongs to the slide, None where unknown; `bytes_read` counts what was read
+    so far, None where the reader cannot know; `resident_bytes` is the memory that `close()` would give back;
+    `holds_handle` tells whether a file stays open between calls. `identity` is what a draw is seeded by in the place
+    of the file's name, where a slide is many files: a DICOM series' UID; else None.
     """
 
     @property
@@ -61,14 +77,27 @@ class Reader(Protocol):
     @property
     def mpp_source(self) -> str | None: ...
     @property
+    def identity(self) -> str | None: ...
+    @property
+    def bytes_total(self) -> int | None: ...
+    @property
     def bytes_read(self) -> int | None: ...
     @property
     def resident_bytes(self) -> int: ...
     @property
     def holds_handle(self) -> bool: ...
 
-    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
-        """Yield (height, width, 3) uint8 RGB for each box, in order. Raises SlideError."""
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        """Yield the region under each box, in order; each native tile is read and decoded once where that is known.
+
+        A native tile that is there but cannot be read or decoded is damage of the regions that it touches. Raises
+        SlideError where nothing more can be read at all.
+        """
+        ...
+
+    def absent(self, level: int) -> NDArray[np.bool_] | None:
+        """Which native tiles of a level the file itself says it does not hold, (tile rows, tile cols) of `Level`'s
+        tiles: they are background, read as white. None where all are there or the reader cannot know."""
         ...
 
     def close(self) -> None: ...
@@ -97,6 +126,19 @@ def level_downsample(size: tuple[int, int], level: tuple[int, int]) -> float | N
         if explains(d, 1.0):
             return float(d)
     return ratio if explains(ratio, 1.5) else None
+
+
+def cut(box: Box, width: int, height: int) -> Iterator[Box]:
+    """Cut a box along the grid of tiles `width` x `height` that begins at the level's corner.
+
+    >>> list(cut((6, 0, 6, 4), 8, 8))
+    [(6, 0, 2, 4), (8, 0, 4, 4)]
+    """
+    x, y, box_width, box_height = box
+    for top in range(y // height * height, y + box_height, height):
+        for left in range(x // width * width, x + box_width, width):
+            x0, y0 = max(x, left), max(y, top)
+            yield x0, y0, min(x + box_width, left + width) - x0, min(y + box_height, top + height) - y0
 
 
 def over_white(rgb: Pixels, alpha: Pixels, premultiplied: bool = False) -> Pixels:

@@ -11,22 +11,41 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import MPP_BELIEVED, Box, Level, Pixels, Reader
+from ats_cli.slides.reader import MPP_BELIEVED, Box, Damage, Level, Pixels, Reader
 from ats_cli.slides.resample import Taps, axis_taps, resample
 
 # A view is read in blocks of at most this many pixels of the finer level, so that memory does not grow with the slide.
 _BLOCK_HEIGHT, _BLOCK_WIDTH = 2048, 4096
 
 
+class View(NamedTuple):
+    """A view, (rows, cols, 3) uint8 RGB, and where none of it could be read, (rows, cols) bool.
+
+    `problem` is the first sentence why, None where all is well.
+    """
+
+    pixels: Pixels
+    unreadable: NDArray[np.bool_]
+    problem: str | None
+
+
+class Unreadable(NamedTuple):
+    """In the place of a patch: the sentence why there is none."""
+
+    reason: str
+
+
 class Slide:
     """A tiled or gigapixel image. Nothing but headers is read until pixels are asked for.
 
-    `path`, `bytes_total`: the file and its size. `width`, `height`: level 0. `mpp`: microns per pixel of level 0,
+    `path`, `bytes_total`: the file, and the size of all that belongs to it. `identity`: what a draw over this slide is
+    seeded by, the file's name as a rule. `width`, `height`: level 0. `mpp`: microns per pixel of level 0,
     x and y averaged, None where unknown or not believed; `mpp_source`: "given", or where the file says it.
     """
 
@@ -34,8 +53,8 @@ class Slide:
         if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
             raise SlideError(f"{path.name}: {mpp} is no microns-per-pixel. Give a number above 0, like --mpp 0.25.")
         self.path = path
-        self.bytes_total = path.stat().st_size
         self._reader = reader
+        self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
         self.width, self.height = self.levels[0].width, self.levels[0].height
         self._mpp_problem = _mpp_problem(path.name, reader.mpp)
@@ -58,6 +77,10 @@ class Slide:
     @property
     def properties(self) -> dict[str, str]:
         return self._reader.properties
+
+    @property
+    def bytes_total(self) -> int | None:
+        return self._reader.bytes_total
 
     @property
     def bytes_read(self) -> int | None:
@@ -85,44 +108,74 @@ class Slide:
         return _pixels_across(self.height, downsample), _pixels_across(self.width, downsample)
 
     def read_view(self, downsample: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
-        """The slide at `downsample` level-0 pixels per pixel, as (rows, cols, 3) uint8 RGB.
+        """The pixels of `scan_view`. Raises SlideError where a part of them cannot be read."""
+        view = self.scan_view(downsample, rows, threads)
+        if view.problem:
+            raise SlideError(view.problem)
+        return view.pixels
+
+    def scan_view(self, downsample: float, rows: tuple[int, int] | None = None, threads: int = 4) -> View:
+        """The slide at `downsample` level-0 pixels per pixel, whatever of it can be read.
 
         Each pixel is the mean of its square, of the part of it that lies on the slide, taken from the nearest
-        finer level. `rows=(start, stop)` reads only these rows of the view; their values are those of the whole.
+        finer level. What is damaged there is taken from the next finer one. `rows=(start, stop)` reads only these
+        rows of the view; their values are those of the whole.
         """
         v_height, v_width = self.view_shape(downsample)
         start, stop = rows if rows is not None else (0, v_height)
         if not 0 <= start < stop <= v_height:
             raise ValueError(f"rows {start} to {stop} are not inside a view of {v_height} rows")
-        level = self._finer_level(downsample)
-        scale = _snap(downsample / self.levels[level].downsample)
-        v_step_rows, v_step_cols = self._block_shape(level, scale)
-        # Blocks begin at whole multiples of the step, on the file's own tiles where the scale allows.
-        down = [(edge, self._view_taps(level, 1, scale, edge)) for edge in _edges(start, stop, v_step_rows)]
-        across = [(edge, self._view_taps(level, 0, scale, edge)) for edge in _edges(0, v_width, v_step_cols)]
-        blocks = list(itertools.product(down, across))
-        sources = self._reader.read(level, [_box(rows, cols) for (_, rows), (_, cols) in blocks], threads)
-        view = np.empty((stop - start, v_width, 3), dtype=np.uint8)
-        for (((top, bottom), rows_taps), ((left, right), cols_taps)), source in zip(blocks, sources, strict=True):
-            view[top - start : bottom - start, left:right] = resample(source, rows_taps, cols_taps)
-        return view
+        return self._window(self._finer_level(downsample), downsample, (start, stop), (0, v_width), threads)
 
     def read_at_mpp(self, mpp: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
         """`read_view`, by microns per pixel. Raises SlideError where the slide's own mpp is unknown."""
         return self.read_view(mpp / self.require_mpp(), rows, threads)
 
     def read_tiles(self, boxes: ArrayLike, size: int, fill: int = 255, threads: int = 4) -> Iterator[Pixels]:
-        """Yield a (size, size, 3) uint8 patch for each of `boxes`, in order.
+        """The patches of `scan_tiles`. Raises SlideError where one cannot be read."""
+        patches = self.scan_tiles(boxes, size, fill, threads)
+        return (_sound(patch) for patch in patches)
+
+    def scan_tiles(
+        self, boxes: ArrayLike, size: int, fill: int = 255, threads: int = 4
+    ) -> Iterator[Pixels | Unreadable]:
+        """Yield a (size, size, 3) uint8 patch for each of `boxes`, in order, or why it cannot be read.
 
         `boxes`: (N, 4) floats, x, y, width, height in level-0 pixels, anywhere; what lies outside the slide counts
-        as grey `fill`. Each is resampled from the coarsest level that is at least as fine as the patch. A native
-        tile of the file that several boxes share is decoded once.
+        as grey `fill`. Each is resampled from the coarsest level that is at least as fine as the patch; where that is
+        damaged, from a finer one. A native tile of the file that several boxes share is decoded once.
         """
         wanted = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         if not np.isfinite(wanted).all() or (wanted[:, 2:] <= 0).any():
             raise ValueError("boxes must be finite, with widths and heights above 0")
-        plans = [self._plan(box, size) for box in wanted.tolist()]
-        return self._read_planned(plans, size, fill, threads)
+        return self._read_planned(wanted.tolist(), size, fill, threads)
+
+    def absent_tiles(self, boxes: ArrayLike, size: int) -> NDArray[np.bool_]:
+        """Which of `boxes` (N, 4) show nothing, (N,) bool: all their native tiles are ones that the file says it lacks.
+
+        Known from the file's index alone, nothing is read. Boxes and `size` as for `scan_tiles`, all of one size.
+        """
+        wanted = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        found = np.zeros(len(wanted), dtype=np.bool_)
+        if not len(wanted):
+            return found
+        level = self._finer_level(float(wanted[0, 2:].min()) / size)
+        absent = self._reader.absent(level)
+        if absent is None or not absent.any():
+            return found
+        lv = self.levels[level]
+        # Counts of the tiles that are there, summed from the corner: a box of any size is four look-ups.
+        there = np.zeros((absent.shape[0] + 1, absent.shape[1] + 1), dtype=np.int64)
+        there[1:, 1:] = np.cumsum(np.cumsum(~absent, axis=0), axis=1)
+        low = np.floor(wanted[:, :2] / lv.downsample) / (lv.tile_width, lv.tile_height)
+        high = np.ceil((wanted[:, :2] + wanted[:, 2:]) / lv.downsample) / (lv.tile_width, lv.tile_height)
+        most = (absent.shape[1], absent.shape[0])
+        left, top = np.clip(np.floor(low), 0, most).astype(np.intp).T
+        right, bottom = np.clip(np.ceil(high), 0, most).astype(np.intp).T
+        inside = (right > left) & (bottom > top)
+        held = there[bottom, right] - there[top, right] - there[bottom, left] + there[top, left]
+        shown: NDArray[np.bool_] = inside & (held == 0)
+        return shown
 
     def close(self) -> None:
         self._reader.close()
@@ -138,29 +191,64 @@ class Slide:
     def __repr__(self) -> str:
         return f"<Slide {self.path.name} {self.width}x{self.height}, {len(self.levels)} levels, {self.reader}>"
 
-    def _plan(self, box: list[float], size: int) -> tuple[int, Taps, Taps] | None:
-        """(level, rows, cols) for one box; None if it is wholly outside."""
+    def _window(
+        self, level: int, downsample: float, rows: tuple[int, int], cols: tuple[int, int], threads: int
+    ) -> View:
+        """Rows and columns of a view, from a level and, where it is damaged, from the finer ones."""
+        scale = _snap(downsample / self.levels[level].downsample)
+        v_step_rows, v_step_cols = self._block_shape(level, scale)
+        # Blocks begin at whole multiples of the step, on the file's own tiles where the scale allows.
+        down = [(edge, self._view_taps(level, 1, scale, edge)) for edge in _edges(*rows, v_step_rows)]
+        across = [(edge, self._view_taps(level, 0, scale, edge)) for edge in _edges(*cols, v_step_cols)]
+        blocks = list(itertools.product(down, across))
+        regions = self._reader.read(level, [_box(r, c) for (_, r), (_, c) in blocks], threads)
+        pixels = np.empty((rows[1] - rows[0], cols[1] - cols[0], 3), dtype=np.uint8)
+        unreadable = np.zeros(pixels.shape[:2], dtype=np.bool_)
+        damage: list[Damage] = []
+        for (((top, bottom), r), ((left, right), c)), region in zip(blocks, regions, strict=True):
+            pixels[top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = resample(region.pixels, r, c)
+            damage += region.damage
+        problem = None
+        for box, reason in damage:
+            v_rows, v_cols = _touched(box[1], box[3], scale, rows), _touched(box[0], box[2], scale, cols)
+            here = slice(v_rows[0] - rows[0], v_rows[1] - rows[0]), slice(v_cols[0] - cols[0], v_cols[1] - cols[0])
+            if level:
+                finer = self._window(level - 1, downsample, v_rows, v_cols, threads)
+                pixels[here], unreadable[here] = finer.pixels, finer.unreadable
+                problem = problem or finer.problem
+            else:
+                unreadable[here] = True
+                problem = problem or reason
+        return View(pixels, unreadable, problem)
+
+    def _plan(self, box: list[float], size: int, level: int) -> tuple[Taps, Taps] | None:
+        """(rows, cols) for one box on a level; None if it is wholly outside."""
         x, y, width, height = box
-        level = self._finer_level(min(width, height) / size)
         d = self.levels[level].downsample
         rows = self._taps(level, 1, y / d, _snap(height / d / size), size, False)
         cols = self._taps(level, 0, x / d, _snap(width / d / size), size, False)
-        return None if rows is None or cols is None else (level, rows, cols)
+        return None if rows is None or cols is None else (rows, cols)
 
     def _read_planned(
-        self, plans: list[tuple[int, Taps, Taps] | None], size: int, fill: int, threads: int
-    ) -> Iterator[Pixels]:
+        self, boxes: list[list[float]], size: int, fill: int, threads: int
+    ) -> Iterator[Pixels | Unreadable]:
+        levels = [self._finer_level(min(box[2:]) / size) for box in boxes]
+        plans = [self._plan(box, size, level) for box, level in zip(boxes, levels, strict=True)]
         by_level: dict[int, list[Box]] = {}
-        for plan in plans:
+        for plan, level in zip(plans, levels, strict=True):
             if plan is not None:
-                by_level.setdefault(plan[0], []).append(_box(plan[1], plan[2]))
-        streams = {level: self._reader.read(level, boxes, threads) for level, boxes in by_level.items()}
-        for plan in plans:
+                by_level.setdefault(level, []).append(_box(*plan))
+        streams = {level: self._reader.read(level, wanted, threads) for level, wanted in by_level.items()}
+        for box, plan, level in zip(boxes, plans, levels, strict=True):
             if plan is None:
                 yield np.full((size, size, 3), fill, dtype=np.uint8)
-            else:
-                level, rows, cols = plan
-                yield resample(next(streams[level]), rows, cols, fill)
+                continue
+            region = next(streams[level])
+            while region.damage and level:
+                level -= 1
+                plan = self._plan(box, size, level) or plan
+                region = next(self._reader.read(level, [_box(*plan)], threads))
+            yield Unreadable(region.damage[0].reason) if region.damage else resample(region.pixels, *plan, fill)
 
     def _finer_level(self, downsample: float) -> int:
         """The coarsest level that is as fine as `downsample` or finer (level 0 if none is)."""
@@ -226,6 +314,20 @@ def _edges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
         end = min(stop, (start // step + 1) * step)
         yield start, end
         start = end
+
+
+def _sound(patch: Pixels | Unreadable) -> Pixels:
+    if isinstance(patch, Unreadable):
+        raise SlideError(patch.reason)
+    return patch
+
+
+def _touched(start: int, length: int, scale: float, within: tuple[int, int]) -> tuple[int, int]:
+    """The pixels of a view, of those `within`, that the level's pixels [start, start + length) are part of."""
+    # Where the view is finer than the level, a pixel is made of its neighbours too.
+    spread = 0 if scale >= 1 else 1
+    first, stop = math.floor((start - spread) / scale), math.ceil((start + length + spread) / scale)
+    return min(max(first, within[0]), within[1] - 1), max(min(stop, within[1]), within[0] + 1)
 
 
 def _box(rows: Taps, cols: Taps) -> Box:

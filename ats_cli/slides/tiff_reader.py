@@ -22,7 +22,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import Box, Level, Pixels, level_downsample, over_white, unreadable
+from ats_cli.slides.reader import Box, Damage, Level, Pixels, Region, level_downsample, over_white, unreadable
 from ats_cli.slides.tiff_facts import (
     TiffFacts,
     TiffKind,
@@ -90,6 +90,8 @@ class TiffReader:
         if index.not_tiled:
             raise SlideError(f"{path.name}: {index.not_tiled}")
         self._path = path
+        self.identity: str | None = None
+        self.bytes_total: int | None = path.stat().st_size
         self._lock = threading.Lock()
         self.levels, self._stores = index.levels, index.stores
         self.vendor, self.properties = index.facts.vendor, index.facts.properties
@@ -98,12 +100,12 @@ class TiffReader:
         # What the index took from the disk is not told by tifffile; its tables are by far the most of it.
         self.bytes_read: int | None = self.resident_bytes
 
-    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
         lv, store = self.levels[level], self._stores[level]
         wanted = [_tiles_under(box, lv, store.across) for box in boxes]
         users = Counter(itertools.chain.from_iterable(wanted))
-        tiles: dict[int, Future[Pixels]] = {}
+        tiles: dict[int, Future[Pixels | str]] = {}
 
         def order(window: list[int]) -> None:
             new = {t for i in window for t in wanted[i]} - tiles.keys()
@@ -128,11 +130,22 @@ class TiffReader:
                 for future in tiles.values():
                     future.cancel()
 
+    def absent(self, level: int) -> NDArray[np.bool_] | None:
+        lv, store = self.levels[level], self._stores[level]
+        lacking = (store.counts == 0) | (store.offsets == 0)
+        if not lacking.any():
+            return None
+        rows = -(-lv.height // lv.tile_height)
+        return np.asarray(lacking[: rows * store.across].reshape(rows, store.across))
+
     def close(self) -> None:
         """Nothing to close: the file is open during a read only."""
 
-    def _tile(self, level: int, tile: int, read_at: _ReadAt) -> Pixels:
-        """Native tile number `tile` of a level, decoded to RGB; paper white where the file has none."""
+    def _tile(self, level: int, tile: int, read_at: _ReadAt) -> Pixels | str:
+        """Native tile number `tile` of a level, decoded to RGB; paper white where the file has none.
+
+        A sentence where it is there but cannot be read.
+        """
         lv, store = self.levels[level], self._stores[level]
         offset, count = int(store.offsets[tile]), int(store.counts[tile])
         if count == 0 or offset == 0:
@@ -154,7 +167,7 @@ class TiffReader:
             if array.shape[0] < needed[0] or array.shape[1] < needed[1]:
                 raise ValueError(f"{array.shape[1]} x {array.shape[0]} pixels")
         except Exception as error:
-            raise unreadable(self._path, error, where) from error
+            return str(unreadable(self._path, error, where))
         return _to_rgb(array, store.kind)
 
 
@@ -250,19 +263,27 @@ def _windows(wanted: list[list[int]], tile_bytes: int) -> Iterator[list[int]]:
         yield window
 
 
-def _paste(box: Box, lv: Level, across: int, tiles: dict[int, Pixels]) -> Pixels:
+def _paste(box: Box, lv: Level, across: int, tiles: dict[int, Pixels | str]) -> Region:
     """The box, put together from the native tiles under it."""
     x, y, width, height = box
-    if len(tiles) == 1 and (width, height) == (lv.tile_width, lv.tile_height):
-        return next(iter(tiles.values()))
-    out = np.empty((height, width, 3), dtype=np.uint8)
+    out: Pixels | None = None
+    damage = []
     for tile, pixels in tiles.items():
         row, col = divmod(tile, across)
         left, top = col * lv.tile_width, row * lv.tile_height
         x0, x1 = max(x, left), min(x + width, left + lv.tile_width)
         y0, y1 = max(y, top), min(y + height, top + lv.tile_height)
-        out[y0 - y : y1 - y, x0 - x : x1 - x] = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
-    return out
+        if isinstance(pixels, str):
+            damage.append(Damage((x0, y0, x1 - x0, y1 - y0), pixels))
+            pixels = np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
+        part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+        if len(tiles) == 1:
+            return Region(part, tuple(damage))
+        if out is None:
+            out = np.empty((height, width, 3), dtype=np.uint8)
+        out[y0 - y : y1 - y, x0 - x : x1 - x] = part
+    assert out is not None  # a box has a tile under it
+    return Region(out, tuple(damage))
 
 
 def _to_rgb(array: NDArray[np.uint8], kind: TiffKind) -> Pixels:

@@ -12,22 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slide_pictures import picture
 
+from ats_cli.records import SlideError
 from ats_cli.slides import slide as slide_module
-from ats_cli.slides.reader import Box, Level, Pixels, level_downsample
-from ats_cli.slides.slide import Slide
+from ats_cli.slides.reader import Box, Damage, Level, Pixels, Region, cut, level_downsample
+from ats_cli.slides.slide import Slide, Unreadable
 
 sides = st.integers(1, 40)
 
 
 class ArrayReader:
-    """Levels that are arrays. Refuses to read outside them."""
+    """Levels that are arrays, in native tiles of 16 x 16. Refuses to read outside them.
+
+    `broken`: native tiles (level, row, col) that cannot be read. `lacking`: what the file says it does not hold.
+    """
 
     name, vendor, mpp, mpp_source = "image", "test", (0.5, 0.5), "test"
+    holds_handle, identity = False, None
+    bytes_total: int | None = None
     bytes_read: int | None = None
     resident_bytes = 0
 
     def __init__(self, *levels: Pixels) -> None:
         self.arrays = levels
+        self.broken: set[tuple[int, int, int]] = set()
+        self.lacking: dict[int, np.ndarray] = {}
         self.properties: dict[str, str] = {}
         full = (levels[0].shape[1], levels[0].shape[0])
         self.levels = tuple(
@@ -36,18 +44,31 @@ class ArrayReader:
         )
         self.read_levels: list[int] = []
 
-    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Pixels]:
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         self.read_levels.append(level)
         for x, y, w, h in boxes:
             assert x >= 0 and y >= 0 and w > 0 and h > 0
             assert x + w <= self.levels[level].width and y + h <= self.levels[level].height
-            yield self.arrays[level][y : y + h, x : x + w]
+            pixels, damage = self.arrays[level][y : y + h, x : x + w].copy(), []
+            for left, top, width, height in cut((x, y, w, h), 16, 16):
+                if (level, top // 16, left // 16) in self.broken:
+                    pixels[top - y : top - y + height, left - x : left - x + width] = 255
+                    damage.append(Damage((left, top, width, height), f"s.tif: tile {top // 16}, {left // 16} is gone."))
+            yield Region(pixels, tuple(damage))
+
+    def absent(self, level: int) -> np.ndarray | None:
+        return self.lacking.get(level)
 
     def close(self) -> None: ...
 
 
 def slide_of(*levels: Pixels) -> Slide:
     return Slide(Path(__file__), ArrayReader(*levels))
+
+
+def reader_of(slide: Slide) -> ArrayReader:
+    assert isinstance(slide._reader, ArrayReader)
+    return slide._reader
 
 
 def overlaps(low: float, high: float, size: int, extent: float) -> np.ndarray:
@@ -136,8 +157,7 @@ def test_the_nearest_finer_level_is_read_and_odd_sizes_do_not_shift_it() -> None
     half = ramp[:40, :40].reshape(20, 2, 20, 2, 3).mean((1, 3)).astype(np.uint8)
     slide = slide_of(ramp, half)
     assert [lv.downsample for lv in slide.levels] == [1.0, 2.0]
-    reader = slide._reader
-    assert isinstance(reader, ArrayReader)
+    reader = reader_of(slide)
     view = slide.read_view(4.0)
     assert reader.read_levels == [1]
     assert view.shape == (11, 11, 3)
@@ -186,3 +206,66 @@ def test_rows_and_boxes_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="downsample"):
         slide.read_view(0)
     assert list(slide.read_tiles(np.zeros((0, 4)), 4)) == []
+
+
+@given(st.integers(20, 70), st.integers(20, 70), st.sampled_from([0.7, 1.0, 2.0, 3.0, 4.3]), st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_broken_tile_spoils_its_own_pixels_and_no_others(
+    height: int, width: int, downsample: float, data: st.DataObject
+) -> None:
+    pixels = picture(height, width)
+    row, col = data.draw(st.integers(0, (height - 1) // 16)), data.draw(st.integers(0, (width - 1) // 16))
+    sound, slide = slide_of(pixels).read_view(downsample), slide_of(pixels)
+    reader_of(slide).broken = {(0, row, col)}
+    view = slide.scan_view(downsample)
+    assert view.problem == f"s.tif: tile {row}, {col} is gone."
+    # Whatever would change with the tile's content is marked.
+    other = pixels.copy()
+    other[16 * row : 16 * row + 16, 16 * col : 16 * col + 16] ^= 128
+    changed = (slide_of(other).read_view(downsample) != sound).any(axis=2)
+    assert (view.unreadable | ~changed).all() and view.unreadable.any()
+    assert np.array_equal(view.pixels[~view.unreadable], sound[~view.unreadable])
+    with pytest.raises(SlideError, match=f"tile {row}, {col} is gone"):
+        slide.read_view(downsample)
+
+
+def test_what_is_broken_on_a_level_is_taken_from_the_next_finer_one() -> None:
+    fine = picture(128, 96)
+    coarse = fine.reshape(64, 2, 48, 2, 3).astype(int).sum((1, 3)) + 2
+    slide = slide_of(fine, (coarse // 4).astype(np.uint8))
+    sound, patch = slide.read_view(2.0), next(slide.read_tiles([(40, 40, 16, 16)], 8))
+    reader_of(slide).broken = {(1, row, col) for row in range(1, 4) for col in range(3)}
+    view = slide.scan_view(2.0)
+    assert view.problem is None and np.array_equal(view.pixels, sound)
+    assert np.array_equal(next(slide.read_tiles([(40, 40, 16, 16)], 8)), patch)
+
+    reader_of(slide).broken |= {(0, 2, 1)}
+    view = slide.scan_view(2.0)
+    assert view.problem == "s.tif: tile 2, 1 is gone."
+    assert set(zip(*np.nonzero(view.unreadable), strict=True)) == {(r, c) for r in range(16, 24) for c in range(8, 16)}
+
+
+def test_a_tile_that_cannot_be_read_is_told_in_its_place() -> None:
+    slide = slide_of(picture(64, 64))
+    reader_of(slide).broken = {(0, 1, 1)}
+    first, second, third = slide.scan_tiles([(0, 0, 16, 16), (10, 10, 16, 16), (32, 0, 8, 8)], 8)
+    assert isinstance(second, Unreadable) and second.reason == "s.tif: tile 1, 1 is gone."
+    assert not isinstance(first, Unreadable) and not isinstance(third, Unreadable)
+    with pytest.raises(SlideError, match="is gone"):
+        list(slide.read_tiles([(0, 0, 16, 16), (10, 10, 16, 16)], 8))
+
+
+@given(st.integers(0, 2**16 - 1), st.lists(st.tuples(*[st.floats(-20, 70)] * 2, *[st.floats(1, 50)] * 2), min_size=1))
+@settings(max_examples=200, deadline=None)
+def test_a_box_over_nothing_but_absent_tiles_shows_nothing(
+    bits: int, boxes: list[tuple[float, float, float, float]]
+) -> None:
+    lacking = np.array([bits >> k & 1 for k in range(16)], bool).reshape(4, 4)
+    slide = slide_of(picture(64, 64))
+    reader_of(slide).lacking = {0: lacking}
+    found = slide.absent_tiles([(x, y, side, side) for x, y, side, _ in boxes], 1)
+    for (x, y, side, _), shows_nothing in zip(boxes, found, strict=True):
+        rows, cols = ({int(v) // 16 for v in range(math.floor(a), math.ceil(a + side)) if 0 <= v < 64} for a in (y, x))
+        under = [lacking[row, col] for row in rows for col in cols]
+        assert shows_nothing == (bool(under) and all(under))
+    assert not slide_of(picture(64, 64)).absent_tiles([(0, 0, 64, 64)], 1).any()
