@@ -27,6 +27,7 @@ def command(
     *,
     mpp: o.Mpp = None,
     backend: o.Backend = None,
+    plane: o.Plane = None,
     model: o.Model = None,
     output: Annotated[
         Path,
@@ -80,10 +81,11 @@ def command(
 
     from ats_cli.inference import attention_map, resolve_device
     from ats_cli.results.heatmap import check_colormap, write_heatmap
-    from ats_cli.slides import open_slide
+    from ats_cli.slides import open_slide, parse_plane
     from ats_cli.zoo import find_model, load_model
 
     check_colormap(colormap)
+    shown = parse_plane(plane) if plane is not None else None
     folder = find_model(model)
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))
@@ -100,7 +102,7 @@ def command(
         try:
             for source, picture in zip(sources, pictures, strict=True):
                 try:
-                    with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
+                    with open_slide(source.path, mpp=source.mpp, backend=backend, plane=shown) as slide:
                         attention = attention_map(slide, loaded, threads=threads)
                         downsample = max(slide.width, slide.height, max_size) / max_size
                         view = None if no_overlay else slide.read_view(downsample, threads=threads)

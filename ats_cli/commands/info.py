@@ -26,6 +26,7 @@ def command(
     slides: o.Slides = None,
     mpp: o.Mpp = None,
     backend: o.Backend = None,
+    plane: o.Plane = None,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object a slide, a line each.", rich_help_panel=o.OUTPUT)
     ] = False,
@@ -41,14 +42,15 @@ def command(
 
     sources = gather(slides, None, mpp)
 
-    from ats_cli.slides import open_slide
+    from ats_cli.slides import open_slide, parse_plane
 
+    shown = parse_plane(plane) if plane is not None else None
     console = answer_console()
     tally = Tally(len(sources))
     for number, source in enumerate(sources):
         error = None
         try:
-            with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
+            with open_slide(source.path, mpp=source.mpp, backend=backend, plane=shown) as slide:
                 record = info_record(source, slide)
         except AtsError as caught:
             error = str(caught)
@@ -88,6 +90,7 @@ def info_record(source: SlideSource, slide: Slide) -> dict[str, Any]:
         "vendor": slide.vendor,
         "width": slide.width,
         "height": slide.height,
+        "plane": slide.plane,
         "levels": levels,
         "mpp": slide.mpp,
         "mpp_source": slide.mpp_source,
@@ -109,6 +112,7 @@ def failed_record(source: SlideSource, error: str | None) -> dict[str, Any]:
         "vendor": None,
         "width": None,
         "height": None,
+        "plane": None,
         "levels": [],
         "mpp": None,
         "mpp_source": None,
@@ -142,6 +146,8 @@ def info_table(record: dict[str, Any], reader_because: str) -> Table:
     row("vendor", record["vendor"])
     row("reader", f"{record['reader']} ({reader_because})")
     row("size", f"{record['width']} x {record['height']} px")
+    if record["plane"]:
+        row("plane", f"{record['plane']} (choose with --plane)")
     if record["mpp"] is None:
         row("mpp", "unknown: give --mpp to models that work in microns")
     else:

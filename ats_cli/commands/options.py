@@ -54,6 +54,15 @@ Backend = Annotated[
     BackendName | None,
     typer.Option(help="Force a reader. Without it, the file's content decides.", rich_help_panel=SLIDES),
 ]
+Plane = Annotated[
+    str | None,
+    typer.Option(
+        metavar="z=,c=,t=,series=",
+        help="Which plane of a file with several, counted from 0, like z=1,c=0. Without it, the middle focal plane "
+        "and the first time point; of channels that are not red, green and blue, one must be named.",
+        rich_help_panel=SLIDES,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

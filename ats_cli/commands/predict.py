@@ -18,7 +18,14 @@ ats predict slide.svs
 ats predict slides/ --model my-model --tiles 200 --adaptive -o run"""
 
 # What a run is made with where nothing is said. `tiles`: None for the model's own.
-DEFAULTS: dict[str, Any] = {"tiles": None, "sampler": "pivotal", "confidence": None, "seed": 0, "backend": None}
+DEFAULTS: dict[str, Any] = {
+    "tiles": None,
+    "sampler": "pivotal",
+    "confidence": None,
+    "seed": 0,
+    "backend": None,
+    "plane": None,
+}
 
 
 def command(
@@ -26,6 +33,7 @@ def command(
     manifest: o.Manifest = None,
     mpp: o.Mpp = None,
     backend: o.Backend = None,
+    plane: o.Plane = None,
     model: o.Model = None,
     tiles: o.Tiles = None,
     sampler: Annotated[
@@ -109,7 +117,7 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    asked = _asked(tiles, sampler, adaptive, confidence, exhaustive, seed, backend)
+    asked = _asked(tiles, sampler, adaptive, confidence, exhaustive, seed, backend, plane)
 
     import sys
 
@@ -122,12 +130,13 @@ def command(
     settings = {**DEFAULTS, **asked}
     if run is not None and extend:
         sources = with_those_of(run, sources, mpp)
-        settings = {**run.settings, **asked}
+        settings = {**DEFAULTS, **run.settings, **asked}
         model = model or run.model["folder"]
 
     from ats_cli.inference import predict_many, resolve_device
     from ats_cli.results.record import json_line, prediction_dict
     from ats_cli.results.table import print_predictions
+    from ats_cli.slides import parse_plane
     from ats_cli.zoo import find_model, load_model
 
     folder = find_model(model)
@@ -153,6 +162,7 @@ def command(
         todo,
         loaded,
         backend=settings["backend"],
+        plane=parse_plane(settings["plane"]) if settings["plane"] else None,
         tiles=settings["tiles"],
         sampler=settings["sampler"],
         confidence=settings["confidence"],
@@ -203,8 +213,11 @@ def _asked(
     exhaustive: bool,
     seed: int | None,
     backend: str | None,
+    plane: str | None,
 ) -> dict[str, Any]:
     """The settings that the call names, as in DEFAULTS. AtsError where two of them contradict each other."""
+    from ats_cli.slides import parse_plane
+
     if confidence is not None and not adaptive:
         raise AtsError("--confidence goes with --adaptive. Give both, or neither.")
     if confidence is not None and not 0 < confidence < 1:
@@ -219,5 +232,6 @@ def _asked(
         "confidence": (confidence or 0.95) if adaptive else None,
         "seed": seed,
         "backend": backend,
+        "plane": str(parse_plane(plane)) if plane is not None else None,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import Prediction, SlideError, TilesRead
-from ats_cli.slides import SlideSource, open_slide
+from ats_cli.slides import Plane, SlideSource, open_slide
 from ats_cli.zoo import LoadedModel
 
 
@@ -16,10 +16,13 @@ def predict_many(
     model: LoadedModel,
     *,
     backend: str | None = None,
+    plane: Plane | None = None,
     before: Callable[[str], TilesRead | None] = lambda _: None,
     **how: Any,
 ) -> Iterator[Prediction]:
-    """Yield one Prediction a slide, in order, each as it finishes; `how` are the keywords of `predict_slide`.
+    """Yield one Prediction a slide, in order, each as it finishes.
+
+    `backend` and `plane` are for `open_slide`; `how` are the keywords of `predict_slide`.
 
     `before`, by a slide's id: the tiles of a shorter race that this one goes on from, or None.
     A slide that fails has status "failed" and the sentence that says why.
@@ -27,7 +30,7 @@ def predict_many(
     for source in sources:
         start = time.perf_counter()
         try:
-            with open_slide(source.path, mpp=source.mpp, backend=backend) as slide:
+            with open_slide(source.path, mpp=source.mpp, backend=backend, plane=plane) as slide:
                 opened = time.perf_counter() - start
                 begun = before(source.slide_id)
                 prediction = predict_slide(slide, model, slide_id=source.slide_id, before=begun, **how)

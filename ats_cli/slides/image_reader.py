@@ -33,6 +33,7 @@ class ImageReader:
 
     name = "image"
     holds_handle = False
+    plane: str | None = None
 
     def __init__(self, path: Path, mpp: tuple[float, float] | None = None, mpp_source: str | None = None) -> None:
         self.mpp, self.mpp_source = mpp, mpp_source

@@ -8,6 +8,7 @@ from pathlib import Path
 from ats_cli.records import BACKENDS, SlideError
 from ats_cli.slides.image_reader import ImageReader
 from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
+from ats_cli.slides.plane import Plane, only_one
 from ats_cli.slides.reader import Reader, unreadable
 from ats_cli.slides.slide import Slide
 from ats_cli.slides.tiff_reader import TiffReader, read_index
@@ -16,11 +17,17 @@ _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CONVERT = "Convert it to a tiled TIFF or an OME-TIFF."
 
 
-def open_slide(path: str | os.PathLike[str], mpp: float | None = None, backend: str | None = None) -> Slide:
+def open_slide(
+    path: str | os.PathLike[str],
+    mpp: float | None = None,
+    backend: str | None = None,
+    plane: Plane | None = None,
+) -> Slide:
     """Open a slide; headers only are read.
 
     `mpp`: microns per pixel of level 0, believed over the file. `backend`: one of "openslide", "tiff", "image",
-    instead of the reader that the file's content asks for. Raises SlideError, one line that begins with the name.
+    instead of the reader that the file's content asks for. `plane`: which one of a file with several.
+    Raises SlideError, one line that begins with the name.
     """
     file = Path(path)
     if backend is not None and backend not in BACKENDS:
@@ -28,6 +35,7 @@ def open_slide(path: str | os.PathLike[str], mpp: float | None = None, backend: 
     head = _head(file)
     try:
         reader = _forced(file, backend, head) if backend else _by_content(file, head)
+        only_one(file.name, plane)
         return Slide(file, reader, mpp)
     except SlideError:
         raise

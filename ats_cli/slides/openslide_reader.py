@@ -37,6 +37,7 @@ class OpenSlideReader:
 
     name = "openslide"
     holds_handle = True
+    plane: str | None = None
     bytes_read: int | None = None  # OpenSlide does its own reading and does not tell
 
     def __init__(self, path: Path) -> None:

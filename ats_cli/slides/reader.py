@@ -61,7 +61,8 @@ class Reader(Protocol):
     `bytes_total` is the size of all that belongs to the slide, None where unknown; `bytes_read` counts what was read
     so far, None where the reader cannot know; `resident_bytes` is the memory that `close()` would give back;
     `holds_handle` tells whether a file stays open between calls. `identity` is what a draw is seeded by in the place
-    of the file's name, where a slide is many files: a DICOM series' UID; else None.
+    of the file's name, where a slide is many files: a DICOM series' UID; else None. `plane` says which of
+    several planes is shown, None where there is but one.
     """
 
     @property
@@ -78,6 +79,8 @@ class Reader(Protocol):
     def mpp_source(self) -> str | None: ...
     @property
     def identity(self) -> str | None: ...
+    @property
+    def plane(self) -> str | None: ...
     @property
     def bytes_total(self) -> int | None: ...
     @property

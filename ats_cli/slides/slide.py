@@ -75,6 +75,11 @@ class Slide:
         return self._reader.vendor
 
     @property
+    def plane(self) -> str | None:
+        """Which of several planes is shown, like "z=2 of 5"; None where there is but one."""
+        return self._reader.plane
+
+    @property
     def properties(self) -> dict[str, str]:
         return self._reader.properties
 

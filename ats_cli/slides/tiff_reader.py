@@ -85,6 +85,7 @@ class TiffReader:
 
     name = "tiff"
     holds_handle = False
+    plane: str | None = None
 
     def __init__(self, path: Path, index: TiffIndex) -> None:
         if index.not_tiled:

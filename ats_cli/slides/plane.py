@@ -1,0 +1,102 @@
+"""Which plane of a file with several is shown: focal planes, channels, time points, series. One rule for all readers.
+
+Focal planes: the middle one. Time points: the first. Channels: one is grey, three of 8 bits are red, green and blue;
+of others one must be named, and is shown as grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from ats_cli.records import AtsError, SlideError
+
+NAMES = {"z": "focal plane", "c": "channel", "t": "time point", "series": "series"}
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What is asked for; counted from 0, None for the rule's own."""
+
+    z: int | None = None
+    c: int | None = None
+    t: int | None = None
+    series: int | None = None
+
+    def __str__(self) -> str:
+        """As `parse_plane` reads it.
+
+        >>> str(Plane(c=1, series=0))
+        'c=1,series=0'
+        """
+        return ",".join(f"{axis}={index}" for axis, index in asked(self).items())
+
+
+def parse_plane(text: str) -> Plane:
+    """`Plane` from text like "z=1,c=0". Raises AtsError, a sentence, for anything else."""
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        axis, _, value = (piece.strip() for piece in part.partition("="))
+        if axis not in NAMES or axis in found or not (value.isascii() and value.isdigit()):
+            raise AtsError(
+                f"--plane {text}: not a plane. Give any of z, c, t and series, each once with a number from 0: "
+                "--plane z=1,c=0."
+            )
+        found[axis] = int(value)
+    return Plane(**found)
+
+
+def asked(plane: Plane | None) -> dict[str, int]:
+    """The axes of which a plane is asked for by number."""
+    values = {field.name: getattr(plane, field.name, None) for field in fields(Plane)}
+    return {axis: index for axis, index in values.items() if index is not None}
+
+
+def check(name: str, axis: str, index: int, count: int) -> int:
+    """`index`, if a file (called `name`) has so many along `axis`; else SlideError."""
+    if index < count:
+        return index
+    what = NAMES[axis] if count == 1 or axis == "series" else NAMES[axis] + "s"
+    raise SlideError(f"{name}: {count} {what}, counted from 0, so there is no {axis}={index}. Give another --plane.")
+
+
+def pick(name: str, sizes: Mapping[str, int], plane: Plane | None) -> dict[str, int]:
+    """The focal plane and time point to show: `sizes` has the number there are along "z" and "t" (1 if left out).
+
+    Raises SlideError, beginning with the file's `name`, for what is not there.
+    """
+    z, t = sizes.get("z", 1), sizes.get("t", 1)
+    wanted = {"z": z // 2, "t": 0} | asked(plane)
+    return {"z": check(name, "z", wanted["z"], z), "t": check(name, "t", wanted["t"], t)}
+
+
+def pick_channel(name: str, count: int, eight_bits: bool, plane: Plane | None) -> int | None:
+    """The channel to show as grey; None if the file's three are red, green and blue.
+
+    Raises SlideError, beginning with the file's `name`, where none is named and the rule knows none.
+    """
+    if plane is not None and plane.c is not None:
+        return check(name, "c", plane.c, count)
+    if count == 1:
+        return 0
+    if count == 3 and eight_bits:
+        return None
+    raise SlideError(
+        f"{name}: {count} channels that are not red, green and blue. Name the one to show as grey, "
+        f"--plane c=0 to c={count - 1}."
+    )
+
+
+def only_one(name: str, plane: Plane | None) -> None:
+    """SlideError for a plane that is asked of a file, called `name`, that holds but one."""
+    for axis, index in asked(plane).items():
+        check(name, axis, index, 1)
+
+
+def said(sizes: Mapping[str, int], shown: Mapping[str, int]) -> str | None:
+    """Of several planes, which are shown; None where there is but one.
+
+    >>> said({"z": 5, "c": 3, "t": 1}, {"z": 2, "t": 0})
+    'z=2 of 5'
+    """
+    return ", ".join(f"{axis}={shown[axis]} of {n}" for axis, n in sizes.items() if n > 1 and axis in shown) or None
