@@ -75,7 +75,7 @@ def test_each_native_tile_is_decoded_once_a_call(tmp_path: Path, monkeypatch: py
     boxes = np.random.default_rng(0).uniform(0, 250, (60, 4))
     boxes[:, 2:] = 40
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ats_cli.slides.tiff_reader._WINDOW_BYTES", 30_000)
+        patch.setattr("ats_cli.slides.native._WINDOW_BYTES", 30_000)
         list(slide.read_tiles(boxes, 40))
     assert len(decoded) == len(set(decoded)) > 20
     assert before is not None and slide.bytes_read == before + len(decoded) * 32 * 48 * 3
