@@ -32,12 +32,13 @@ def read_tiled(
     boxes: Sequence[Box],
     decode: Callable[[int], Pixels | str],
     threads: int,
-    place: Callable[[int], int] = int,
+    ask: Callable[[set[int]], Sequence[int]] = sorted,
 ) -> Iterator[Region]:
     """Yield the region under each box of level `lv`, in order.
 
     `decode(tile)`: a native tile as RGB, at least what of it lies on the level, or a sentence where it cannot be
-    read; called in threads, a window of boxes ahead of the one that is asked for, in the order of `place(tile)`.
+    read; called in threads, a window of boxes ahead of the one that is asked for. `ask(tiles)` comes before: the native
+    tiles that will be decoded next, to be given back in the order in which they come best.
     """
     across = tiles_across(lv)
     wanted = [_tiles_under(box, lv, across) for box in boxes]
@@ -46,7 +47,7 @@ def read_tiled(
 
     def order(window: list[int]) -> None:
         new = {t for i in window for t in wanted[i]} - tiles.keys()
-        for tile in sorted(new, key=place):
+        for tile in ask(new):
             tiles[tile] = pool.submit(decode, tile)
 
     windows = _windows(wanted, lv.tile_width * lv.tile_height * 3)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ats_cli.records import BACKENDS, SlideError
+from ats_cli.slides.byte_source import LocalFile
 from ats_cli.slides.image_reader import ImageReader
 from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
 from ats_cli.slides.plane import Plane, only_one
@@ -81,15 +82,19 @@ def _forced(file: Path, backend: str, head: bytes) -> Reader:
     if backend == "openslide":
         return OpenSlideReader(file)
     if backend == "tiff":
-        return TiffReader(file, read_index(file))
+        return _tiles_of(LocalFile(file))
     return _plain_image(file, head)
+
+
+def _tiles_of(source: LocalFile) -> Reader:
+    return TiffReader(source, read_index(source))
 
 
 def _plain_image(file: Path, head: bytes) -> Reader:
     if not head.startswith(_TIFF_HEADS):
         return ImageReader(file)
     # Pillow would show the first of many planes, or the high byte of 16 bits: the index refuses those.
-    index = read_index(file)
+    index = read_index(LocalFile(file))
     return ImageReader(file, index.facts.mpp, index.facts.mpp_source)
 
 
@@ -105,9 +110,10 @@ def _by_content(file: Path, head: bytes) -> Reader:
         return OpenSlideReader(file)
     if not head.startswith(_TIFF_HEADS):
         return ImageReader(file)
-    index = read_index(file)
+    source = LocalFile(file)
+    index = read_index(source)
     if index.not_tiled is None:
-        return TiffReader(file, index)
+        return TiffReader(source, index)
     return ImageReader(file, index.facts.mpp, index.facts.mpp_source)
 
 
@@ -118,6 +124,6 @@ def _aperio(file: Path) -> Reader:
     of a pixel that is left. What the TIFF reader does not know for certain goes to OpenSlide.
     """
     try:
-        return TiffReader(file, read_index(file))
+        return _tiles_of(LocalFile(file))
     except SlideError:
         return OpenSlideReader(file)

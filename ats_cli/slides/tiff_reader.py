@@ -1,17 +1,10 @@
-"""Tiled TIFF, BigTIFF, COG and OME-TIFF: tifffile for the index, then pread and decode in threads.
-
-No file descriptor is held between calls, so that thousands of slides may stay open.
-"""
+"""Tiled TIFF, BigTIFF, COG and OME-TIFF: tifffile for the index, then byte ranges, decoded in threads."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
+from ats_cli.slides.byte_source import ByteSource
 from ats_cli.slides.native import read_tiled
 from ats_cli.slides.reader import Box, Level, Pixels, Region, level_downsample, over_white, unreadable
 from ats_cli.slides.tiff_facts import (
@@ -33,8 +27,6 @@ from ats_cli.slides.tiff_facts import (
 
 # tifffile remarks on odd tags; what matters comes as an error, and stderr is kept for what the user can act on.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
-_ReadAt = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -62,17 +54,19 @@ class TiffIndex:
     stores: tuple[_Store, ...] = ()
 
 
-def read_index(path: Path) -> TiffIndex:
+def read_index(source: ByteSource) -> TiffIndex:
     """Read the headers. Raises SlideError where no reader here shows the pixels rightly: planes, 16 bits, damage."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with source.headers() as stream, tifffile.TiffFile(stream) as tiff:
             problem = refusal(tiff)
             if problem is None:
                 found, not_tiled = facts(tiff), refusal_of_tiles(tiff)
                 return TiffIndex(found, not_tiled) if not_tiled else TiffIndex(found, None, *_levels(tiff))
+    except SlideError:
+        raise
     except Exception as error:
-        raise unreadable(path, error) from error
-    raise SlideError(f"{path.name}: {problem}")
+        raise unreadable(source.path, error) from error
+    raise SlideError(f"{source.path.name}: {problem}")
 
 
 class TiffReader:
@@ -82,30 +76,35 @@ class TiffReader:
     holds_handle = False
     plane: str | None = None
 
-    def __init__(self, path: Path, index: TiffIndex) -> None:
+    def __init__(self, source: ByteSource, index: TiffIndex) -> None:
         if index.not_tiled:
-            raise SlideError(f"{path.name}: {index.not_tiled}")
-        self._path = path
+            raise SlideError(f"{source.path.name}: {index.not_tiled}")
+        self._source = source
         self.identity: str | None = None
-        self.bytes_total: int | None = path.stat().st_size
-        self._lock = threading.Lock()
+        self.bytes_total: int | None = source.size
         self.levels, self._stores = index.levels, index.stores
         self.vendor, self.properties = index.facts.vendor, index.facts.properties
         self.mpp, self.mpp_source = index.facts.mpp, index.facts.mpp_source
         self.resident_bytes = sum(store.offsets.nbytes + store.counts.nbytes for store in self._stores)
-        # What the index took from the disk is not told by tifffile; its tables are by far the most of it.
-        self.bytes_read: int | None = self.resident_bytes
+
+    @property
+    def bytes_read(self) -> int:
+        return self._source.bytes_read
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
-        offsets = self._stores[level].offsets
-        with _open_file(self._path) as read_at:
+        store = self._stores[level]
+        reads: dict[int, Callable[[], bytes]] = {}
+
+        def ask(tiles: set[int]) -> list[int]:
+            order = sorted(tiles, key=lambda t: int(store.offsets[t]))
+            ranges = [(int(store.offsets[t]), int(store.counts[t]) if store.offsets[t] else 0) for t in order]
+            reads.update(zip(order, fetch(ranges), strict=True))
+            return order
+
+        with self._source.opened() as fetch:
             yield from read_tiled(
-                self.levels[level],
-                boxes,
-                lambda tile: self._tile(level, tile, read_at),
-                threads,
-                lambda tile: int(offsets[tile]),
+                self.levels[level], boxes, lambda tile: self._tile(level, tile, reads.pop(tile)), threads, ask
             )
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
@@ -119,7 +118,7 @@ class TiffReader:
     def close(self) -> None:
         """Nothing to close: the file is open during a read only."""
 
-    def _tile(self, level: int, tile: int, read_at: _ReadAt) -> Pixels | str:
+    def _tile(self, level: int, tile: int, read: Callable[[], bytes]) -> Pixels | str:
         """Native tile number `tile` of a level, decoded to RGB; paper white where the file has none.
 
         A sentence where it is there but cannot be read.
@@ -131,9 +130,7 @@ class TiffReader:
         row, col = divmod(tile, store.across)
         where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level} is damaged or cut short"
         try:
-            data = read_at(offset, count)
-            with self._lock:
-                self.bytes_read = (self.bytes_read or 0) + len(data)
+            data = read()
             if len(data) < count:
                 raise ValueError("the file ends too soon")
             array = store.decode(data, tile, jpegtables=store.tables)[0]
@@ -144,30 +141,11 @@ class TiffReader:
             )
             if array.shape[0] < needed[0] or array.shape[1] < needed[1]:
                 raise ValueError(f"{array.shape[1]} x {array.shape[0]} pixels")
+        except SlideError:
+            raise
         except Exception as error:
-            return str(unreadable(self._path, error, where))
+            return str(unreadable(self._source.path, error, where))
         return _to_rgb(array, store.kind)
-
-
-@contextlib.contextmanager
-def _open_file(path: Path) -> Iterator[_ReadAt]:
-    """A context that gives `read_at(offset, count)`, safe in threads."""
-    try:
-        file = path.open("rb", buffering=0)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    lock = threading.Lock()
-
-    def seek_and_read(offset: int, count: int) -> bytes:
-        with lock:
-            file.seek(offset)
-            return file.read(count)
-
-    with file:
-        if hasattr(os, "pread"):
-            yield lambda offset, count: os.pread(file.fileno(), count, offset)
-        else:
-            yield seek_and_read
 
 
 def _levels(tiff: tifffile.TiffFile) -> tuple[tuple[Level, ...], tuple[_Store, ...]]:
