@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_ROWS_AT_ONCE = 32
+
 
 @dataclass(frozen=True)
 class Taps:
@@ -129,15 +131,22 @@ def resample(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None
 
 
 def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) -> NDArray[np.uint8]:
-    (height, width, channels), (out_height, out_width) = source.shape, (len(rows.index), len(cols.index))
-    narrow = _apply(source.reshape(height, width * channels), rows.index - rows.first, rows.weight)
-    turned = narrow.reshape(out_height, width, channels).transpose(1, 2, 0).reshape(width, channels * out_height)
-    wide = _apply(turned, cols.index - cols.first, cols.weight)
-    mean = wide.reshape(out_width, channels, out_height).transpose(2, 0, 1)
-    if fill is not None:
-        covered = np.outer(rows.weight.sum(axis=1), cols.weight.sum(axis=1))
-        mean += np.float32(fill) * (1 - covered)[..., None]
-    return to_uint8(mean)
+    height, width, channels = source.shape
+    row_index, col_index = rows.index - rows.first, cols.index - cols.first
+    col_weight = cols.weight[..., None]
+    flat = source.reshape(height, width * channels)
+    out = np.empty((len(row_index), len(col_index), channels), dtype=np.uint8)
+    # A few rows at a time, so that what is in between stays in the processor's cache.
+    for start in range(0, len(row_index), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        narrow = _apply(flat, row_index[some], rows.weight[some, :, None])
+        turned = np.ascontiguousarray(narrow.reshape(len(narrow), width, channels).transpose(1, 0, 2)).reshape(width, len(narrow) * channels)
+        mean = _apply(turned, col_index, col_weight).reshape(len(col_index), len(narrow), channels)
+        if fill is not None:
+            covered = np.outer(cols.weight.sum(axis=1), rows.weight[some].sum(axis=1))
+            mean += np.float32(fill) * (1 - covered)[..., None]
+        out[some] = to_uint8(mean).transpose(1, 0, 2)
+    return out
 
 
 def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -147,10 +156,12 @@ def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _apply(source: NDArray[Any], index: NDArray[np.intp], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh and add rows of `source` (rows, n): one pass a tap, each over an array of the output's size."""
-    total = np.zeros((index.shape[0], source.shape[1]), dtype=np.float32)
-    for tap in range(index.shape[1]):
-        total += source[index[:, tap]] * weight[:, tap, None]
+    """Weigh and add rows of `source` (rows, n), one pass a tap: (count, taps), (count, taps, 1) -> (count, n)."""
+    total: NDArray[np.float32] = source[index[:, 0]] * weight[:, 0]
+    product = np.empty_like(total)
+    for tap in range(1, index.shape[1]):
+        np.multiply(source[index[:, tap]], weight[:, tap], out=product)
+        total += product
     return total
 
 

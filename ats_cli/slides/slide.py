@@ -9,19 +9,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import MPP_BELIEVED, Box, Damage, Level, Pixels, Reader
+from ats_cli.slides.reader import MPP_BELIEVED, Box, Damage, Level, Pixels, Reader, Region
 from ats_cli.slides.resample import Taps, axis_taps, resample
+from ats_cli.slides.threads import in_order
 
 # A view is read in blocks of at most this many pixels of the finer level, so that memory does not grow with the slide.
-_BLOCK_HEIGHT, _BLOCK_WIDTH = 2048, 4096
+_BLOCK_HEIGHT, _BLOCK_WIDTH = 512, 4096
 
 
 class View(NamedTuple):
@@ -209,10 +211,14 @@ class Slide:
         regions = self._reader.read(level, [_box(r, c) for (_, r), (_, c) in blocks], threads)
         pixels = np.empty((rows[1] - rows[0], cols[1] - cols[0], 3), dtype=np.uint8)
         unreadable = np.zeros(pixels.shape[:2], dtype=np.bool_)
-        damage: list[Damage] = []
-        for (((top, bottom), r), ((left, right), c)), region in zip(blocks, regions, strict=True):
+
+        def place(block: tuple[Any, Any], region: Region) -> tuple[Damage, ...]:
+            ((top, bottom), r), ((left, right), c) = block
             pixels[top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = resample(region.pixels, r, c)
-            damage += region.damage
+            return region.damage
+
+        jobs = (partial(place, block, region) for block, region in zip(blocks, regions, strict=True))
+        damage = [part for parts in in_order(jobs, threads, threads) for part in parts]
         problem = None
         for box, reason in damage:
             v_rows, v_cols = _touched(box[1], box[3], scale, rows), _touched(box[0], box[2], scale, cols)
@@ -244,16 +250,25 @@ class Slide:
             if plan is not None:
                 by_level.setdefault(level, []).append(_box(*plan))
         streams = {level: self._reader.read(level, wanted, threads) for level, wanted in by_level.items()}
-        for box, plan, level in zip(boxes, plans, levels, strict=True):
-            if plan is None:
-                yield np.full((size, size, 3), fill, dtype=np.uint8)
-                continue
-            region = next(streams[level])
-            while region.damage and level:
-                level -= 1
-                plan = self._plan(box, size, level) or plan
-                region = next(self._reader.read(level, [_box(*plan)], threads))
-            yield Unreadable(region.damage[0].reason) if region.damage else resample(region.pixels, *plan, fill)
+        jobs = (
+            partial(self._patch, box, level, plan, None if plan is None else next(streams[level]), size, fill)
+            for box, plan, level in zip(boxes, plans, levels, strict=True)
+        )
+        # What is only copied is not worth another thread.
+        copied = all(plan is None or plan[0].block == plan[1].block == 1 for plan in plans)
+        return in_order(jobs, 1 if copied else threads, 2 * threads)
+
+    def _patch(
+        self, box: list[float], level: int, plan: tuple[Taps, Taps] | None, region: Region | None, size: int, fill: int
+    ) -> Pixels | Unreadable:
+        """The patch of one box, from a region or, where that is damaged, from a finer level."""
+        if plan is None or region is None:
+            return np.full((size, size, 3), fill, dtype=np.uint8)
+        while region.damage and level:
+            level -= 1
+            plan = self._plan(box, size, level) or plan
+            region = next(self._reader.read(level, [_box(*plan)], 1))
+        return Unreadable(region.damage[0].reason) if region.damage else resample(region.pixels, *plan, fill)
 
     def _finer_level(self, downsample: float) -> int:
         """The coarsest level that is as fine as `downsample` or finer (level 0 if none is)."""
