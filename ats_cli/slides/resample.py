@@ -22,7 +22,7 @@ _ROWS_AT_ONCE = 32
 class Taps:
     """Which source pixels make each output pixel of one axis: `index` and `weight` are (count, taps).
 
-    `first` and `stop` bound the source pixels needed. `block` is the scale where pixels lie on pixels (0 where
+    `first` and `stop` bound the source pixels needed; `index` counts from `first`. `block` is the scale where pixels lie on pixels (0 where
     they do not); the leading `full` output pixels are then the mean of `block` whole source pixels in a row.
     """
 
@@ -51,15 +51,8 @@ def axis_taps(
     whole = math.floor(start) - 1
     if not skip and whole >= 0 and start + count * scale + 1 <= min(size, extent):
         # Well inside, only the fraction matters, and tiles with whole corners all share one: a tile is many taps.
-        inside = _taps_inside(start - whole, scale, count)
-        return Taps(
-            inside.index + whole,
-            inside.weight,
-            inside.first + whole,
-            inside.stop + whole,
-            inside.block,
-            inside.full,
-        )
+        t = _taps_inside(start - whole, scale, count)
+        return Taps(t.index, t.weight, t.first + whole, t.stop + whole, t.block, t.full)
     return _taps_at(start, scale, count, size, extent, normalise, skip)
 
 
@@ -99,7 +92,7 @@ def _taps_at(
     index = np.clip(s, 0, size - 1)
     lowest, highest = int(index[used].min()), int(index[used].max())
     # Taps of weight zero may point anywhere; keep them inside what will be read.
-    index = np.clip(index, lowest, highest)
+    index = np.clip(index, lowest, highest) - lowest
     if not used[:, -1].any():
         index, weight = index[:, :-1], weight[:, :-1]
     block = full = 0
@@ -132,16 +125,15 @@ def resample(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None
 
 def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) -> NDArray[np.uint8]:
     height, width, channels = source.shape
-    row_index, col_index = rows.index - rows.first, cols.index - cols.first
     col_weight = cols.weight[..., None]
     flat = source.reshape(height, width * channels)
-    out = np.empty((len(row_index), len(col_index), channels), dtype=np.uint8)
+    out = np.empty((len(rows.index), len(cols.index), channels), dtype=np.uint8)
     # A few rows at a time, so that what is in between stays in the processor's cache.
-    for start in range(0, len(row_index), _ROWS_AT_ONCE):
+    for start in range(0, len(rows.index), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)
-        narrow = _apply(flat, row_index[some], rows.weight[some, :, None])
+        narrow = _apply(flat, rows.index[some], rows.weight[some, :, None])
         turned = np.ascontiguousarray(narrow.reshape(len(narrow), width, channels).transpose(1, 0, 2)).reshape(width, len(narrow) * channels)
-        mean = _apply(turned, col_index, col_weight).reshape(len(col_index), len(narrow), channels)
+        mean = _apply(turned, cols.index, col_weight).reshape(len(cols.index), len(narrow), channels)
         if fill is not None:
             covered = np.outer(cols.weight.sum(axis=1), rows.weight[some].sum(axis=1))
             mean += np.float32(fill) * (1 - covered)[..., None]
