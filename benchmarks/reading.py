@@ -208,7 +208,9 @@ def main() -> None:
     parser.add_argument("--single", type=Path, help="a slide with one level: its view is made of all its tiles")
     parser.add_argument("--tiles", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--cpu", action="store_true", help="seconds of processor, of all threads together, for busy machines")
+    parser.add_argument(
+        "--cpu", action="store_true", help="seconds of processor, of all threads together, for busy machines"
+    )
     arguments = parser.parse_args()
     global clock
     clock = time.process_time if arguments.cpu else time.perf_counter

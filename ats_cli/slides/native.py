@@ -6,17 +6,19 @@ Native tiles are numbered along the rows, from the level's corner.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from ats_cli.slides.reader import Box, Damage, Level, Pixels, Region
 
-# Native tiles of one window of boxes. Two windows are held at a time, so that memory does not grow with their number.
-_WINDOW_BYTES = 96 * 1024 * 1024
+# Boxes of one window; two windows are in memory at a time, so that it does not grow with the number of boxes.
+_WINDOW_BYTES = 48 * 1024 * 1024
+# Decoded tiles that are kept for further boxes; beyond it they are decoded again.
+_SHARED_BYTES = 128 * 1024 * 1024
 
 
 def tiles_across(lv: Level) -> int:
@@ -43,46 +45,65 @@ def read_tiled(
     across = tiles_across(lv)
     wanted = [_tiles_under(box, lv, across) for box in boxes]
     users = Counter(itertools.chain.from_iterable(wanted))
-    tiles: dict[int, Future[Pixels | str]] = {}
+    shared = _Shared(decode, {tile: count for tile, count in users.items() if count > 1}, _tile_bytes(lv))
 
-    def order(window: list[int]) -> None:
-        new = {t for i in window for t in wanted[i]} - tiles.keys()
-        for tile in ask(new):
-            tiles[tile] = pool.submit(decode, tile)
+    asked: set[int] = set()
 
-    windows = _windows(wanted, lv.tile_width * lv.tile_height * 3)
-    with _workers(threads) as pool:
+    def region(i: int) -> Region:
+        return _paste(boxes[i], lv, across, wanted[i], shared.get)
+
+    def begin(window: range) -> list[int]:
+        new = {tile for i in window for tile in wanted[i]} - asked
+        asked.update(new)
+        rank = {tile: number for number, tile in enumerate(ask(new))}
+        return sorted(window, key=lambda i: min((rank[t] for t in wanted[i] if t in rank), default=0))
+
+    windows = _windows(boxes)
+    if threads <= 1:
+        # In the caller's thread: it has, as a rule, others of its own.
+        for window in windows:
+            done = {i: region(i) for i in begin(window)}
+            for i in window:
+                yield done.pop(i)
+        return
+    begun: deque[tuple[range, dict[int, Future[Region]]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
         try:
-            order(window := next(windows, []))
-            while window:
-                # The next window is decoded while this one is used.
-                order(ahead := next(windows, []))
-                for i in window:
-                    yield _paste(boxes[i], lv, across, {t: tiles[t].result() for t in wanted[i]})
-                    for tile in wanted[i]:
-                        users[tile] -= 1
-                        if not users[tile]:
-                            del tiles[tile]
-                window = ahead
+            for window in windows:
+                begun.append((window, {i: pool.submit(region, i) for i in begin(window)}))
+                if len(begun) > 1:  # the next window is decoded while this one is used
+                    yield from _in_order(*begun.popleft())
+            while begun:
+                yield from _in_order(*begun.popleft())
         finally:
-            for future in tiles.values():
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-class _Here(Executor):
-    """Does the work at once, in the caller's thread: a caller that asks for one thread has its own others."""
+class _Shared:
+    """Tiles by number, decoded when asked for; one that several boxes want is kept until the last has had it."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            done.set_exception(error)
-        return done
+    def __init__(self, decode: Callable[[int], Pixels | str], users: dict[int, int], tile_bytes: int) -> None:
+        self._decode, self._users = decode, users
+        self._locks = {tile: threading.Lock() for tile in users}
+        self._kept: dict[int, Pixels | str] = {}
+        self._room = _SHARED_BYTES // tile_bytes
+
+    def get(self, tile: int) -> Pixels | str:
+        if tile not in self._locks:
+            return self._decode(tile)
+        with self._locks[tile]:
+            pixels = self._kept.pop(tile, None)
+            if pixels is None:
+                pixels = self._decode(tile)
+            self._users[tile] -= 1
+            if self._users[tile] and len(self._kept) < self._room:
+                self._kept[tile] = pixels
+            return pixels
 
 
-def _workers(threads: int) -> Executor:
-    return ThreadPoolExecutor(threads) if threads > 1 else _Here()
+def _in_order(window: range, begun: dict[int, Future[Region]]) -> Iterator[Region]:
+    for i in window:
+        yield begun.pop(i).result()
 
 
 def _tiles_under(box: Box, lv: Level, across: int) -> list[int]:
@@ -92,30 +113,33 @@ def _tiles_under(box: Box, lv: Level, across: int) -> list[int]:
     return [row * across + col for row in rows for col in cols]
 
 
-def _windows(wanted: list[list[int]], tile_bytes: int) -> Iterator[list[int]]:
-    """Runs of boxes whose native tiles fit into memory together (one box at least)."""
-    window: list[int] = []
-    seen: set[int] = set()
-    for i, tiles in enumerate(wanted):
-        if window and len(seen.union(tiles)) * tile_bytes > _WINDOW_BYTES:
-            yield window
-            window, seen = [], set()
-        window.append(i)
-        seen.update(tiles)
-    if window:
-        yield window
+def _tile_bytes(lv: Level) -> int:
+    return lv.tile_width * lv.tile_height * 3
 
 
-def _paste(box: Box, lv: Level, across: int, tiles: dict[int, Pixels | str]) -> Region:
+def _windows(boxes: Sequence[Box]) -> Iterator[range]:
+    """Runs of boxes that fit into memory together (one box at least)."""
+    start = held = 0
+    for i, (_, _, width, height) in enumerate(boxes):
+        if i > start and held + width * height * 3 > _WINDOW_BYTES:
+            yield range(start, i)
+            start, held = i, 0
+        held += width * height * 3
+    if boxes:
+        yield range(start, len(boxes))
+
+
+def _paste(box: Box, lv: Level, across: int, tiles: list[int], get: Callable[[int], Pixels | str]) -> Region:
     """The box, put together from the native tiles under it."""
     x, y, width, height = box
     out: Pixels | None = None
     damage = []
-    for tile, pixels in tiles.items():
+    for tile in tiles:
         row, col = divmod(tile, across)
         left, top = col * lv.tile_width, row * lv.tile_height
         x0, x1 = max(x, left), min(x + width, left + lv.tile_width)
         y0, y1 = max(y, top), min(y + height, top + lv.tile_height)
+        pixels = get(tile)
         if isinstance(pixels, str):
             damage.append(Damage((x0, y0, x1 - x0, y1 - y0), pixels))
             pixels = np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)

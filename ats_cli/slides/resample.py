@@ -22,8 +22,9 @@ _ROWS_AT_ONCE = 32
 class Taps:
     """Which source pixels make each output pixel of one axis: `index` and `weight` are (count, taps).
 
-    `first` and `stop` bound the source pixels needed; `index` counts from `first`. `block` is the scale where pixels lie on pixels (0 where
-    they do not); the leading `full` output pixels are then the mean of `block` whole source pixels in a row.
+    `first` and `stop` bound the source pixels needed; `index` counts from `first`. `block` is the scale where pixels
+    lie on pixels (0 where they do not); the leading `full` output pixels are then the mean of `block` whole source
+    pixels in a row.
     """
 
     index: NDArray[np.intp]
@@ -132,7 +133,9 @@ def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) 
     for start in range(0, len(rows.index), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)
         narrow = _apply(flat, rows.index[some], rows.weight[some, :, None])
-        turned = np.ascontiguousarray(narrow.reshape(len(narrow), width, channels).transpose(1, 0, 2)).reshape(width, len(narrow) * channels)
+        turned = np.ascontiguousarray(narrow.reshape(len(narrow), width, channels).transpose(1, 0, 2)).reshape(
+            width, len(narrow) * channels
+        )
         mean = _apply(turned, cols.index, col_weight).reshape(len(cols.index), len(narrow), channels)
         if fill is not None:
             covered = np.outer(cols.weight.sum(axis=1), rows.weight[some].sum(axis=1))

@@ -96,16 +96,23 @@ class TiffReader:
         store = self._stores[level]
         reads: dict[int, Callable[[], bytes]] = {}
 
+        def place(tile: int) -> tuple[int, int]:
+            offset = int(store.offsets[tile])
+            return offset, int(store.counts[tile]) if offset else 0
+
         def ask(tiles: set[int]) -> list[int]:
-            order = sorted(tiles, key=lambda t: int(store.offsets[t]))
-            ranges = [(int(store.offsets[t]), int(store.counts[t]) if store.offsets[t] else 0) for t in order]
-            reads.update(zip(order, fetch(ranges), strict=True))
+            placed = sorted((place(tile), tile) for tile in tiles)
+            order = [tile for _, tile in placed]
+            reads.update(zip(order, fetch([at for at, _ in placed]), strict=True))
             return order
 
+        def decode(tile: int) -> Pixels | str:
+            # A tile that was not kept for a later box is asked for once more.
+            read = reads.pop(tile, None) or fetch([place(tile)])[0]
+            return self._tile(level, tile, read)
+
         with self._source.opened() as fetch:
-            yield from read_tiled(
-                self.levels[level], boxes, lambda tile: self._tile(level, tile, reads.pop(tile)), threads, ask
-            )
+            yield from read_tiled(self.levels[level], boxes, decode, threads, ask)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
         lv, store = self.levels[level], self._stores[level]
@@ -128,7 +135,6 @@ class TiffReader:
         if count == 0 or offset == 0:
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
         row, col = divmod(tile, store.across)
-        where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level} is damaged or cut short"
         try:
             data = read()
             if len(data) < count:
@@ -144,7 +150,8 @@ class TiffReader:
         except SlideError:
             raise
         except Exception as error:
-            return str(unreadable(self._source.path, error, where))
+            where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
+            return str(unreadable(self._source.path, error, f"{where} is damaged or cut short"))
         return _to_rgb(array, store.kind)
 
 
