@@ -72,7 +72,12 @@ def strips(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterat
 
 def whole_map(slide: Slide, model: LoadedModel, look: Look, threads: int) -> NDArray[np.float64]:
     """Attention (rows, cols) over the slide: the softmax of all logits, 0 off the tissue."""
-    return softmax(np.concatenate(list(strips(slide, model, look, threads))), axis=None)
+    values = np.concatenate(list(strips(slide, model, look, threads)), dtype=np.float64)
+    # In place: a map of ten million positions is 80 MB each time it is copied.
+    values -= values.max()
+    np.exp(values, out=values)
+    values /= values.sum()
+    return values
 
 
 def attention_map(slide: Slide, model: LoadedModel, *, threads: int = 4) -> AttentionMap:
@@ -82,7 +87,7 @@ def attention_map(slide: Slide, model: LoadedModel, *, threads: int = 4) -> Atte
     return AttentionMap(values, look.geometry.pitch, look.positions)
 
 
-def softmax(logits: NDArray[np.floating], axis: int | None = -1) -> NDArray[np.float64]:
-    """Probabilities over an axis (None: over all), in float64."""
+def softmax(logits: NDArray[np.floating], axis: int = -1) -> NDArray[np.float64]:
+    """Probabilities over an axis, in float64."""
     shifted = np.exp(np.asarray(logits, np.float64) - logits.max(axis, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis, keepdims=True))

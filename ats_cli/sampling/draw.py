@@ -14,6 +14,9 @@ from ats_cli.sampling.pivotal import pivotal
 # Drawn by an exponential race. A draw of n is then the beginning of a draw of m > n with the same generator.
 RACES = ("murthy", "without-replacement")
 
+# Drawn along a curve over the whole map.
+CURVES = ("pivotal", "systematic")
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -51,27 +54,27 @@ def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.rand
         raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
     if tiles < 1:
         raise ValueError(f"at least one tile must be drawn, not {tiles}")
-    values = np.asarray(attention, np.float64)
-    flat: NDArray[np.float64] = values.ravel()
-    if not (np.all(flat >= 0) and np.isclose(flat.sum(), 1, rtol=0, atol=1e-4)):
+    flat: NDArray[np.float64] = np.asarray(attention, np.float64).ravel()
+    total = flat.sum()
+    if not (flat.min() >= 0 and np.isclose(total, 1, rtol=0, atol=1e-4)):
         raise ValueError("attention must be non-negative and sum to 1")
-    flat = flat / flat.sum()
-    candidates = np.flatnonzero(flat)
+    flat = flat / total
 
+    if sampler in CURVES and tiles < np.count_nonzero(flat):
+        order = hilbert_order(*attention.shape)
+        if sampler == "pivotal":
+            drawn, weights = pivotal(flat, tiles, order, rng)
+        else:
+            drawn, weights = schemes.systematic(flat, tiles, order, rng.random())
+        return Draw(drawn, flat[drawn], weights, np.ones(len(drawn), np.int64), sampler)
+    candidates = np.flatnonzero(flat)
     if sampler == "with-replacement":
         chosen, weights = schemes.with_replacement(flat[candidates], tiles, rng)
         return _merge(candidates[chosen], flat, weights)
     if sampler in RACES:
         chosen = schemes.race(flat[candidates], min(tiles, len(candidates)), rng)
         return race_draw(candidates[chosen], flat[candidates[chosen]], sampler, everything=tiles >= len(candidates))
-    if tiles >= len(candidates):
-        return Draw(candidates, flat[candidates], flat[candidates], np.ones(len(candidates), np.int64), sampler)
-    order = hilbert_order(*values.shape)
-    if sampler == "pivotal":
-        drawn, weights = pivotal(flat, tiles, order, rng)
-    else:
-        drawn, weights = schemes.systematic(flat, tiles, order, rng.random())
-    return Draw(drawn, flat[drawn], weights, np.ones(len(drawn), np.int64), sampler)
+    return Draw(candidates, flat[candidates], flat[candidates], np.ones(len(candidates), np.int64), sampler)
 
 
 def race_draw(
