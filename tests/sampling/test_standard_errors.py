@@ -1,12 +1,16 @@
 """Variances that are called unbiased are so over every sample; the others are near in simulation."""
 
+import itertools
+
 import numpy as np
 import pytest
 from enumerators import with_replacement_samples, without_replacement_samples
+from test_pivotal import by_stretches
 from test_unbiased import MAPS
 
 from ats_cli.sampling import Draw, draw, probability_gradient, standard_error
 from ats_cli.sampling.draw import race_draw
+from ats_cli.sampling.errors import FIRST, THIRD, differences
 from ats_cli.sampling.murthy import murthy_weights
 
 # Maps whose smallest samples leave more than rounding outside.
@@ -112,10 +116,52 @@ def test_pivotal_errors_are_near_the_truth():
         one = draw(attention, 20, "pivotal", rng)
         se, kind, df = standard_error(one, f[one.positions])
         assert kind == "approximate"
-        assert df == np.count_nonzero(one.weights > one.attention) - 1
+        # 15 to 20 of the 20 are random.
+        assert 5 < df < 13
         variance += se**2 / runs
         squares += (one.weights @ f[one.positions] - truth) ** 2 / runs
     assert 0.8 < variance / squares < 1.4
+
+
+@pytest.mark.parametrize("contrast", [FIRST, THIRD])
+def test_differences_are_right_where_neighbours_are_nothing_to_each_other(contrast):
+    """Even attention: over all orders of the features along the curve, and all samples, v is the squared error."""
+    values, many = np.array([0.3, -1.0, 2.0, 0.7, 0.1]), 4
+    samples = by_stretches(np.full(len(values), many / len(values)))
+    out, weight = np.full(many, 1 - many / len(values)), 1 / many
+    variance, squares = 0.0, 0.0
+    for f in itertools.permutations(values):
+        for sample, probability in samples.items():
+            drawn = np.array(f)[sorted(sample)]
+            variance += probability * weight**2 * differences(out, drawn[:, None], contrast)[0][0]
+            squares += probability * (weight * drawn.sum() - values.mean()) ** 2
+    assert variance == pytest.approx(squares, rel=1e-9)
+
+
+@pytest.mark.parametrize("contrast", [FIRST, THIRD])
+def test_degrees_of_freedom_are_those_of_the_quadratic_form(contrast):
+    out = np.random.default_rng(0).random(9)
+    basis = np.eye(9)
+
+    def form(f):
+        return differences(out, f[:, None], contrast)[0][0]
+
+    a = np.array([[(form(x + y) - form(x - y)) / 4 for x in basis] for y in basis])
+    assert differences(out, basis, contrast)[1] == pytest.approx(np.trace(a) ** 2 / np.trace(a @ a))
+
+
+def test_what_changes_smoothly_along_the_curve_is_no_error_where_atoms_are_many():
+    """Third differences pass over a parabola; few atoms have first differences, which do not."""
+    steps = np.arange(40.0)
+    curve = np.column_stack([steps, steps**2])
+    assert differences(np.full(40, 0.9), curve, THIRD)[0] == pytest.approx(0, abs=1e-9)
+    line = draw(np.full((1, 400), 1 / 400), 40, "pivotal", np.random.default_rng(0))
+    few = draw(np.full((1, 400), 1 / 400), 10, "pivotal", np.random.default_rng(0))
+    of_many = standard_error(line, line.positions / 400)
+    of_few = standard_error(few, few.positions / 400)
+    # A stretch of 1/m holds one; within it the position is uniform: m^-1 / sqrt(12), and m^-0.5 for the mean of m.
+    assert of_many.se == pytest.approx(40**-1.5 / np.sqrt(12), rel=0.5)
+    assert of_few.se > 2 * 10**-1.5 / np.sqrt(12)
 
 
 @pytest.mark.parametrize("sampler", ["pivotal", "systematic", "murthy", "without-replacement"])
@@ -143,7 +189,7 @@ def test_one_random_atom_beside_certain_ones_tells_no_error():
     attention = np.array([[0.5, 0.46, 0.01, 0.01, 0.01, 0.01]])
     rng = np.random.default_rng(0)
     assert standard_error(draw(attention, 3, "pivotal", rng), features(3)) == (None, None, None)
-    assert standard_error(draw(attention, 4, "pivotal", rng), features(4)).df == 1
+    assert standard_error(draw(attention, 4, "pivotal", rng), features(4)).df == pytest.approx(1)
 
 
 def test_a_position_that_holds_all_attention_is_certain():
