@@ -10,10 +10,15 @@ features know nothing of each other. Each part prints a table as Markdown; all i
 from __future__ import annotations
 
 import argparse
+import math
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +33,11 @@ Floats = NDArray[np.float64]
 MAPS: dict[str, float] = {"diffuse": 0.76, "medium": 330, "peaked": 11, "extreme": 5}
 DIMENSIONS = 16
 NOISE = 0.7  # of a cell's own in its features, beside 1 that it shares with its neighbours
+# Seeds of the maps on which intervals and stopping are tried; how pivotal's variance is estimated was chosen on others.
+FIRST_SEED = 100
+SMOOTH = 0.1  # the same where neighbours hardly differ
+RARE = {"medium, evidence in 10%": 0.1, "medium, evidence in 2%": 0.02}  # share of the attention that holds it all
+KINDS = (*MAPS, "medium, smooth features", "peaked, smooth features", *RARE)
 LOOKS = (8, 12, 18, 27, 40, 60, 90, 135, 203, 256)
 
 
@@ -80,7 +90,7 @@ def _effective(attention: Floats) -> float:
     return float(1 / np.square(attention).sum())
 
 
-def t_quantile(df: int, level: float = 0.95) -> float:
+def t_quantile(df: float, level: float = 0.95) -> float:
     """The two-sided quantile of Student's t: with t = sqrt(df) tan(angle), the density of the angle is cos^(df-1)."""
     angle = np.linspace(0, np.pi / 2, 200_001)[:-1]
     mass = np.cumsum(np.cos(angle) ** (df - 1))
@@ -119,80 +129,100 @@ def _short(ratio: float) -> str:
 def coverage(quick: bool) -> Iterator[str]:
     """How often estimate +- t * se holds the truth, for a linear score of the features; and E[se^2] / MSE."""
     samplers = ("pivotal", "murthy", "without-replacement", "with-replacement")
-    sizes, runs = (10, 30, 100, 300), 100 if quick else 1000
-    yield f"K = 4096, {runs} draws of each. Coverage of 95 % t intervals (E[se^2] / MSE)."
-    yield from _header(["map", "n", *samplers])
-    for name, one, score in _scores():
-        truth = float(one.attention.ravel() @ score)
+    sizes, maps, runs = (10, 30, 100, 300), 8, 50 if quick else 500
+    yield f"K = 4096, {maps} maps of each kind, {runs} draws of each: coverage of 95 % t intervals over all"
+    yield f"{maps * runs} draws (E[se^2] / MSE, the mean over the maps). Random: atoms that pivotal leaves to chance."
+    yield from _header(["map", "n", "random", *samplers])
+    singly: dict[str, list[float]] = {sampler: [] for sampler in samplers}
+    for name in KINDS:
+        scored = [_scored(name, FIRST_SEED + i) for i in range(maps)]
         for n in sizes:
-            cells = []
+            cells, random = [], []
             for sampler in samplers:
-                rng = np.random.default_rng(n)
-                inside, squares, variances = [], [], []
-                for _ in range(runs):
-                    drawn = draw(one.attention, n, sampler, rng)
-                    error = float(drawn.weights @ score[drawn.positions]) - truth
-                    se, _, df = standard_error(drawn, score[drawn.positions])
-                    if se is not None and df is not None:
-                        inside.append(abs(error) <= _t(df) * float(se))
-                        squares.append(error**2)
-                        variances.append(float(se) ** 2)
-                cells.append(
-                    f"{np.mean(inside):.3f} ({np.mean(variances) / np.mean(squares):.2f})" if inside else "no se"
-                )
-            yield _row([name, str(n), *cells])
+                held, ratios = [], []
+                for one, score in scored:
+                    inside, ratio, atoms = _covered(one, score, n, sampler, runs)
+                    held += inside
+                    ratios.append(ratio)
+                    if inside and name not in RARE:
+                        singly[sampler].append(float(np.mean(inside)))
+                    if sampler == "pivotal":
+                        random.append(atoms)
+                cells.append(f"{np.mean(held):.3f} ({np.nanmean(ratios):.2f})" if held else "no se")
+            yield _row([name, str(n), f"{min(random)}-{max(random)}", *cells])
+    yield ""
+    yield "Coverage on single maps, rare evidence apart, lowest to highest: " + ", ".join(
+        f"{sampler} {min(held):.2f} to {max(held):.2f}" for sampler, held in singly.items()
+    )
 
 
-def _scores() -> Iterator[tuple[str, Scene, Floats]]:
-    """The four maps; one whose features hardly differ between neighbours; then two where the evidence is rare: all of
-    it in a small blob that holds a tenth or a fiftieth of the attention, the score elsewhere next to nothing."""
+def _covered(one: Scene, score: Floats, n: int, sampler: str, runs: int) -> tuple[list[bool], float, int]:
+    """Of draws from one map: whether the interval of each holds the truth (empty: none has an interval), the mean
+    square of the standard errors over that of the errors, and how many atoms count for more than their attention."""
+    rng = np.random.default_rng(n)
+    truth = float(one.attention.ravel() @ score)
+    inside, squares, variances = [], [], []
+    for _ in range(runs):
+        drawn = draw(one.attention, n, sampler, rng)
+        error = float(drawn.weights @ score[drawn.positions]) - truth
+        se, _, df = standard_error(drawn, score[drawn.positions])
+        if se is not None and df is not None:
+            inside.append(abs(error) <= _t(df) * float(se))
+            squares.append(error**2)
+            variances.append(float(se) ** 2)
+    random = int(np.count_nonzero(drawn.weights > drawn.attention))
+    return inside, float(np.mean(variances) / np.mean(squares)) if inside else np.nan, random
+
+
+def _scored(name: str, seed: int) -> tuple[Scene, Floats]:
+    """A map of one of KINDS, and a score (K,) of its positions: linear in their features, but where evidence is rare.
+
+    There, all of it lies in a small blob that holds a given share of the attention; the score elsewhere is next to
+    nothing.
+    """
+    kind = name.split(",")[0]
+    one = scene(kind, 64, seed, noise=SMOOTH if name.endswith("smooth features") else NOISE)
     direction = np.random.default_rng(0).normal(size=DIMENSIONS)
-    scenes = {name: scene(name, 64, 0) for name in MAPS}
-    scenes["medium, smooth features"] = scene("medium", 64, 0, noise=0.1)
-    for name, one in scenes.items():
-        yield name, one, one.features @ direction / np.linalg.norm(direction)
-    one = scene("medium", 64, 1)
-    blob = np.argsort(-field(64, 3, np.random.default_rng(2)).ravel())
-    held = np.cumsum(one.attention.ravel()[blob])
-    for share in (0.1, 0.02):
-        score = 0.02 * one.features @ direction / np.linalg.norm(direction)
-        score[blob[: np.searchsorted(held, share)]] += 1
-        yield f"medium, evidence in {share:.0%}", one, score
+    score = one.features @ direction / np.linalg.norm(direction)
+    if name in RARE:
+        blob = np.argsort(-field(64, 3, np.random.default_rng([seed, 2])).ravel())
+        held = np.cumsum(one.attention.ravel()[blob])
+        score = 0.02 * score
+        score[blob[: np.searchsorted(held, RARE[name])]] += 1
+    return one, score
 
 
-_QUANTILES: dict[int, float] = {}
+def _t(df: float) -> float:
+    return _quantile(round(10 * df))
 
 
-def _t(df: int) -> float:
-    if df not in _QUANTILES:
-        _QUANTILES[df] = t_quantile(df)
-    return _QUANTILES[df]
+@cache
+def _quantile(tenths_of_df: int) -> float:
+    return t_quantile(tenths_of_df / 10)
 
 
 def ties(quick: bool) -> Iterator[str]:
     """Two classes that are exactly equal: how often is one settled nevertheless? Nominal 5 % in all."""
-    runs = 40 if quick else 400
-    yield f"K = 4096, up to 256 tiles, {runs} runs of each; either class settled, nominal .050 in all."
-    yield from _header(["rule", *MAPS])
-    rows: dict[str, list[str]] = {"betting": [], "95 % interval at each of ten looks": [], "95 % interval, once": []}
-    for name in MAPS:
-        one = scene(name, 64, 0)
-        score = _margin(one, 0.0)
+    maps, runs = 8, 10 if quick else 100
+    yield f"K = 4096, up to 256 tiles, {maps} maps of each kind, {runs} runs of each; either class settled, nominal"
+    yield ".050 in all."
+    yield from _header(["map", "betting", "95 % interval at each of ten looks", "95 % interval, once"])
+    for name in KINDS:
         wrong = np.zeros(3)
-        rng = np.random.default_rng(1)
-        for _ in range(runs):
-            drawn = draw(one.attention, max(LOOKS), "murthy", rng)
-            g = score[drawn.positions]
-            # Both nulls are true, so each gets half of the 5 %.
-            wrong += [
-                _bet(drawn, g, 0.025)[0] is not None,
-                any(_clear(drawn, g, n) for n in LOOKS),
-                _clear(drawn, g, max(LOOKS)),
-            ]
-        for row, count in zip(rows.values(), wrong, strict=True):
-            row.append(f"{count / runs:.3f}".lstrip("0"))
-    for rule, cells in rows.items():
-        yield _row([rule, *cells])
+        for i in range(maps):
+            one, score = _scored(name, FIRST_SEED + i)
+            score = _margin(one, score, 0.0)
+            rng = np.random.default_rng(1)
+            for _ in range(runs):
+                drawn = draw(one.attention, max(LOOKS), "murthy", rng)
+                g = score[drawn.positions]
+                # Both nulls are true, so each gets half of the 5 %.
+                wrong += [
+                    _bet(drawn, g, 0.025)[0] is not None,
+                    any(_clear(drawn, g, n) for n in LOOKS),
+                    _clear(drawn, g, max(LOOKS)),
+                ]
+        yield _row([name, *(f"{count / (maps * runs):.3f}".lstrip("0") for count in wrong)])
 
 
 def tiles(quick: bool) -> Iterator[str]:
@@ -203,11 +233,11 @@ def tiles(quick: bool) -> Iterator[str]:
     yield "from -1 to 1."
     yield from _header(["map", "tiles, mean (median)", "settled", "settled on the right class"])
     for name in MAPS:
-        one = scene(name, 64, 0)
+        one, scores = _scored(name, FIRST_SEED)
         rng = np.random.default_rng(1)
         read, right = [], []
         for margin in np.repeat(margins, each):
-            score = _margin(one, margin)
+            score = _margin(one, scores, margin)
             drawn = draw(one.attention, budget, "murthy", rng)
             settled, count = _bet(drawn, score[drawn.positions], 0.05)
             read.append(count)
@@ -217,10 +247,8 @@ def tiles(quick: bool) -> Iterator[str]:
         yield _row([name, f"{np.mean(read):.0f} ({middle:.0f})", f"{share:.3f}", f"{np.mean(right):.3f}"])
 
 
-def _margin(one: Scene, wanted: float) -> Floats:
-    """Scores (K,) within -1 .. 1 whose attention-weighted mean is `wanted`."""
-    direction = np.random.default_rng(0).normal(size=DIMENSIONS)
-    score = one.features @ direction / np.linalg.norm(direction)
+def _margin(one: Scene, score: Floats, wanted: float) -> Floats:
+    """Scores (K,) moved and stretched to lie within -1 .. 1, their attention-weighted mean being `wanted`."""
     score = score - one.attention.ravel() @ score
     return np.asarray(score / np.abs(score).max() * (1 - abs(wanted)) + wanted)
 
@@ -243,21 +271,67 @@ def _clear(drawn: Draw, margins: Floats, n: int) -> bool:
 
 
 def streaming(quick: bool) -> Iterator[str]:
-    """Time and memory of a race over positions that are fed in blocks."""
-    yield "1000 tiles, logits float32 in blocks of 2^20; one thread. Memory is the peak of the whole process."
-    yield from _header(["K", "seconds", "peak memory, MB"])
-    block = np.random.default_rng(0).normal(size=1 << 20).astype(np.float32) * 2
-    for exponent in (6, 7) if quick else (6, 7, 8):
-        positions = 10**exponent
+    """Time and memory of draws from very many positions, each in a process of its own."""
+    yield "1000 tiles; one thread. A race is fed float32 logits in blocks of 2^20; for pivotal and systematic the map"
+    yield "is there in float32. Random numbers: as many standard exponentials, in float64, from NumPy's generator and"
+    yield "nothing else. Memory is the peak beyond what the interpreter holds with its libraries."
+    yield from _header(["scheme", "K", "seconds", "seconds / random numbers alone", "memory, MB"])
+    races = [("murthy", exponent) for exponent in ((6, 7) if quick else (6, 7, 8))]
+    curves = [(sampler, 6 if quick else 7) for sampler in ("pivotal", "systematic")]
+    for sampler, exponent in races + curves:
+        with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+            job = _race if sampler == "murthy" else _along_the_curve
+            seconds, numbers, memory = alone.submit(job, sampler, 10**exponent).result()
+        yield _row([sampler, f"10^{exponent}", f"{seconds:.2f}", f"{seconds / numbers:.1f}", f"{memory:.0f}"])
+
+
+BLOCK = 1 << 20
+
+
+def _race(sampler: str, positions: int) -> tuple[float, float, float]:
+    """(seconds, seconds for the random numbers alone, peak MB beyond the start) of a streamed race.
+
+    The best of three rounds: race and numbers in turn, so that another process slows both.
+    """
+    before = _peak()
+    block = np.random.default_rng(0).normal(size=BLOCK).astype(np.float32) * 2
+    rounds = []
+    for _ in range(3):
         start = time.perf_counter()
         race = StreamedRace(1000, 0)
-        for begin in range(0, positions, len(block)):
+        for begin in range(0, positions, BLOCK):
             race.feed(block[: positions - begin])
-        race.draw()
-        seconds = time.perf_counter() - start
-        yield _row(
-            [f"10^{exponent}", f"{seconds:.2f}", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}"]
-        )
+        race.draw(sampler)
+        rounds.append((time.perf_counter() - start, _random_numbers(positions)))
+    seconds, numbers = np.min(rounds, axis=0)
+    return float(seconds), float(numbers), _peak() - before
+
+
+def _along_the_curve(sampler: str, positions: int) -> tuple[float, float, float]:
+    """The same of a draw along the Hilbert curve of a square map, its order included."""
+    before = _peak()
+    side = math.isqrt(positions)
+    rng = np.random.default_rng(0)
+    attention = rng.standard_normal((side, side), np.float32)
+    np.exp(2 * attention, out=attention)
+    attention /= attention.sum(dtype=np.float64)
+    start = time.perf_counter()
+    draw(attention, 1000, sampler, rng)
+    return time.perf_counter() - start, _random_numbers(positions), _peak() - before
+
+
+def _random_numbers(count: int) -> float:
+    """Seconds to draw so many standard exponentials and let them go."""
+    rng = np.random.default_rng(0)
+    start = time.perf_counter()
+    for begin in range(0, count, BLOCK):
+        rng.standard_exponential(min(BLOCK, count - begin))
+    return time.perf_counter() - start
+
+
+def _peak() -> float:
+    """The largest memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def speed(quick: bool) -> Iterator[str]:
@@ -291,7 +365,7 @@ def _header(cells: list[str]) -> Iterator[str]:
     yield _row(["---"] * len(cells))
 
 
-# Streaming first: memory peaks do not go down again.
+# Streaming first: a new process begins at its parent's peak of memory.
 PARTS: dict[str, Callable[[bool], Iterator[str]]] = {
     "streaming": streaming,
     "speed": speed,
