@@ -6,6 +6,7 @@ numpy float64; no I/O, no torch.
 from ats_cli.sampling.betting import Betting, lowest_margins
 from ats_cli.sampling.draw import Draw, draw
 from ats_cli.sampling.errors import StandardError, probability_gradient, standard_error
+from ats_cli.sampling.ratio import mass_lost, ratio_standard_error, ratio_weights
 from ats_cli.sampling.seeds import slide_rng, slide_seed
 from ats_cli.sampling.stream import StreamedRace
 
@@ -16,7 +17,10 @@ __all__ = [
     "StreamedRace",
     "draw",
     "lowest_margins",
+    "mass_lost",
     "probability_gradient",
+    "ratio_standard_error",
+    "ratio_weights",
     "slide_rng",
     "slide_seed",
     "standard_error",

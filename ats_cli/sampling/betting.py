@@ -11,6 +11,10 @@ One null for every ordered pair of C classes, rejected at wealth (C - 1) / alpha
 rejected is settled. For a wrong class to be settled, its null against the best class, which is true, must be
 rejected; there are C - 1 such nulls, so the decision differs from that of the full-attention model with probability
 at most alpha, whenever one stops. It holds for the order of the races ("murthy", "without-replacement") alone.
+
+A tile that cannot be read has a margin that nobody knows. Every test takes the least that it can be: its A is then no
+larger than the true one, its m no smaller, and the wealth no more than what the true margin would have left. So it is
+still a supermartingale under the null, whatever the tile shows, and the class is settled against all that it might.
 """
 
 import numpy as np
@@ -71,16 +75,19 @@ class Betting:
         self._squares = ((highest - lowest) / 4) ** 2
         self._left = 1.0
 
-    def update(self, terms: NDArray[np.floating], attention: float) -> int | None:
+    def update(self, terms: NDArray[np.floating] | None, attention: float) -> int | None:
         """Take in the next tile in race order: its terms of the logits, (C,), without bias, and its attention.
 
+        None for a tile that cannot be read: it counts as the worst that it could be, for every pair of classes.
         Gives `settled`; once a class is settled, further tiles change nothing. Raises ValueError for a tile below
         the bound: then the bound was none.
         """
         if self.settled is not None:
             return self.settled
-        z = np.asarray(terms, np.float64)
-        g = z[:, None] - z[None, :]
+        g = self._lowest
+        if terms is not None:
+            z = np.asarray(terms, np.float64)
+            g = z[:, None] - z[None, :]
         if np.any(g < self._lowest - 1e-9):
             raise ValueError("a tile's margin lies below its lowest possible value")
 
@@ -92,9 +99,10 @@ class Betting:
             stake = np.clip(stake, 0, BOLDEST / np.maximum(null_mean - self._lowest, TINY))
             self._log_wealth += np.where(self._rejected, 0, np.log1p(stake * (g - null_mean)))
 
-        self.tiles += 1
-        self._squares += (g - self._mean) ** 2 * self.tiles / (self.tiles + 1)
-        self._mean += (g - self._mean) / (self.tiles + 1)
+        if terms is not None:  # of a tile that nobody saw nothing is learnt for the stakes to come
+            self.tiles += 1
+            self._squares += (g - self._mean) ** 2 * self.tiles / (self.tiles + 1)
+            self._mean += (g - self._mean) / (self.tiles + 1)
         self._read += attention * g
         self._left = max(0.0, self._left - attention)
         # No chance is left where even the worst of all that was not read could not turn the margin.

@@ -105,3 +105,34 @@ def test_a_bound_that_is_none_is_refused():
 def test_nonsense_is_refused(lowest, biases, alpha):
     with pytest.raises(ValueError, match="must be"):
         Betting(-np.ones(lowest), np.zeros(biases), alpha)
+
+
+def test_whatever_unreadable_tiles_would_have_shown_the_promise_holds():
+    rng = np.random.default_rng(5)
+    attention = np.exp(1.5 * field(rng))
+    attention /= attention.sum()
+    flat = attention.ravel()
+    lost = field(rng).ravel() > 0.8
+    assert 0.05 < flat[lost].sum() < 0.6
+    margin = np.tanh(field(rng)).ravel()
+    # The worst case for class 0: the tiles that nobody can read all speak against it, and make it a tie.
+    margin[lost] = -1
+    biases = np.array([-(flat @ margin), 0.0])
+    terms = np.stack([margin, np.zeros_like(margin)], axis=1)
+    lowest = np.array([[0.0, -1.0], [-1.0, 0.0]])
+    settled = []
+    for _ in range(300):
+        betting = Betting(lowest, biases, alpha=0.1)
+        one = draw(attention, 64, "murthy", rng)
+        for position, weight in zip(one.positions, one.attention, strict=True):
+            betting.update(None if lost[position] else terms[position], weight)
+        settled.append(betting.settled)
+    assert settled.count(0) / 300 <= 0.1
+
+
+def test_a_class_is_settled_over_unreadable_tiles_where_they_could_not_turn_it():
+    lowest = np.array([[0.0, -1.0], [-1.0, 0.0]])
+    for first, lost, settled in [(0.6, 0.3, 0), (0.45, 0.5, None)]:
+        betting = Betting(lowest, np.zeros(2), alpha=1e-9)
+        betting.update(np.array([1.0, 0.0]), first)
+        assert betting.update(None, lost) == settled
