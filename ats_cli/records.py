@@ -14,6 +14,9 @@ SCHEMA_VERSION = 1
 SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
 BACKENDS = ("openslide", "tiff", "image")
 
+MAX_UNREADABLE = 0.05
+"""The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""
+
 
 class AtsError(Exception):
     """Something the user can act on. The message is a sentence: what, where, what to do next."""
@@ -149,8 +152,9 @@ class TilesRead:
 
     `positions`: (n,) int64, row * cols + col on a `grid` of (rows, cols). `attention`, `weights`: (n,). `draws`: (n,)
     int64. `boxes`: (n, 4), x, y, width, height in level-0 pixels. `terms`: (n, C), what each adds to the class logits
-    at weight 1: logits = weights @ terms + bias. `log_z`: of a race, log of the sum of exp(logit) over all positions,
-    such that attention = exp(logit - log_z).
+    at weight 1: logits = weights @ terms + bias. `readable`: (n,) bool; a tile that could not be read has weight and
+    terms 0. `log_z`: of a race, log of the sum of exp(logit) over all positions, such that
+    attention = exp(logit - log_z).
     """
 
     positions: NDArray[np.int64]
@@ -159,6 +163,7 @@ class TilesRead:
     draws: NDArray[np.int64]
     boxes: NDArray[np.float64]
     terms: NDArray[np.float64]
+    readable: NDArray[np.bool_]
     bias: NDArray[np.float64]
     grid: tuple[int, int]
     log_z: float | None = None
@@ -170,7 +175,9 @@ class Prediction:
 
     `se` and `logits_se` are the standard errors of `probabilities` and `logits` by the sampling of tiles alone: how
     far they may be from those of the same net over all positions. `settled`, with a confidence: whether the class was
-    settled before the budget was spent. `kept`: for a run folder, the tiles as arrays.
+    settled before the budget was spent. `tiles_unreadable`: how many of the `tiles` drawn could not be read;
+    `mass_unreadable`: the share of the attention that is estimated to lie on what cannot be read. `kept`: for a run
+    folder, the tiles as arrays.
     """
 
     slide_id: str
@@ -188,6 +195,8 @@ class Prediction:
     positions: int | None = None
     attention_mass: float | None = None
     effective_positions: float | None = None
+    tiles_unreadable: int | None = None
+    mass_unreadable: float | None = None
     sampler: str | None = None
     seed: int | None = None
     settled: bool | None = None

@@ -78,3 +78,28 @@ def square(height: int, width: int, x: int, y: int, side: int, light: int = 255,
     pixels = np.full((height, width, 3), ground, np.uint8)
     pixels[y : y + side, x : x + side] = light
     return pixels
+
+
+def write_pyramid(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    """A tiled TIFF with a second level at a quarter of the size: a view at 4 needs nothing of the first."""
+    height, width = (side // 4 * 4 for side in pixels.shape[:2])
+    reduced = pixels[:height, :width].reshape(height // 4, 4, width // 4, 4, 3).mean((1, 3)).round().astype(np.uint8)
+    options: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib", "metadata": None}
+    with tifffile.TiffWriter(path) as out:
+        out.write(pixels[:height, :width], subifds=1, **options)
+        out.write(reduced, subfiletype=1, **options)
+    return path
+
+
+def damage(path: Path, *tiles: int, level: int = 0, absent: bool = False) -> Path:
+    """Overwrite native tiles of a TIFF, by number; with `absent` the index says instead that they are not there."""
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        page = tiff.series[0].levels[level].pages[0]
+        assert page is not None
+        if absent:
+            counts = page.tags["TileByteCounts"]
+            counts.overwrite([0 if i in tiles else count for i, count in enumerate(counts.value)])
+        for tile in () if absent else tiles:
+            tiff.filehandle.seek(page.dataoffsets[tile])
+            tiff.filehandle.write(b"\xff" * min(20, page.databytecounts[tile]))
+    return path

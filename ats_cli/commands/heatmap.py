@@ -73,7 +73,7 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.messages import Tally, announce_model, answer, progress, sentence
+    from ats_cli.commands.messages import Tally, announce_model, answer, progress, say, sentence
     from ats_cli.commands.sources import gather
 
     sources = gather(slides, None, mpp)
@@ -105,7 +105,7 @@ def command(
                     with open_slide(source.path, mpp=source.mpp, backend=backend, plane=shown) as slide:
                         attention = attention_map(slide, loaded, threads=threads)
                         downsample = max(slide.width, slide.height, max_size) / max_size
-                        view = None if no_overlay else slide.read_view(downsample, threads=threads)
+                        seen = None if no_overlay else slide.scan_view(downsample, threads=threads)
                         size, slide_mpp = (slide.width, slide.height), slide.mpp
                 except AtsError as error:
                     tally.count(str(error))
@@ -115,10 +115,12 @@ def command(
                     continue
                 finally:
                     advance()
+                if seen is not None and seen.problem and not quiet:
+                    say(f"{seen.problem} It is left white, without attention.")
                 # Outside the `try`: a folder that cannot be written to is no fault of this slide.
                 write_heatmap(
                     picture,
-                    view,
+                    None if seen is None else seen.pixels,
                     downsample,
                     attention,
                     size,

@@ -63,6 +63,16 @@ Plane = Annotated[
         rich_help_panel=SLIDES,
     ),
 ]
+MaxUnreadable = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="FRACTION",
+        help="A slide fails when more than this share of its attention, as estimated, is on what cannot be read.",
+        rich_help_panel=SLIDES,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ats_cli.commands import options as o
-from ats_cli.records import AtsError
+from ats_cli.records import MAX_UNREADABLE, AtsError
 
 EXAMPLES = """Examples:
 
@@ -34,6 +34,7 @@ def command(
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
+    max_unreadable: o.MaxUnreadable = MAX_UNREADABLE,
     model: o.Model = None,
     tiles: o.Tiles = None,
     sampler: Annotated[
@@ -170,6 +171,7 @@ def command(
         seed=settings["seed"],
         batch_size=batch_size,
         threads=threads,
+        max_unreadable=max_unreadable,
         progress=announce if exhaustive else None,
         **({} if run is None else {"before": run.before}),
     )

@@ -14,6 +14,8 @@ LOG_Z_TOLERANCE = 1e-3
 def terms_so_far(drawing: Drawing, before: TilesRead | None, classes: int, name: str) -> NDArray[np.float64]:
     """Terms (n, `classes`) of a draw's tiles, taken from the shorter draw `before`; NaN for those not read yet.
 
+    Tiles that could not be read count as not read: they are tried again, as a draw from the start would.
+
     Tiles are matched by position, not by place in the order: two arrivals that are as good as equal may change places
     by rounding. Raises SlideError, with the slide's file `name`, when `before` was not the beginning of this draw: the
     file is another one than it was.
@@ -27,7 +29,7 @@ def terms_so_far(drawing: Drawing, before: TilesRead | None, classes: int, name:
             "Give the file that was read then, or start over with --overwrite."
         )
     _, here, there = np.intersect1d(drawing.draw.positions, before.positions, assume_unique=True, return_indices=True)
-    terms[here] = before.terms[there]
+    terms[here] = np.where(before.readable[there, None], before.terms[there], np.nan)
     return terms
 
 

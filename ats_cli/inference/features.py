@@ -1,5 +1,6 @@
 """Tiles read and put through the feature net, in batches of one size."""
 
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ats_cli.nets.model import to_unit
-from ats_cli.slides import Slide
+from ats_cli.slides import Slide, Unreadable
 from ats_cli.zoo import LoadedModel
 
 
@@ -19,32 +20,29 @@ def tile_terms(
     batch_size: int,
     threads: int,
     seconds: dict[str, float],
-) -> Iterator[NDArray[np.float64]]:
-    """Yield what tiles (n, 4) would add to the class logits at weight 1, (up to batch_size, C) float64 at a time.
+    problems: list[str],
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Yield what tiles (n, 4) would add to the class logits at weight 1, up to `batch_size` at a time: terms (b, C)
+    float64 and which tiles could be read (b,). The terms of the others are 0, and `problems` says why.
 
     The time spent is added to `seconds["read"]` and `seconds["features"]`.
     """
-    patches = slide.read_tiles(boxes, model.spec.features.patch_size, model.spec.background, threads)
+    spec = model.spec.features
+    patches = slide.scan_tiles(boxes, spec.patch_size, model.spec.background, threads)
     clock = time.perf_counter()
-    for batch, real in _batches(patches, min(batch_size, len(boxes))):
+    while some := list(itertools.islice(patches, batch_size)):
+        readable = np.array([not isinstance(patch, Unreadable) for patch in some])
+        problems.extend(patch.reason for patch in some if isinstance(patch, Unreadable))
+        # Batches are of one size, so that a patch's features do not depend on how many happen to lie beside it.
+        batch = np.zeros((min(batch_size, len(boxes)), spec.patch_size, spec.patch_size, 3), np.uint8)
+        for place, patch in zip(batch, some, strict=False):
+            if not isinstance(patch, Unreadable):
+                place[:] = patch
         seconds["read"] += time.perf_counter() - clock
         clock = time.perf_counter()
         with torch.inference_mode():
-            features = model.nets.embed(to_unit(torch.from_numpy(batch).to(model.device)))[:real]
+            features = model.nets.embed(to_unit(torch.from_numpy(batch).to(model.device)))[: len(some)]
             terms = model.nets.tile_terms(features).cpu().double().numpy()
         seconds["features"] += time.perf_counter() - clock
-        yield terms
+        yield np.where(readable[:, None], terms, 0.0), readable
         clock = time.perf_counter()
-
-
-def _batches(patches: Iterator[NDArray[np.uint8]], size: int) -> Iterator[tuple[NDArray[np.uint8], int]]:
-    """Batches of one size, and how many of each are real: the last is padded, so that a patch's features do not
-    depend on how many happen to lie beside it."""
-    held: list[NDArray[np.uint8]] = []
-    for patch in patches:
-        held.append(patch)
-        if len(held) == size:
-            yield np.stack(held), size
-            held = []
-    if held:
-        yield np.stack(held + held[-1:] * (size - len(held))), len(held)

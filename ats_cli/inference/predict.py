@@ -1,9 +1,10 @@
 """One slide -> one Prediction: look, draw, read the drawn tiles, estimate, say how sure that is."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,16 @@ from ats_cli.inference.drawing import Drawing, draw_on, every_position
 from ats_cli.inference.extend import terms_so_far
 from ats_cli.inference.features import tile_terms
 from ats_cli.inference.look import softmax
-from ats_cli.records import DrawnTile, Prediction, TilesRead
-from ats_cli.sampling import Betting, Draw, lowest_margins, probability_gradient, standard_error
+from ats_cli.records import MAX_UNREADABLE, DrawnTile, Prediction, SlideError, TilesRead
+from ats_cli.sampling import (
+    Betting,
+    Draw,
+    lowest_margins,
+    mass_lost,
+    probability_gradient,
+    ratio_standard_error,
+    ratio_weights,
+)
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
 
@@ -37,17 +46,20 @@ def predict_slide(
     threads: int = 4,
     slide_id: str | None = None,
     before: TilesRead | None = None,
+    max_unreadable: float = MAX_UNREADABLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Classify a slide from `tiles` of its tiles (default: the model's budget).
 
     `confidence`: read in race order and stop once the class is settled at this confidence; `tiles` is then the most.
     `exhaustive`: read every position, the exact value that the draws estimate. `before`: a shorter race over this
-    slide with the same seed; its tiles are not read again. `progress(done, all)` is called as tiles are read. The same
-    slide, seed and model give the same draw, whatever else is predicted beside it.
+    slide with the same seed; its tiles are not read again, but those that could not be read are tried again.
+    `progress(done, all)` is called as tiles are read. The same slide, seed and model give the same draw, whatever else
+    is predicted beside it.
 
-    Raises SlideError when the slide cannot be read, has no tissue, lacks the microns per pixel that the model asks
-    for, or is not the one that `before` was drawn on.
+    Where drawn tiles cannot be read, the estimate is the ratio over the others. Raises SlideError when more than
+    `max_unreadable` of the attention, as estimated, lies on what cannot be read; when nothing can, or the slide has no
+    tissue; when it lacks the microns per pixel that the model asks for, or is not the one `before` was drawn on.
     """
     clock = time.perf_counter()
     budget = tiles or model.spec.tiles
@@ -62,10 +74,12 @@ def predict_slide(
     bias = model.nets.head.bias.cpu().double().numpy()
     test = None if confidence is None else _test(model, bias, confidence)
     known = terms_so_far(drawing, before, len(bias), slide.path.name)
-    terms = _read(slide, model, drawing, known, test, batch_size, threads, seconds, progress)
+    tiles_read = _read(slide, model, drawing, known, test, batch_size, threads, seconds, progress)
+    terms, readable = tiles_read.terms, tiles_read.readable
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
         drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
-    estimate = _estimate(drawing.draw, terms, bias, stopped=confidence is not None)
+    lost = _mass_lost(drawing, tiles_read, max_unreadable, slide.path.name)
+    estimate = _estimate(drawing.draw, terms, readable, bias, stopped=confidence is not None)
     look = drawing.look
     seconds = {**look.seconds, **seconds, "total": time.perf_counter() - clock}
     return Prediction(
@@ -81,8 +95,10 @@ def predict_slide(
         se_kind=estimate.kind,
         tiles=len(terms),
         positions=look.positions,
-        attention_mass=float(min(1.0, drawing.draw.attention.sum())),
+        attention_mass=float(min(1.0, drawing.draw.attention[readable].sum())),
         effective_positions=drawing.effective_positions,
+        tiles_unreadable=int(np.count_nonzero(~readable)),
+        mass_unreadable=lost,
         sampler=sampler,
         seed=seed,
         settled=None if test is None else test.settled is not None,
@@ -95,13 +111,14 @@ def predict_slide(
         seconds={name: round(value, 4) for name, value in seconds.items()},
         model_name=model.name,
         model_hash=model.hash,
-        drawn=() if exhaustive else _drawn_tiles(drawing, terms, bias),
-        kept=_kept(drawing, terms, bias),
+        drawn=() if exhaustive else _drawn_tiles(drawing, estimate.weights, terms, readable, bias),
+        kept=_kept(drawing, estimate.weights, terms, readable, bias),
     )
 
 
 @dataclass(frozen=True)
 class _Estimate:
+    weights: Floats
     logits: Floats
     probabilities: Floats
     logits_se: Floats | None
@@ -109,18 +126,28 @@ class _Estimate:
     kind: Literal["unbiased", "approximate", "nominal"] | None
 
 
-def _estimate(drawn: Draw, terms: Floats, bias: Floats, stopped: bool) -> _Estimate:
-    """Logits and probabilities (C,), with their standard errors, from the tiles' terms (n, C).
+def _estimate(drawn: Draw, terms: Floats, readable: NDArray[np.bool_], bias: Floats, stopped: bool) -> _Estimate:
+    """Logits and probabilities (C,), with their standard errors, from the terms (n, C) of the readable tiles.
 
     A probability's error is projected on its own gradient, not put together from the logits'. After a stop that the
     data chose, the errors are what a fixed number of tiles would have, and are called nominal.
     """
-    logits = drawn.weights @ terms + bias
+    weights = ratio_weights(drawn.weights, readable)
+    logits = weights @ terms + bias
     probabilities = softmax(logits)
-    of_logits = standard_error(drawn, terms)
-    of_probabilities = standard_error(drawn, probability_gradient(terms, probabilities))
+    of_logits = ratio_standard_error(drawn, terms, readable)
+    of_probabilities = ratio_standard_error(drawn, probability_gradient(terms, probabilities), readable)
     kind = "nominal" if stopped and of_logits.kind and not drawn.exact else of_logits.kind
-    return _Estimate(logits, probabilities, of_logits.se, of_probabilities.se, kind)
+    return _Estimate(weights, logits, probabilities, of_logits.se, of_probabilities.se, kind)
+
+
+class _Tiles(NamedTuple):
+    """Terms (n, C) of the drawn tiles in the order of the draw, 0 where `readable` (n,) says that there are none;
+    `problem` is the first sentence why."""
+
+    terms: Floats
+    readable: NDArray[np.bool_]
+    problem: str | None
 
 
 def _read(
@@ -133,30 +160,48 @@ def _read(
     threads: int,
     seconds: dict[str, float],
     progress: Callable[[int, int], None] | None,
-) -> Floats:
-    """Terms (n, C) of the drawn tiles, in the order of the draw; with a test, only until it settles.
-
-    Only the tiles that are NaN in `known`, (n, C), are read.
-    """
+) -> _Tiles:
+    """The drawn tiles; with a test, only until it settles. Only those that are NaN in `known`, (n, C), are read."""
     boxes, terms = drawing.boxes(), known.copy()
-    read: NDArray[np.bool_] = np.asarray(np.isfinite(terms).all(axis=1))
+    readable: NDArray[np.bool_] = np.asarray(np.isfinite(terms).all(axis=1))
+    done = int(readable.sum())
+    problems: list[str] = []
     if progress:
-        progress(int(read.sum()), len(boxes))
+        progress(done, len(boxes))
     group, batch = (GROUP, batch_size) if test is None else (ADAPTIVE_GROUP, ADAPTIVE_GROUP)
+    stop = 0
     for start in range(0, len(boxes), group):
         stop = min(start + group, len(boxes))
-        missing = start + np.flatnonzero(~read[start:stop])
-        for some in tile_terms(slide, model, boxes[missing], batch, threads, seconds) if len(missing) else ():
+        missing = start + np.flatnonzero(~readable[start:stop])
+        some_terms = tile_terms(slide, model, boxes[missing], batch, threads, seconds, problems)
+        for some, could_read in some_terms if len(missing) else ():
             now, missing = missing[: len(some)], missing[len(some) :]
-            terms[now], read[now] = some, True
+            terms[now], readable[now] = some, could_read
+            done += len(some)
             if progress:
-                progress(int(read.sum()), len(boxes))
+                progress(done, len(boxes))
         if test is not None:
-            for one, attention in zip(terms[start:stop], drawing.draw.attention[start:stop], strict=True):
-                test.update(one, float(attention))
+            for i in range(start, stop):
+                test.update(terms[i] if readable[i] else None, float(drawing.draw.attention[i]))
             if test.settled is not None:
-                return terms[:stop]
-    return terms
+                break
+    return _Tiles(terms[:stop], readable[:stop], problems[0] if problems else None)
+
+
+def _mass_lost(drawing: Drawing, tiles: _Tiles, most: float, name: str) -> float:
+    """The share of the attention that lies on what cannot be read, estimated: of the view, and of the tiles drawn in
+    the rest of it. Raises SlideError where it is more than `most`, or no tile can be read."""
+    problem = tiles.problem or drawing.look.problem
+    of_view = drawing.look.unreadable_share
+    lost = of_view + (1 - of_view) * mass_lost(drawing.draw.weights, tiles.readable)
+    if not tiles.readable.any():
+        raise SlideError(f"{problem} None of the {len(tiles.readable)} tiles drawn can be read. Copy the file again.")
+    if lost > most:
+        raise SlideError(
+            f"{problem} About {lost:.1%} of the attention is on what cannot be read, more than {most:.1%}. "
+            f"Copy the file again, or go on without it: --max-unreadable {math.ceil(lost * 100) / 100:g}."
+        )
+    return lost
 
 
 def _test(model: LoadedModel, bias: Floats, confidence: float) -> Betting:
@@ -164,15 +209,17 @@ def _test(model: LoadedModel, bias: Floats, confidence: float) -> Betting:
     return Betting(lowest_margins(weights), bias, 1 - confidence)
 
 
-def _drawn_tiles(drawing: Drawing, terms: Floats, bias: Floats) -> tuple[DrawnTile, ...]:
+def _drawn_tiles(
+    drawing: Drawing, weights: Floats, terms: Floats, readable: NDArray[np.bool_], bias: Floats
+) -> tuple[DrawnTile, ...]:
     drawn = drawing.draw
     rows = zip(
-        drawing.boxes().tolist(),
-        drawn.attention.tolist(),
-        drawn.weights.tolist(),
-        drawn.draws.tolist(),
-        softmax(terms + bias).tolist(),
-        (drawn.weights[:, None] * terms).tolist(),
+        drawing.boxes()[readable].tolist(),
+        drawn.attention[readable].tolist(),
+        weights[readable].tolist(),
+        drawn.draws[readable].tolist(),
+        softmax(terms + bias)[readable].tolist(),
+        (weights[:, None] * terms)[readable].tolist(),
         strict=True,
     )
     return tuple(
@@ -181,17 +228,17 @@ def _drawn_tiles(drawing: Drawing, terms: Floats, bias: Floats) -> tuple[DrawnTi
     )
 
 
-def _kept(drawing: Drawing, terms: Floats, bias: Floats) -> TilesRead:
+def _kept(drawing: Drawing, weights: Floats, terms: Floats, readable: NDArray[np.bool_], bias: Floats) -> TilesRead:
     drawn, look = drawing.draw, drawing.look
-    log_z = None if drawing.race is None else drawing.race.log_z
     return TilesRead(
         drawn.positions,
         drawn.attention,
-        drawn.weights,
+        weights,
         drawn.draws,
         drawing.boxes(),
         terms,
+        readable,
         bias,
         (look.rows, look.cols),
-        log_z,
+        None if drawing.race is None else drawing.race.log_z,
     )

@@ -42,9 +42,12 @@ class Geometry:
         file's own resolution is then a copy of its pixels, not an interpolation between them.
         """
         row, col = np.divmod(positions, cols)
-        centres = np.stack([(col + 0.5) * self.pitch, (row + 0.5) * self.pitch], axis=1)
-        corners = np.floor(centres - self.tile_size / 2 + 0.5)
+        corners = np.stack([self.corners(col), self.corners(row)], axis=1)
         return np.concatenate([corners, np.full((len(positions), 2), self.tile_size)], axis=1)
+
+    def corners(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Where the tiles of these columns begin in x, or of these rows in y."""
+        return np.asarray(np.floor((cells + 0.5) * self.pitch - self.tile_size / 2 + 0.5))
 
 
 def geometry_on(spec: ModelSpec, mpp: float | None) -> Geometry:

@@ -34,6 +34,8 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
         "positions": p.positions,
         "attention_mass": _finite(p.attention_mass),
         "effective_positions": _finite(p.effective_positions),
+        "tiles_unreadable": p.tiles_unreadable,
+        "mass_unreadable": _finite(p.mass_unreadable),
         "sampler": p.sampler,
         "seed": p.seed,
         "settled": p.settled,

@@ -27,5 +27,5 @@ def _row(p: Prediction, classes: int) -> list[object]:
     return [
         p.slide_id, p.path, p.status, p.predicted, *(p.probabilities or nothing),
         *(p.se or nothing), p.se_kind, p.tiles, p.positions, p.attention_mass, p.effective_positions,
-        None, p.bytes_read, (p.seconds or {}).get("total"), p.mpp, p.mpp_source, p.precision, p.error,
+        p.tiles_unreadable, p.bytes_read, (p.seconds or {}).get("total"), p.mpp, p.mpp_source, p.precision, p.error,
     ]  # fmt: skip

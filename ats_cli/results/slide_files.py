@@ -15,7 +15,7 @@ from ats_cli.results.record import prediction_dict, prediction_from
 
 RECORD, TILES, DRAW = "prediction.json", "tiles.csv", "draw.npz"
 FILES = (RECORD, TILES, DRAW)
-ARRAYS = ("positions", "attention", "weights", "draws", "boxes", "terms", "bias")
+ARRAYS = ("positions", "attention", "weights", "draws", "boxes", "terms", "readable", "bias")
 
 
 def slide_folder(slides: Path, slide_id: str) -> Path:
@@ -76,7 +76,7 @@ def tile_rows(classes: tuple[str, ...], kept: TilesRead) -> list[list[object]]:
     """Return the rows of tiles.csv, the heading first.
 
     Boxes in level-0 pixels; each tile's own class probabilities; what it counts for; its exact shares of the slide's
-    logits, which sum to logit minus bias.
+    logits, which sum to logit minus bias. A tile that could not be read has weight 0, and no probabilities.
     """
     logits = kept.terms + kept.bias
     own = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -91,9 +91,14 @@ def tile_rows(classes: tuple[str, ...], kept: TilesRead) -> list[list[object]]:
         kept.weights.tolist(),
         kept.draws.tolist(),
         shares.tolist(),
+        kept.readable.tolist(),
         strict=True,
     )
-    return [heading] + [[*map(_pixels, box), *p, a, w, n, *share] for box, p, a, w, n, share in rows]
+    nothing = (None,) * len(classes)
+    return [heading] + [
+        [*map(_pixels, box), *(p if readable else nothing), a, w, n, *(share if readable else nothing)]
+        for box, p, a, w, n, share, readable in rows
+    ]
 
 
 def _draw_bytes(kept: TilesRead) -> bytes:

@@ -29,9 +29,11 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
 
 
 def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> Table:
-    """Return one row a slide: if any may stop by itself, why it stopped; if any failed, its error. Nothing is cut."""
+    """Return one row a slide: if any may stop by itself, why it stopped; if any has tiles that cannot be read, how
+    many; if any failed, its error. Nothing is cut."""
     failures = errors and any(p.status == "failed" for p in predictions)
     adaptive = any(p.settled is not None for p in predictions)
+    damaged = any(p.tiles_unreadable or p.mass_unreadable for p in predictions)
     table = plain_table()
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
@@ -40,10 +42,12 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
         table.add_column(heading, justify="right", overflow="fold")
     if adaptive:
         table.add_column("stopped", overflow="fold")
+    if damaged:
+        table.add_column("unreadable", justify="right", overflow="fold")
     if failures:
         table.add_column("error", overflow="fold")
     for p in predictions:
-        cells = _cells(p) + [_stopped(p)] * adaptive + [p.error or ""] * failures
+        cells = _cells(p) + [_stopped(p)] * adaptive + [_unreadable(p)] * damaged + [p.error or ""] * failures
         table.add_row(*map(Text, cells))
     return table
 
@@ -87,3 +91,10 @@ def _cells(p: Prediction) -> list[str]:
 def _stopped(p: Prediction) -> str:
     """Return why no more tiles were read, of a run that stops by itself."""
     return NOTHING if p.settled is None else "settled" if p.settled else "budget reached"
+
+
+def _unreadable(p: Prediction) -> str:
+    """Return how many of the tiles could not be read, and the attention that is estimated to be lost."""
+    if not (p.tiles_unreadable or p.mass_unreadable):
+        return NOTHING
+    return f"{p.tiles_unreadable} of {p.tiles} ({p.mass_unreadable:.1%})"

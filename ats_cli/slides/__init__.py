@@ -5,10 +5,10 @@ from ats_cli.slides.manifest import ManifestRow, read_manifest
 from ats_cli.slides.opening import open_slide
 from ats_cli.slides.plane import Plane, parse_plane
 from ats_cli.slides.reader import Level
-from ats_cli.slides.slide import Slide
+from ats_cli.slides.slide import Slide, Unreadable
 from ats_cli.slides.tissue import tissue_mask
 
 __all__ = [
-    "Level", "ManifestRow", "Plane", "Slide", "SlideSource", "find_slides", "open_slide", "parse_plane",
+    "Level", "ManifestRow", "Plane", "Slide", "SlideSource", "Unreadable", "find_slides", "open_slide", "parse_plane",
     "read_manifest", "tissue_mask",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ats_cli.records import SlideError
+from ats_cli.slides.absence import Absence
 from ats_cli.slides.reader import MPP_BELIEVED, Box, Damage, Level, Pixels, Reader, Region
 from ats_cli.slides.resample import Taps, axis_taps, resample
 from ats_cli.slides.threads import in_order
@@ -157,32 +158,12 @@ class Slide:
             raise ValueError("boxes must be finite, with widths and heights above 0")
         return self._read_planned(wanted.tolist(), size, fill, threads)
 
-    def absent_tiles(self, boxes: ArrayLike, size: int) -> NDArray[np.bool_]:
-        """Which of `boxes` (N, 4) show nothing, (N,) bool: all their native tiles are ones that the file says it lacks.
-
-        Known from the file's index alone, nothing is read. Boxes and `size` as for `scan_tiles`, all of one size.
-        """
-        wanted = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        found = np.zeros(len(wanted), dtype=np.bool_)
-        if not len(wanted):
-            return found
-        level = self._finer_level(float(wanted[0, 2:].min()) / size)
+    def absence(self, downsample: float) -> Absence | None:
+        """Tells which tiles show nothing, of those resampled to `downsample` level-0 pixels per pixel, without reading
+        any. None where the file holds all of its tiles, or its index does not say."""
+        level = self._finer_level(downsample)
         absent = self._reader.absent(level)
-        if absent is None or not absent.any():
-            return found
-        lv = self.levels[level]
-        # Counts of the tiles that are there, summed from the corner: a box of any size is four look-ups.
-        there = np.zeros((absent.shape[0] + 1, absent.shape[1] + 1), dtype=np.int64)
-        there[1:, 1:] = np.cumsum(np.cumsum(~absent, axis=0), axis=1)
-        low = np.floor(wanted[:, :2] / lv.downsample) / (lv.tile_width, lv.tile_height)
-        high = np.ceil((wanted[:, :2] + wanted[:, 2:]) / lv.downsample) / (lv.tile_width, lv.tile_height)
-        most = (absent.shape[1], absent.shape[0])
-        left, top = np.clip(np.floor(low), 0, most).astype(np.intp).T
-        right, bottom = np.clip(np.ceil(high), 0, most).astype(np.intp).T
-        inside = (right > left) & (bottom > top)
-        held = there[bottom, right] - there[top, right] - there[bottom, left] + there[top, left]
-        shown: NDArray[np.bool_] = inside & (held == 0)
-        return shown
+        return Absence(self.levels[level], absent) if absent is not None and absent.any() else None
 
     def close(self) -> None:
         self._reader.close()

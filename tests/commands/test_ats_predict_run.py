@@ -29,15 +29,15 @@ def everything(folder: Path) -> dict[Path, tuple[bytes, int]]:
 
 @pytest.fixture
 def tiles_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many tiles each call of `Slide.read_tiles` asked for."""
+    """How many tiles each call of `Slide.scan_tiles` asked for."""
     read: list[int] = []
-    honest = Slide.read_tiles
+    honest = Slide.scan_tiles
 
     def counted(self: Slide, boxes: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
         read.append(len(np.asarray(boxes)))
         return honest(self, boxes, *arguments, **options)
 
-    monkeypatch.setattr(Slide, "read_tiles", counted)
+    monkeypatch.setattr(Slide, "scan_tiles", counted)
     return read
 
 

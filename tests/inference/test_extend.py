@@ -27,13 +27,13 @@ def slide(tmp_path: Path) -> Path:
 def boxes_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ...]]:
     """Every box that is asked of a slide from here on."""
     read: list[tuple[float, ...]] = []
-    honest = Slide.read_tiles
+    honest = Slide.scan_tiles
 
     def counted(self: Slide, boxes: Any, *arguments: Any, **options: Any) -> Iterator[Any]:
         read.extend(map(tuple, np.asarray(boxes).tolist()))
         return honest(self, boxes, *arguments, **options)
 
-    monkeypatch.setattr(Slide, "read_tiles", counted)
+    monkeypatch.setattr(Slide, "scan_tiles", counted)
     return read
 
 

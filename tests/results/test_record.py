@@ -56,6 +56,8 @@ KEYS = [
     "positions",
     "attention_mass",
     "effective_positions",
+    "tiles_unreadable",
+    "mass_unreadable",
     "sampler",
     "seed",
     "settled",

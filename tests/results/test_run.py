@@ -28,6 +28,7 @@ KEPT = TilesRead(
     draws=np.array([1, 1, 1]),
     boxes=np.array([[0, 0, 64, 64], [10.25, 3, 64, 64], [-1.0, 1 / 3, 64, 64]]),
     terms=np.array([[1.0, -2.0], [0.5, 0.25], [3.0, 0.0]]),
+    readable=np.ones(3, bool),
     bias=np.array([0.1, -0.1]),
     grid=(3, 4),
     log_z=2.5,

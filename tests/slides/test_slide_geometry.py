@@ -263,9 +263,17 @@ def test_a_box_over_nothing_but_absent_tiles_shows_nothing(
     lacking = np.array([bits >> k & 1 for k in range(16)], bool).reshape(4, 4)
     slide = slide_of(picture(64, 64))
     reader_of(slide).lacking = {0: lacking}
-    found = slide.absent_tiles([(x, y, side, side) for x, y, side, _ in boxes], 1)
+    absence = slide.absence(1.0)
+    if absence is None:
+        assert not lacking.any()
+        return
+    found = absence.of(np.array([(x, y, side, side) for x, y, side, _ in boxes]))
+    side = boxes[0][2]
+    x, y, _, _ = np.array(boxes).T
+    each = np.array([[(left, top, side, side) for left in x] for top in y]).reshape(-1, 4)
+    assert np.array_equal(absence.grid(x, y, side).ravel(), absence.of(each))
     for (x, y, side, _), shows_nothing in zip(boxes, found, strict=True):
         rows, cols = ({int(v) // 16 for v in range(math.floor(a), math.ceil(a + side)) if 0 <= v < 64} for a in (y, x))
         under = [lacking[row, col] for row in rows for col in cols]
         assert shows_nothing == (bool(under) and all(under))
-    assert not slide_of(picture(64, 64)).absent_tiles([(0, 0, 64, 64)], 1).any()
+    assert slide_of(picture(64, 64)).absence(1.0) is None
