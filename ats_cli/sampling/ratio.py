@@ -54,9 +54,9 @@ def ratio_standard_error(draw: Draw, values: NDArray[np.floating], readable: Rea
     f = np.where(readable.reshape(-1, *[1] * (f.ndim - 1)), f, 0.0)
     u = (f - kept @ f) * (kept / draw.weights).reshape(-1, *[1] * (f.ndim - 1))
     found = standard_error(draw, u)
-    if found.se is None or draw.exact:
+    if found.se is None or found.df is None:
         return found
     left_to_chance = readable & (draw.weights > draw.attention) if draw.sampler == "pivotal" else readable
     if np.count_nonzero(left_to_chance) < 2:
         return CANNOT_TELL
-    return StandardError(found.se, "approximate", int(draw.draws[left_to_chance].sum()) - 1)
+    return StandardError(found.se, "approximate", min(found.df, int(draw.draws[left_to_chance].sum()) - 1))
