@@ -13,7 +13,7 @@ from ats_cli.records import SCHEMA_VERSION, AtsError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ats_cli.slides import Slide, SlideSource
+    from ats_cli.slides import Check, Slide, SlideSource
 
 EXAMPLES = """Examples:
 
@@ -21,12 +21,23 @@ ats info slide.svs
 
 ats info slides/ --json > slides.jsonl"""
 
+# Damaged places that a table names.
+MOST_PROBLEMS = 10
+
 
 def command(
     slides: o.Slides = None,
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Also decode the corners of every level and 100 native tiles drawn at random: is the slide sound?",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object a slide, a line each.", rich_help_panel=o.OUTPUT)
     ] = False,
@@ -34,7 +45,8 @@ def command(
 ) -> None:
     """Show what a slide is: its reader, size, levels, resolution and where that is known from. Reads only headers.
 
-    Exit status: 0 all slides could be opened, 1 some could not, 2 the call is wrong, 130 interrupted.
+    Exit status: 0 all slides could be opened and are sound as far as was looked, 1 some are not, 2 the call is wrong,
+    130 interrupted.
     """
     from ats_cli.commands.messages import Tally, answer, answer_console, sentence
     from ats_cli.commands.sources import gather
@@ -42,7 +54,7 @@ def command(
 
     sources = gather(slides, None, mpp)
 
-    from ats_cli.slides import open_slide, parse_plane
+    from ats_cli.slides import check_slide, open_slide, parse_plane
 
     shown = parse_plane(plane) if plane is not None else None
     console = answer_console()
@@ -52,6 +64,7 @@ def command(
         try:
             with open_slide(source.path, mpp=source.mpp, backend=backend, plane=shown) as slide:
                 record = info_record(source, slide)
+                found = check_slide(slide) if check else None
         except AtsError as caught:
             error = str(caught)
             tally.count(error)
@@ -59,9 +72,10 @@ def command(
             error = f"{Path(source.path).name}: {sentence(caught)}"
             tally.count(error, debug)
         else:
-            tally.count(None)
+            record |= check_record(found)
+            tally.count(unsound(source, found) if found is not None and not found.sound else None)
         if error is not None:
-            record = failed_record(source, error)
+            record = failed_record(source, error) | {"sound": False if check else None}
         if json:
             answer(json_line(record))
         else:
@@ -121,7 +135,30 @@ def failed_record(source: SlideSource, error: str | None) -> dict[str, Any]:
         "bytes_total": None,
         "sound": None,
         "problems": [],
+        "tiles_checked": None,
+        "tiles_total": None,
     }
+
+
+def check_record(found: Check | None) -> dict[str, Any]:
+    """Return what a check adds to the `--json` line: whether the slide is sound, and where it is not."""
+    if found is None:
+        return {}
+    problems = [{"level": p.level, "x": p.x, "y": p.y, "problem": p.sentence} for p in found.problems]
+    return {
+        "sound": found.sound,
+        "problems": problems,
+        "tiles_checked": found.tiles,
+        "tiles_total": found.tiles_total,
+    }
+
+
+def unsound(source: SlideSource, found: Check) -> str:
+    """Return the sentence about a slide that is not sound."""
+    return (
+        f"{Path(source.path).name}: not sound, {len(found.problems)} of the {found.tiles} native tiles tried cannot be "
+        "read. Copy or export it again."
+    )
 
 
 def info_table(record: dict[str, Any], reader_because: str) -> Table:
@@ -161,4 +198,15 @@ def info_table(record: dict[str, Any], reader_because: str) -> Table:
             level["compression"],
         ]
         row(f"level {number}", ", ".join(filter(None, facts)))
+    if record["sound"] is not None:
+        tried = f"{record['tiles_checked']:,} of {record['tiles_total']:,} native tiles tried"
+        bad = len(record["problems"])
+        row(
+            "check",
+            f"sound: {tried}, all can be read" if record["sound"] else f"NOT SOUND: {tried}, {bad} cannot be read",
+        )
+    for problem in record["problems"][:MOST_PROBLEMS]:
+        row(f"level {problem['level']}", f"x {problem['x']}, y {problem['y']}: {problem['problem']}")
+    if len(record["problems"]) > MOST_PROBLEMS:
+        row("", f"and {len(record['problems']) - MOST_PROBLEMS} more; --json has all")
     return table

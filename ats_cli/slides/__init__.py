@@ -1,5 +1,6 @@
 """What a slide is, how its pixels come off a disk, and where its tissue lies."""
 
+from ats_cli.slides.check import Check, check_slide
 from ats_cli.slides.find import SlideSource, find_slides
 from ats_cli.slides.manifest import ManifestRow, read_manifest
 from ats_cli.slides.opening import open_slide
@@ -9,6 +10,6 @@ from ats_cli.slides.slide import Slide, Unreadable
 from ats_cli.slides.tissue import tissue_mask
 
 __all__ = [
-    "Level", "ManifestRow", "Plane", "Slide", "SlideSource", "Unreadable", "find_slides", "open_slide", "parse_plane",
-    "read_manifest", "tissue_mask",
+    "Check", "Level", "ManifestRow", "Plane", "Slide", "SlideSource", "Unreadable", "check_slide", "find_slides",
+    "open_slide", "parse_plane", "read_manifest", "tissue_mask",
 ]  # fmt: skip

@@ -39,6 +39,14 @@ class Level:
     tile_height: int
     compression: str
 
+    @property
+    def tiles_across(self) -> int:
+        return -(-self.width // self.tile_width)
+
+    @property
+    def tiles_down(self) -> int:
+        return -(-self.height // self.tile_height)
+
 
 class Damage(NamedTuple):
     """A part of a level that is in the file but cannot be read: where, and a sentence with the slide's name."""

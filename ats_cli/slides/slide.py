@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -157,6 +157,15 @@ class Slide:
         if not np.isfinite(wanted).all() or (wanted[:, 2:] <= 0).any():
             raise ValueError("boxes must be finite, with widths and heights above 0")
         return self._read_planned(wanted.tolist(), size, fill, threads)
+
+    def scan_level(self, level: int, boxes: Sequence[Box], threads: int = 4) -> Iterator[Region]:
+        """Yield the region under each box of a level, in pixels of that level and inside it, as the file holds it."""
+        return self._reader.read(level, boxes, threads)
+
+    def absent(self, level: int) -> NDArray[np.bool_] | None:
+        """Which native tiles of a level the file says it does not hold, (tile rows, tile cols); None: no such tile is
+        known of."""
+        return self._reader.absent(level)
 
     def absence(self, downsample: float) -> Absence | None:
         """Tells which tiles show nothing, of those resampled to `downsample` level-0 pixels per pixel, without reading

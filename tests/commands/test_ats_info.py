@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from small import damage, noise, write_slide
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -36,3 +38,23 @@ def test_no_slides(ats: Run, tmp_path: Path) -> None:
     status, _, err = ats("info", tmp_path)
     assert status == 2
     assert ".svs" in err
+
+
+def test_a_check_says_sound_or_where_not(ats: Run, tmp_path: Path) -> None:
+    write_slide(tmp_path / "sound.tif", noise(256, 320))
+    damage(write_slide(tmp_path / "torn.tif", noise(256, 320)), 6)
+    status, out, err = ats("info", tmp_path, "--check")
+    assert status == 1
+    assert "sound: 20 of 20 native tiles tried, all can be read" in out
+    assert "NOT SOUND: 20 of 20 native tiles tried, 1 cannot be read" in out
+    assert "x 64, y 64: torn.tif: tile at x 64, y 64 of level 0 is damaged" in out
+    assert "torn.tif: not sound, 1 of the 20 native tiles tried cannot be read." in err and "1 of 2 slides" in err
+    assert "native tiles tried" not in ats("info", tmp_path / "torn.tif")[1]
+
+    (tmp_path / "none.svs").write_bytes(b"no slide at all")
+    none, sound, torn = (json.loads(line) for line in ats("info", tmp_path, "--check", "--json")[1].splitlines())
+    assert (none["sound"], sound["sound"], torn["sound"]) == (False, True, False)
+    assert (torn["tiles_checked"], torn["tiles_total"], sound["problems"]) == (20, 20, [])
+    assert [(p["level"], p["x"], p["y"]) for p in torn["problems"]] == [(0, 64, 64)]
+    assert list(none) == list(sound) == list(torn)
+    assert ats("info", tmp_path / "sound.tif", "--check")[0] == 0
