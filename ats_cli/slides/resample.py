@@ -8,9 +8,8 @@ that is the exact area average; enlarging, it is exactly bilinear interpolation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +17,15 @@ from numpy.typing import NDArray
 _ROWS_AT_ONCE = 32
 
 
-@dataclass(frozen=True)
-class Taps:
-    """Which source pixels make each output pixel of one axis: `index` and `weight` are (count, taps).
+class Taps(NamedTuple):
+    """Which source pixels make each output pixel of one axis: `source` and `weight` are (count, taps).
 
-    `first` and `stop` bound the source pixels needed; `index` counts from `first`. `block` is the scale where pixels
+    `first` and `stop` bound the source pixels needed; `source` counts from `first`. `block` is the scale where pixels
     lie on pixels (0 where they do not); the leading `full` output pixels are then the mean of `block` whole source
     pixels in a row.
     """
 
-    index: NDArray[np.intp]
+    source: NDArray[np.intp]
     weight: NDArray[np.float32]
     first: int
     stop: int
@@ -36,7 +34,7 @@ class Taps:
 
     def part(self, start: int, stop: int) -> Taps:
         """The taps of output pixels start to stop, over the same source; never by blocks."""
-        return Taps(self.index[start:stop], self.weight[start:stop], self.first, self.stop)
+        return Taps(self.source[start:stop], self.weight[start:stop], self.first, self.stop)
 
 
 def axis_taps(
@@ -53,7 +51,7 @@ def axis_taps(
     if not skip and whole >= 0 and start + count * scale + 1 <= min(size, extent):
         # Well inside, only the fraction matters, and tiles with whole corners all share one: a tile is many taps.
         t = _taps_inside(start - whole, scale, count)
-        return Taps(t.index, t.weight, t.first + whole, t.stop + whole, t.block, t.full)
+        return Taps(t.source, t.weight, t.first + whole, t.stop + whole, t.block, t.full)
     return _taps_at(start, scale, count, size, extent, normalise, skip)
 
 
@@ -113,7 +111,7 @@ def resample(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None
         return _weigh(source, rows, cols, fill)
     # The interior by blocks, the last row and column by weights. Which way a pixel goes depends on the pixel
     # alone, so that a strip of a view has the values of the whole.
-    height, width = len(rows.index), len(cols.index)
+    height, width = len(rows.source), len(cols.source)
     middle = _mean_of_blocks(source[: rows.full * block, : cols.full * block], block)
     if rows.full == height and cols.full == width:
         return middle
@@ -128,15 +126,15 @@ def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) 
     height, width, channels = source.shape
     col_weight = cols.weight[..., None]
     flat = source.reshape(height, width * channels)
-    out = np.empty((len(rows.index), len(cols.index), channels), dtype=np.uint8)
+    out = np.empty((len(rows.source), len(cols.source), channels), dtype=np.uint8)
     # A few rows at a time, so that what is in between stays in the processor's cache.
-    for start in range(0, len(rows.index), _ROWS_AT_ONCE):
+    for start in range(0, len(rows.source), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)
-        narrow = _apply(flat, rows.index[some], rows.weight[some, :, None])
+        narrow = _apply(flat, rows.source[some], rows.weight[some, :, None])
         turned = np.ascontiguousarray(narrow.reshape(len(narrow), width, channels).transpose(1, 0, 2)).reshape(
             width, len(narrow) * channels
         )
-        mean = _apply(turned, cols.index, col_weight).reshape(len(cols.index), len(narrow), channels)
+        mean = _apply(turned, cols.source, col_weight).reshape(len(cols.source), len(narrow), channels)
         if fill is not None:
             covered = np.outer(cols.weight.sum(axis=1), rows.weight[some].sum(axis=1))
             mean += np.float32(fill) * (1 - covered)[..., None]

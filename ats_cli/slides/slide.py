@@ -156,7 +156,8 @@ class Slide:
         wanted = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         if not np.isfinite(wanted).all() or (wanted[:, 2:] <= 0).any():
             raise ValueError("boxes must be finite, with widths and heights above 0")
-        return self._read_planned(wanted.tolist(), size, fill, threads)
+        copied = self._copied(wanted, size, threads)
+        return copied if copied is not None else self._read_planned(wanted.tolist(), size, fill, threads)
 
     def scan_level(self, level: int, boxes: Sequence[Box], threads: int = 4) -> Iterator[Region]:
         """Yield the region under each box of a level, in pixels of that level and inside it, as the file holds it."""
@@ -233,7 +234,8 @@ class Slide:
     def _read_planned(
         self, boxes: list[list[float]], size: int, fill: int, threads: int
     ) -> Iterator[Pixels | Unreadable]:
-        levels = [self._finer_level(min(box[2:]) / size) for box in boxes]
+        finer = {side: self._finer_level(side / size) for side in {min(box[2:]) for box in boxes}}
+        levels = [finer[min(box[2:])] for box in boxes]
         plans = [self._plan(box, size, level) for box, level in zip(boxes, levels, strict=True)]
         by_level: dict[int, list[Box]] = {}
         for plan, level in zip(plans, levels, strict=True):
@@ -244,9 +246,25 @@ class Slide:
             partial(self._patch, box, level, plan, None if plan is None else next(streams[level]), size, fill)
             for box, plan, level in zip(boxes, plans, levels, strict=True)
         )
-        # What is only copied is not worth another thread.
-        copied = all(plan is None or plan[0].block == plan[1].block == 1 for plan in plans)
-        return in_order(jobs, 1 if copied else threads, 2 * threads)
+        return in_order(jobs, threads, 2 * threads)
+
+    def _copied(self, boxes: NDArray[np.float64], size: int, threads: int) -> Iterator[Pixels | Unreadable] | None:
+        """The patches of boxes that lie on whole pixels of one level, inside it, where they are copies; else None."""
+        if not len(boxes) or (boxes[:, 2:] != boxes[0, 2]).any():
+            return None
+        level = self._finer_level(boxes[0, 2] / size)
+        lv = self.levels[level]
+        on_level = boxes / lv.downsample
+        whole = on_level.astype(np.int64)
+        ends = min(lv.width, self.width / lv.downsample), min(lv.height, self.height / lv.downsample)
+        inside = (whole[:, :2] >= 0).all() and (whole[:, :2] + size <= ends).all()
+        if not inside or (whole != on_level).any() or whole[0, 2] != size:
+            return None
+        regions = self._reader.read(level, list(map(tuple, whole.tolist())), threads)
+        return (
+            self._patch(box, level, self._plan(box, size, level), region, size, 0) if region.damage else region.pixels
+            for box, region in zip(boxes.tolist(), regions, strict=True)
+        )
 
     def _patch(
         self, box: list[float], level: int, plan: tuple[Taps, Taps] | None, region: Region | None, size: int, fill: int
@@ -284,7 +302,9 @@ class Slide:
         shape = []
         for tile, limit in ((lv.tile_height, _BLOCK_HEIGHT), (lv.tile_width, _BLOCK_WIDTH)):
             whole = tile if 0 < tile <= limit else 1
-            shape.append(max(1, int(limit // whole * whole / scale)))
+            # What is only copied goes native tile by native tile straight to its place.
+            most = tile if scale == 1 and whole > 1 else limit
+            shape.append(max(1, int(most // whole * whole / scale)))
         return shape[0], shape[1]
 
 

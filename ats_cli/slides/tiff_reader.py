@@ -96,19 +96,20 @@ class TiffReader:
         store = self._stores[level]
         reads: dict[int, Callable[[], bytes]] = {}
 
-        def place(tile: int) -> tuple[int, int]:
-            offset = int(store.offsets[tile])
-            return offset, int(store.counts[tile]) if offset else 0
+        def places(tiles: list[int]) -> list[tuple[int, int]]:
+            found = zip(store.offsets[tiles].tolist(), store.counts[tiles].tolist(), strict=True)
+            return [(offset, count if offset else 0) for offset, count in found]
 
         def ask(tiles: set[int]) -> list[int]:
-            placed = sorted((place(tile), tile) for tile in tiles)
+            order = sorted(tiles)
+            placed = sorted(zip(places(order), order, strict=True))
             order = [tile for _, tile in placed]
-            reads.update(zip(order, fetch([at for at, _ in placed]), strict=True))
+            reads.update(zip(order, fetch([place for place, _ in placed]), strict=True))
             return order
 
         def decode(tile: int) -> Pixels | str:
             # A tile that was not kept for a later box is asked for once more.
-            read = reads.pop(tile, None) or fetch([place(tile)])[0]
+            read = reads.pop(tile, None) or fetch(places([tile]))[0]
             return self._tile(level, tile, read)
 
         with self._source.opened() as fetch:
