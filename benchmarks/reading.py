@@ -138,17 +138,19 @@ def tile_methods(path: Path, size: int, threads: int) -> Iterator[tuple[str, Cal
     yield "cucim", by_cucim
 
 
-def compare_tiles(path: Path, count: int, repeats: int) -> None:
-    size, tissue = open_slide(path).levels[0].tile_width, _tissue(path)
+def compare_tiles(path: Path, count: int, repeats: int, tissue: bool) -> None:
+    size, wanted = open_slide(path).levels[0].tile_width, _wanted(path, tissue)
     rng = np.random.default_rng(0)
-    print(f"{path.name}: {count} tiles of {size} px, {repeats} repeats, median tiles/s (share of decode only)")
+    print(
+        f"{path.name}: {count} {'tissue' if tissue else 'random'} tiles of {size} px, {repeats} repeats, median tiles/s (share of decode only)"
+    )
     print(f"{'':14s}" + "".join(f"{f'{a}, {t} thread' + 's' * (t > 1):>28s}" for a in KINDS for t in (1, 2)))
     seconds: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     for threads in (1, 2):
         methods = list(tile_methods(path, size, threads))
         for _ in range(repeats):
             for kind in KINDS:
-                corners = _corners(tissue, size, count, rng, aligned=kind == "aligned")
+                corners = _corners(wanted, size, count, rng, aligned=kind == "aligned")
                 random.Random(len(seconds)).shuffle(methods)
                 for name, prepare in methods:
                     seconds[name, kind, threads].append(timed(prepare(corners)))
@@ -159,18 +161,18 @@ clock = time.perf_counter
 KINDS = ("aligned", "unaligned")
 
 
-def _corners(tissue: NDArray[np.bool_], size: int, count: int, rng: np.random.Generator, aligned: bool) -> Tiles:
-    """Places in tissue, as attention draws them; none in the last row and column of tiles."""
-    row, col = rng.permutation(np.argwhere(tissue[:-1, :-1]))[:count].T
+def _corners(wanted: NDArray[np.bool_], size: int, count: int, rng: np.random.Generator, aligned: bool) -> Tiles:
+    """Places among the wanted native tiles; none in the last row and column."""
+    row, col = rng.permutation(np.argwhere(wanted[:-1, :-1]))[:count].T
     shift = (0, 0) if aligned else rng.integers(1, size, (2, count))
     return list(zip((col * size + shift[0]).tolist(), (row * size + shift[1]).tolist(), strict=True))
 
 
-def _tissue(path: Path) -> NDArray[np.bool_]:
-    """Native tiles of level 0 that take more bytes than the mean, (rows, cols): empty glass takes few."""
+def _wanted(path: Path, tissue: bool) -> NDArray[np.bool_]:
+    """Native tiles of level 0 to draw from, (rows, cols). Tissue takes more bytes than the mean, empty glass few."""
     page = tifffile.TiffFile(path).pages.first
     counts = np.array(page.databytecounts).reshape(-1, -(-page.imagewidth // page.tilewidth))
-    return counts > counts.mean()
+    return counts > counts.mean() if tissue else counts > 0
 
 
 def _table(seconds: dict[tuple[str, str, int], list[float]], names: tuple[str, ...], count: int) -> None:
@@ -221,6 +223,7 @@ def main() -> None:
     parser.add_argument("slide", type=Path)
     parser.add_argument("--single", type=Path, help="a slide with one level: its view is made of all its tiles")
     parser.add_argument("--tiles", type=int, default=200)
+    parser.add_argument("--tissue", action="store_true", help="tiles of tissue only: they take longer to decode")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument(
         "--cpu", action="store_true", help="seconds of processor, of all threads together, for busy machines"
@@ -228,7 +231,7 @@ def main() -> None:
     arguments = parser.parse_args()
     global clock
     clock = time.process_time if arguments.cpu else time.perf_counter
-    compare_tiles(arguments.slide, arguments.tiles, arguments.repeats)
+    compare_tiles(arguments.slide, arguments.tiles, arguments.repeats, arguments.tissue)
     coarsest = open_slide(arguments.slide).levels[-1].downsample
     for downsample in (coarsest, coarsest * 1.1, coarsest * 2):
         compare_views(arguments.slide, downsample, arguments.repeats)
