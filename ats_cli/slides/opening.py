@@ -35,8 +35,7 @@ def open_slide(
         raise SlideError(f"{file.name}: no reader is called {backend}. Choose one of {', '.join(BACKENDS)}.")
     head = _head(file)
     try:
-        reader = _forced(file, backend, head) if backend else _by_content(file, head)
-        only_one(file.name, plane)
+        reader = _forced(file, backend, head, plane) if backend else _by_content(file, head, plane)
         return Slide(file, reader, mpp)
     except SlideError:
         raise
@@ -78,52 +77,63 @@ def is_dicom_folder(folder: Path) -> bool:
     return next(folder.glob("*.dcm"), None) is not None
 
 
-def _forced(file: Path, backend: str, head: bytes) -> Reader:
+def _forced(file: Path, backend: str, head: bytes, plane: Plane | None) -> Reader:
     if backend == "openslide":
-        return OpenSlideReader(file)
+        return _openslide(file, plane)
     if backend == "tiff":
-        return _tiles_of(LocalFile(file))
-    return _plain_image(file, head)
+        return _tiff(file, plane)
+    return _plain_image(file, head, plane)
 
 
-def _tiles_of(source: LocalFile) -> Reader:
-    return TiffReader(source, read_index(source))
+def _openslide(file: Path, plane: Plane | None) -> Reader:
+    only_one(file.name, plane)
+    return OpenSlideReader(file)
 
 
-def _plain_image(file: Path, head: bytes) -> Reader:
+def _tiff(file: Path, plane: Plane | None) -> Reader:
+    source = LocalFile(file)
+    return TiffReader(source, read_index(source, plane))
+
+
+def _plain_image(file: Path, head: bytes, plane: Plane | None) -> Reader:
     if not head.startswith(_TIFF_HEADS):
+        only_one(file.name, plane)
         return ImageReader(file)
-    # Pillow would show the first of many planes, or the high byte of 16 bits: the index refuses those.
-    index = read_index(LocalFile(file))
+    # Pillow would show the first of many planes, or the high byte of 16 bits: the index knows.
+    index = read_index(LocalFile(file), plane)
+    if not index.by_pillow:
+        raise SlideError(f"{file.name}: not an image that is decoded whole. Leave out --backend.")
     return ImageReader(file, index.facts.mpp, index.facts.mpp_source)
 
 
-def _by_content(file: Path, head: bytes) -> Reader:
+def _by_content(file: Path, head: bytes, plane: Plane | None) -> Reader:
     if head.startswith(b"PK"):
         raise SlideError(f"{file.name}: a zip, perhaps of Zarr, is not read. {_CONVERT}")
     vendor = detect_vendor(file)
     if head[128:132] == b"DICM" and vendor is None:
         raise SlideError(f"{file.name}: not a DICOM whole-slide image that is read. {_CONVERT}")
     if vendor == "aperio":
-        return _aperio(file)
+        return _aperio(file, plane)
     if vendor not in (None, "generic-tiff"):
-        return OpenSlideReader(file)
+        return _openslide(file, plane)
     if not head.startswith(_TIFF_HEADS):
-        return ImageReader(file)
+        return _plain_image(file, head, plane)
     source = LocalFile(file)
-    index = read_index(source)
-    if index.not_tiled is None:
+    index = read_index(source, plane)
+    if index.whole is None:
         return TiffReader(source, index)
     return ImageReader(file, index.facts.mpp, index.facts.mpp_source)
 
 
-def _aperio(file: Path) -> Reader:
+def _aperio(file: Path, plane: Plane | None) -> Reader:
     """Aperio's tiled TIFF, by its own tiles: the same pixels as OpenSlide's on level 0 and several times as fast.
 
     On lower levels OpenSlide divides by the ratio of the levels' sizes (2.0005 for 2) and blurs by the fraction
     of a pixel that is left. What the TIFF reader does not know for certain goes to OpenSlide.
     """
     try:
-        return _tiles_of(LocalFile(file))
+        return _tiff(file, plane)
     except SlideError:
+        if plane is not None:
+            raise
         return OpenSlideReader(file)

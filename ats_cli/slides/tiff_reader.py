@@ -1,90 +1,56 @@
-"""Tiled TIFF, BigTIFF, COG and OME-TIFF: tifffile for the index, then byte ranges, decoded in threads."""
+"""TIFF, BigTIFF, COG and OME-TIFF in tiles or strips: tifffile for the index, then byte ranges, decoded in threads."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
-from ats_cli.slides.byte_source import ByteSource
-from ats_cli.slides.native import read_tiled
-from ats_cli.slides.reader import Box, Level, Pixels, Region, level_downsample, over_white, unreadable
-from ats_cli.slides.tiff_facts import (
-    TiffFacts,
-    TiffKind,
-    colour_kind,
-    facts,
-    refusal,
-    refusal_of_page,
-    refusal_of_tiles,
-)
+from ats_cli.slides.byte_source import ByteSource, Range
+from ats_cli.slides.native import read_tiled, tiles_down
+from ats_cli.slides.pixels import to_rgb
+from ats_cli.slides.plane import Plane
+from ats_cli.slides.reader import Box, Pixels, Region, unreadable
+from ats_cli.slides.tiff_index import TiffIndex, index_of
+from ats_cli.slides.turned import exchanges, stored_box, upright, upright_level
 
 # tifffile remarks on odd tags; what matters comes as an error, and stderr is kept for what the user can act on.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-@dataclass(frozen=True)
-class _Store:
-    """Where the tiles of one level lie in the file, and how they are decoded."""
-
-    offsets: NDArray[np.uint64]
-    counts: NDArray[np.uint64]
-    across: int
-    decode: Callable[..., Any]
-    tables: bytes | None
-    kind: TiffKind
-
-
-@dataclass(frozen=True)
-class TiffIndex:
-    """What is known of a TIFF once its headers are read. `levels` is empty where its tiles cannot be read here.
-
-    `not_tiled` is then the sentence why: it is for Pillow to read whole, if anyone does.
-    """
-
-    facts: TiffFacts
-    not_tiled: str | None
-    levels: tuple[Level, ...] = ()
-    stores: tuple[_Store, ...] = ()
-
-
-def read_index(source: ByteSource) -> TiffIndex:
-    """Read the headers. Raises SlideError where no reader here shows the pixels rightly: planes, 16 bits, damage."""
+def read_index(source: ByteSource, plane: Plane | None = None) -> TiffIndex:
+    """Read the headers. Raises SlideError where no reader here shows the pixels rightly, and for damage."""
     try:
-        with source.headers() as stream, tifffile.TiffFile(stream) as tiff:
-            problem = refusal(tiff)
-            if problem is None:
-                found, not_tiled = facts(tiff), refusal_of_tiles(tiff)
-                return TiffIndex(found, not_tiled) if not_tiled else TiffIndex(found, None, *_levels(tiff))
+        with source.headers() as stream, tifffile.TiffFile(stream, name=source.path.name, _multifile=False) as tiff:
+            return index_of(source.path.name, tiff, plane)
     except SlideError:
         raise
     except Exception as error:
         raise unreadable(source.path, error) from error
-    raise SlideError(f"{source.path.name}: {problem}")
 
 
 class TiffReader:
-    """A tiled TIFF, from its index. Raises SlideError where its tiles cannot be read here."""
+    """A TIFF, from its index. Raises SlideError where its tiles cannot be read one by one."""
 
     name = "tiff"
     holds_handle = False
-    plane: str | None = None
 
     def __init__(self, source: ByteSource, index: TiffIndex) -> None:
-        if index.not_tiled:
-            raise SlideError(f"{source.path.name}: {index.not_tiled}")
+        if index.whole:
+            raise SlideError(f"{source.path.name}: {index.whole} Leave out --backend.")
         self._source = source
         self.identity: str | None = None
         self.bytes_total: int | None = source.size
-        self.levels, self._stores = index.levels, index.stores
-        self.vendor, self.properties = index.facts.vendor, index.facts.properties
-        self.mpp, self.mpp_source = index.facts.mpp, index.facts.mpp_source
+        self._orientation, self._stored_levels, self._stores = index.orientation, index.levels, index.stores
+        self.levels = tuple(upright_level(level, index.orientation) for level in index.levels)
+        self.vendor, self.properties, self.plane = index.facts.vendor, index.facts.properties, index.plane
+        mpp = index.facts.mpp
+        self.mpp = mpp[::-1] if mpp and exchanges(index.orientation) else mpp
+        self.mpp_source = index.facts.mpp_source
         self.resident_bytes = sum(store.offsets.nbytes + store.counts.nbytes for store in self._stores)
 
     @property
@@ -93,109 +59,74 @@ class TiffReader:
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
-        store = self._stores[level]
-        reads: dict[int, Callable[[], bytes]] = {}
+        turn, stored = self._orientation, self._stored_levels[level]
+        if turn == 1:
+            return self._read_stored(level, boxes, threads)
+        regions = self._read_stored(level, [stored_box(box, stored, turn) for box in boxes], threads)
+        return (upright(region, stored, turn) for region in regions)
 
-        def places(tiles: list[int]) -> list[tuple[int, int]]:
-            found = zip(store.offsets[tiles].tolist(), store.counts[tiles].tolist(), strict=True)
-            return [(offset, count if offset else 0) for offset, count in found]
+    def _read_stored(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        store = self._stores[level]
+        reads: dict[int, list[Callable[[], bytes]]] = {}
+
+        def places(tiles: list[int]) -> list[list[Range]]:
+            found = zip(store.offsets[:, tiles].T.tolist(), store.counts[:, tiles].T.tolist(), strict=True)
+            return [[(at, count if at else 0) for at, count in zip(*tile, strict=True)] for tile in found]
 
         def ask(tiles: set[int]) -> list[int]:
             order = sorted(tiles)
             placed = sorted(zip(places(order), order, strict=True))
-            order = [tile for _, tile in placed]
-            reads.update(zip(order, fetch([place for place, _ in placed]), strict=True))
-            return order
+            asked = iter(fetch([place for segments, _ in placed for place in segments]))
+            reads.update((tile, [next(asked) for _ in segments]) for segments, tile in placed)
+            return [tile for _, tile in placed]
 
         def decode(tile: int) -> Pixels | str:
             # A tile that was not kept for a later box is asked for once more.
-            read = reads.pop(tile, None) or fetch(places([tile]))[0]
+            read = reads.pop(tile, None) or fetch(places([tile])[0])
             return self._tile(level, tile, read)
 
         with self._source.opened() as fetch:
-            yield from read_tiled(self.levels[level], boxes, decode, threads, ask)
+            yield from read_tiled(self._stored_levels[level], boxes, decode, threads, ask)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
-        lv, store = self.levels[level], self._stores[level]
-        lacking = (store.counts == 0) | (store.offsets == 0)
-        if not lacking.any():
+        lv, store = self._stored_levels[level], self._stores[level]
+        lacking = ((store.counts == 0) | (store.offsets == 0)).any(axis=0)
+        # The tiles of a turned image do not begin at its corner.
+        if self._orientation != 1 or not lacking.any():
             return None
-        rows = -(-lv.height // lv.tile_height)
-        return np.asarray(lacking[: rows * store.across].reshape(rows, store.across))
+        return np.asarray(lacking.reshape(tiles_down(lv), store.across))
 
     def close(self) -> None:
         """Nothing to close: the file is open during a read only."""
 
-    def _tile(self, level: int, tile: int, read: Callable[[], bytes]) -> Pixels | str:
+    def _tile(self, level: int, tile: int, reads: Sequence[Callable[[], bytes]]) -> Pixels | str:
         """Native tile number `tile` of a level, decoded to RGB; paper white where the file has none.
 
         A sentence where it is there but cannot be read.
         """
-        lv, store = self.levels[level], self._stores[level]
-        offset, count = int(store.offsets[tile]), int(store.counts[tile])
-        if count == 0 or offset == 0:
+        lv, store = self._stored_levels[level], self._stores[level]
+        counts = store.counts[:, tile]
+        if not (counts.all() and store.offsets[:, tile].all()):
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
         row, col = divmod(tile, store.across)
         try:
-            data = read()
-            if len(data) < count:
-                raise ValueError("the file ends too soon")
-            array = store.decode(data, tile, jpegtables=store.tables)[0]
-            array = array.reshape(array.shape[-3:])
+            arrays = []
+            for read, count in zip(reads, counts, strict=True):
+                data = read()
+                if len(data) < count:
+                    raise ValueError("the file ends too soon")
+                array = store.decode(data, tile, jpegtables=store.tables)[0]
+                arrays.append(array.reshape(array.shape[-3:]))
+            array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
             needed = (
                 min(lv.tile_height, lv.height - row * lv.tile_height),
                 min(lv.tile_width, lv.width - col * lv.tile_width),
             )
             if array.shape[0] < needed[0] or array.shape[1] < needed[1]:
                 raise ValueError(f"{array.shape[1]} x {array.shape[0]} pixels")
+            return to_rgb(array, store.kind)
         except SlideError:
             raise
         except Exception as error:
             where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
             return str(unreadable(self._source.path, error, f"{where} is damaged or cut short"))
-        return _to_rgb(array, store.kind)
-
-
-def _levels(tiff: tifffile.TiffFile) -> tuple[tuple[Level, ...], tuple[_Store, ...]]:
-    """The levels that are true reductions of the first, finest first, and where their tiles are."""
-    found: list[tuple[Level, _Store]] = []
-    size: tuple[int, int] | None = None
-    for series in tiff.series[0].levels:
-        page, key = series.pages[0], series.keyframe
-        size = size or (key.imagewidth, key.imagelength)
-        downsample = level_downsample(size, (key.imagewidth, key.imagelength))
-        # A level of strips, or of other pixels than the first, is left out: the next finer one serves.
-        if downsample is None or page is None or refusal_of_page(key):
-            continue
-        level = Level(
-            key.imagewidth, key.imagelength, downsample, key.tilewidth, key.tilelength, _compression(key.compression)
-        )
-        store = _Store(
-            offsets=np.asarray(page.dataoffsets, dtype=np.uint64),
-            counts=np.asarray(page.databytecounts, dtype=np.uint64),
-            across=-(-key.imagewidth // key.tilewidth),
-            decode=key.decode,
-            tables=page.jpegtables,
-            kind=colour_kind(key),
-        )
-        down = -(-key.imagelength // key.tilelength)
-        if len(store.offsets) < down * store.across or len(store.counts) < down * store.across:
-            raise ValueError("its index of tiles is incomplete")
-        found.append((level, store))
-    found.sort(key=lambda pair: pair[0].downsample)
-    return tuple(level for level, _ in found), tuple(store for _, store in found)
-
-
-def _compression(value: Any) -> str:
-    return str(getattr(value, "name", value)).lower()
-
-
-def _to_rgb(array: NDArray[np.uint8], kind: TiffKind) -> Pixels:
-    """(rows, cols, samples) as decoded, to (rows, cols, 3) RGB on white."""
-    colours, alpha = array[..., : kind.colours], array[..., kind.colours : kind.colours + 1]
-    if kind.inverted:
-        colours = 255 - colours
-    rgb = np.repeat(colours, 3, axis=2) if kind.colours == 1 else colours
-    if kind.alpha == "none" or alpha.shape[2] == 0:
-        return rgb
-    return over_white(rgb, alpha[..., 0], premultiplied=kind.alpha == "premultiplied")

@@ -47,8 +47,8 @@ def test_every_real_file_gives_pixels_or_one_sentence(path: Path | None, backend
         ("wsic-samples/CMU-1-Small-Region.svs", "tiff", 0.499),
         ("slideio-tutorial/test3-TRITC 2 (560).ndpi", "openslide", pytest.approx(0.228, abs=1e-3)),
         ("wsic-samples/CMU-1-Small-Region.webp.tiff", "tiff", None),
-        ("wsic-samples/XYC-half-mpp.tiff", "image", 0.5),
-        ("qupath-cells/cells.ome.tif", "image", 0.25),
+        ("wsic-samples/XYC-half-mpp.tiff", "tiff", 0.5),
+        ("qupath-cells/cells.ome.tif", "tiff", 0.25),
         ("qupath-cells/cells.jpg", "image", None),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_library_that_fails_in_a_new_way_is_still_one_sentence(
 ) -> None:
     Image.fromarray(picture(9, 9)).save(tmp_path / "a.png")
 
-    def fail(path: Path, head: bytes) -> None:
+    def fail(path: Path, head: bytes, plane: object) -> None:
         raise RuntimeError("inner\nworkings")
 
     monkeypatch.setattr("ats_cli.slides.opening._by_content", fail)
