@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from contextlib import suppress
@@ -70,6 +71,7 @@ def main() -> None:
     """Run `ats` with the arguments of the process and end the process with the status of the run."""
     if "--debug" not in sys.argv:
         _silence_libraries()
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -99,6 +101,11 @@ def run(arguments: list[str]) -> int:
     finally:
         for stream in (sys.stdout, sys.stderr):
             _flush_or_silence(stream)
+
+
+def _interrupt(*_: object) -> None:
+    """Whoever ends us, a scheduler or Ctrl-C, what is finished is kept."""
+    raise KeyboardInterrupt
 
 
 def _silence_libraries() -> None:

@@ -22,7 +22,7 @@ ALLOWED = {
     "sampling": set(),
     "nets": {"sampling"},
     "zoo": {"nets"},
-    "inference": {"zoo", "nets", "slides", "sampling"},
+    "inference": {"results", "zoo", "nets", "slides", "sampling"},
     "training": {"inference", "results", "zoo", "nets", "slides", "sampling"},
     "results": set(),
     "commands": {"inference", "training", "results", "zoo", "nets", "slides", "sampling"},

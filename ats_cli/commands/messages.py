@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from ats_cli.records import AtsError
+from ats_cli.records import AtsError, Prediction
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,6 +55,31 @@ def answer_console() -> Console:
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+class Answer:
+    """What a run says of its slides on stdout: a line of JSON each as it comes, or one table at the end.
+
+    `order`: the slides' ids in the order that the table has.
+    """
+
+    def __init__(self, as_json: bool, order: Sequence[str]) -> None:
+        self._as_json, self._order = as_json, order
+        self._found: dict[str, Prediction] = {}
+
+    def add(self, prediction: Prediction) -> None:
+        if self._as_json:
+            from ats_cli.results.record import json_line, prediction_dict
+
+            answer(json_line(prediction_dict(prediction)))
+        else:
+            self._found[prediction.slide_id] = replace(prediction, kept=None, drawn=())
+
+    def end(self) -> None:
+        if self._found:
+            from ats_cli.results.table import print_predictions
+
+            print_predictions(answer_console(), [self._found[name] for name in self._order if name in self._found])
 
 
 @dataclass

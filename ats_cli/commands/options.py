@@ -105,5 +105,26 @@ Device = Annotated[
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that read and decode.", rich_help_panel=RUNNING)]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=1024,
+        envvar="ATS_PROCESSES",
+        help="Worker processes: a slide that crashes one costs itself only. 0: none, in the one process. Without it, "
+        "none for one slide, else as many as there are cores, at most 8.",
+        rich_help_panel=RUNNING,
+    ),
+]
+SlideTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        callback=_positive,
+        help="The most time for one slide, which then counts as failed. Without it, an hour in worker processes, and "
+        "no limit with --exhaustive.",
+        rich_help_panel=RUNNING,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on stderr.", rich_help_panel=RUNNING)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.", rich_help_panel=RUNNING)]

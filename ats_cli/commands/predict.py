@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,7 +108,16 @@ def command(
     ] = False,
     device: o.Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Patches in a forward pass.", rich_help_panel=o.RUNNING)] = 32,
-    threads: o.Threads = 4,
+    processes: o.Processes = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads that read, decode and compute, in each process. Without it, the cores are shared out.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = None,
+    slide_timeout: o.SlideTimeout = None,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
@@ -122,7 +131,7 @@ def command(
 
     import sys
 
-    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console, progress, say
+    from ats_cli.commands.messages import Answer, Tally, announce_model, progress, say
     from ats_cli.commands.runs import begin_run, open_run, with_those_of
     from ats_cli.commands.sources import gather
 
@@ -134,71 +143,44 @@ def command(
         settings = {**DEFAULTS, **run.settings, **asked}
         model = model or run.model["folder"]
 
-    from ats_cli.inference import predict_many, resolve_device
-    from ats_cli.results.record import json_line, prediction_dict
-    from ats_cli.results.table import print_predictions
-    from ats_cli.slides import parse_plane
-    from ats_cli.zoo import find_model, load_model
+    from ats_cli.inference.job import Engine
+    from ats_cli.inference.run import jobs, keep, shares, start_crew
+    from ats_cli.zoo import find_model
 
     folder = find_model(model)
     announce_model(folder, model, quiet)
-    loaded = load_model(folder, device=resolve_device(device))
-    exhaustive = settings["sampler"] == "exhaustive"
-    if not exhaustive:
-        settings["tiles"] = settings["tiles"] or loaded.spec.tiles
+    if settings["sampler"] != "exhaustive":
+        settings["tiles"] = settings["tiles"] or folder.spec.tiles
 
-    kept = {}
-    if run is not None:
-        flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
-        kept = begin_run(run, sources, settings, folder, loaded, sys.argv[1:], **flags)
+    def told(slide_id: str, done: int, all_tiles: int) -> None:
+        if settings["sampler"] == "exhaustive" and done == 0 and not quiet:
+            say(f"{slide_id}: reading all {all_tiles} tiles.")
 
-    def announce(done: int, all_tiles: int) -> None:
-        if done == 0 and not quiet:
-            say(f"reading all {all_tiles} tiles of a slide.")
-
-    todo = [source for source in sources if source.slide_id not in kept]
-    if len(todo) < len(sources) and not quiet:
-        say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
-    stream = predict_many(
-        todo,
-        loaded,
-        backend=settings["backend"],
-        plane=parse_plane(settings["plane"]) if settings["plane"] else None,
-        tiles=settings["tiles"],
-        sampler=settings["sampler"],
-        confidence=settings["confidence"],
-        exhaustive=exhaustive,
-        seed=settings["seed"],
-        batch_size=batch_size,
-        threads=threads,
-        max_unreadable=max_unreadable,
-        progress=announce if exhaustive else None,
-        **({} if run is None else {"before": run.before}),
-    )
-    tally = Tally(len(sources))
-    finished = []
+    processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
+    tally, answer = Tally(len(sources)), Answer(json, [source.slide_id for source in sources])
     interrupted = False
-    with progress(len(sources), quiet, streams=json) as advance:
-        try:
-            for source in sources:
-                prediction = kept.get(source.slide_id)
-                if prediction is None:
-                    prediction = next(stream)
-                    if run is not None:
-                        run.add(prediction)
-                tally.count(prediction.error if prediction.status == "failed" else None)
-                if json:
-                    answer(json_line(prediction_dict(prediction)))
-                else:
-                    finished.append(replace(prediction, kept=None, drawn=()))
-                advance()
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            if run is not None:
-                run.end()
-    if finished:
-        print_predictions(answer_console(), finished)
+    with start_crew(Engine(folder, device, threads), processes, slide_timeout, debug) as crew:
+        kept = {}
+        if run is not None:
+            flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
+            kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], **flags)
+        todo = [source for source in sources if source.slide_id not in kept]
+        if len(todo) < len(sources) and not quiet:
+            say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
+        how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
+        found = keep(crew.predict(jobs(todo, settings, how, run), told), run)
+        with progress(len(sources), quiet, streams=json) as advance:
+            try:
+                for prediction in chain((kept[s.slide_id] for s in sources if s.slide_id in kept), found):
+                    tally.count(prediction.error if prediction.status == "failed" else None)
+                    answer.add(prediction)
+                    advance()
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                if run is not None:
+                    run.end()
+    answer.end()
     if interrupted:
         goes_on = "goes on without --overwrite" if overwrite else "goes on"
         raise tally.interrupted(

@@ -12,7 +12,7 @@ from ats_cli.records import AtsError, Prediction
 if TYPE_CHECKING:
     from ats_cli.results.run import RunFolder
     from ats_cli.slides import SlideSource
-    from ats_cli.zoo import LoadedModel, ModelFolder
+    from ats_cli.zoo import ModelFolder
 
 
 def open_run(
@@ -57,7 +57,7 @@ def begin_run(
     sources: Sequence[SlideSource],
     settings: dict[str, Any],
     folder: ModelFolder,
-    model: LoadedModel,
+    device: str,
     arguments: Sequence[str],
     **flags: bool,
 ) -> dict[str, Prediction]:
@@ -68,8 +68,8 @@ def begin_run(
     return run.begin(
         [RunSlide(source.slide_id, str(source.path.absolute()), source.mpp) for source in sources],
         settings,
-        {"name": model.name, "hash": model.hash, "folder": str(folder.path.absolute())},
-        model.spec.classes,
-        facts(arguments, str(model.device)),
+        {"name": folder.spec.name, "hash": folder.hash, "folder": str(folder.path.absolute())},
+        folder.spec.classes,
+        facts(arguments, device),
         **flags,
     )

@@ -1,8 +1,23 @@
-"""One slide -> one Prediction; many slides -> a stream of Predictions, in order, good and failed alike."""
+"""One slide -> one Prediction; many slides -> a stream of Predictions, good and failed alike.
 
-from ats_cli.inference.device import resolve_device
-from ats_cli.inference.look import attention_map
-from ats_cli.inference.many import predict_many
-from ats_cli.inference.predict import predict_slide
+Names are imported when first used: the process that hands out the work of a run needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ats_cli.inference.device import resolve_device
+    from ats_cli.inference.look import attention_map
+    from ats_cli.inference.many import predict_many
+    from ats_cli.inference.predict import predict_slide
 
 __all__ = ["attention_map", "predict_many", "predict_slide", "resolve_device"]
+
+_HOMES = {"attention_map": "look", "predict_many": "many", "predict_slide": "predict", "resolve_device": "device"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"ats_cli.inference.{_HOMES[name]}"), name)

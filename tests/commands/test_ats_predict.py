@@ -119,7 +119,7 @@ def test_what_was_not_foreseen_is_a_sentence_and_with_debug_a_traceback(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr("ats_cli.inference.predict_many", broken)
+    monkeypatch.setattr("ats_cli.inference.many.predict_one", broken)
     status, _, err = ats("predict", slides / "one.png", "-m", model, "--quiet")
     assert status == 1
     assert "--debug" in err
@@ -130,17 +130,19 @@ def test_what_was_not_foreseen_is_a_sentence_and_with_debug_a_traceback(
 def test_an_interrupted_run_keeps_what_is_done(
     ats: Run, model: Path, slides: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ats_cli.inference import predict_many
+    from ats_cli.inference.one import predict_one
 
-    def stopped(*arguments: Any, **options: Any) -> Any:
-        yield from list(predict_many(*arguments, **options))[1:2]
-        raise KeyboardInterrupt
+    def stopped(job: Any, *arguments: Any) -> Any:
+        if job.source.slide_id == "two [x]":
+            raise KeyboardInterrupt
+        return predict_one(job, *arguments)
 
-    monkeypatch.setattr("ats_cli.inference.predict_many", stopped)
+    (slides / "broken.svs").unlink()
+    monkeypatch.setattr("ats_cli.inference.many.predict_one", stopped)
     status, out, err = ats("predict", slides, "-m", model)
     assert status == 130
     assert "one" in out
-    assert "interrupted after 1 of 3 slides" in err
+    assert "interrupted after 1 of 2 slides" in err
     assert "Traceback" not in err
 
 

@@ -184,7 +184,7 @@ def test_what_no_one_foresaw_is_one_slide_s_own(
             raise error
         return honest(slide, *arguments, **options)
 
-    monkeypatch.setattr("ats_cli.inference.many.predict_slide", sometimes)
+    monkeypatch.setattr("ats_cli.inference.one.predict_slide", sometimes)
     found = list(predict_many(sources, MODEL))
     assert [p.status for p in found] == ["ok", "failed", "ok"]
     assert (found[1].error or "").startswith("b.tif: ")
@@ -195,6 +195,6 @@ def test_an_interrupt_is_no_failed_slide(slide: Path, monkeypatch: pytest.Monkey
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ats_cli.inference.many.predict_slide", stop)
+    monkeypatch.setattr("ats_cli.inference.one.predict_slide", stop)
     with pytest.raises(KeyboardInterrupt):
         list(predict_many([SlideSource("a", slide)], MODEL))

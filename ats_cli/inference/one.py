@@ -1,0 +1,41 @@
+"""One job -> one Prediction, whatever happens: the function that every process of every kind of run calls."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+from ats_cli.inference.job import Engine, Job, Told, failed
+from ats_cli.inference.predict import predict_slide
+from ats_cli.records import Prediction, SlideError
+from ats_cli.slides import open_slide
+from ats_cli.zoo import LoadedModel, load_model
+
+
+def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Prediction:
+    """Open a slide and classify it. One that fails has status "failed" and the sentence that says why."""
+    source, start = job.source, time.perf_counter()
+    how = {**job.drawing, "slide_id": source.slide_id, "before": job.before}
+    if told is not None:
+        how["progress"] = partial(told, source.slide_id)
+    try:
+        with open_slide(source.path, mpp=source.mpp, **job.reading) as slide:
+            opened = time.perf_counter() - start
+            prediction = predict_slide(slide, model, **how)
+    except SlideError as error:
+        return failed(source, model, str(error))
+    except MemoryError:
+        return failed(source, model, f"{source.path.name}: not enough memory for this slide. Use fewer --threads.")
+    except Exception as error:
+        # Whatever a library throws at one slide, its neighbours are still to be predicted.
+        reason = " ".join(str(error).split())[:300]
+        return failed(source, model, f"{source.path.name}: unforeseen {type(error).__name__} ({reason}).")
+    total = time.perf_counter() - start
+    seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}
+    return replace(prediction, seconds=seconds)
+
+
+def start_engine(engine: Engine) -> LoadedModel:
+    """Load the nets onto their device. AtsError where they, or it, are not to be had."""
+    from ats_cli.inference.device import resolve_device
+
+    return load_model(engine.model, device=resolve_device(engine.device))

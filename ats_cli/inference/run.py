@@ -1,0 +1,87 @@
+"""A run over slides: what computes them, what is done already, what comes and is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ats_cli.inference.job import Engine, Job, Told
+from ats_cli.records import Prediction
+from ats_cli.results.run import RunFolder
+from ats_cli.slides import SlideSource, parse_plane
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# Each process holds the nets and torch: more of them than this need to be asked for.
+MOST_PROCESSES = 8
+
+
+class Crew(Protocol):
+    """What predicts: this process, worker processes, a cluster. `device`: what the nets compute on."""
+
+    @property
+    def device(self) -> str: ...
+    def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]: ...
+    def __enter__(self) -> Crew: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def shares(slides: int, processes: int | None, threads: int | None, timed: bool) -> tuple[int, int]:
+    """How many worker processes there are for `slides`, 0 for none, and how many threads each has.
+
+    A single slide needs no worker, unless its time is limited. The cores are shared out among the workers.
+    """
+    cores = usable_cores()
+    if processes is None:
+        processes = min(slides, cores, MOST_PROCESSES) if slides > 1 or timed else 0
+    processes = min(processes, max(slides, 1))
+    return processes, threads or max(1, cores // max(processes, 1))
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_crew(engine: Engine, processes: int, slide_timeout: float | None, debug: bool) -> Crew:
+    """Start what predicts. `slide_timeout`, in seconds, is for workers."""
+    if processes:
+        from ats_cli.inference.workers import Workers
+
+        return Workers(engine, processes, slide_timeout, debug)
+
+    from ats_cli.inference.many import Here
+
+    return Here(engine)
+
+
+def jobs(
+    sources: Iterable[SlideSource], settings: Mapping[str, Any], drawing: Mapping[str, Any], run: RunFolder | None
+) -> Iterator[Job]:
+    """The jobs of a run with `settings`; `drawing` are further keywords of `predict_slide`."""
+    reading = {
+        "backend": settings["backend"],
+        "plane": parse_plane(settings["plane"]) if settings["plane"] else None,
+    }
+    how = {
+        "tiles": settings["tiles"],
+        "sampler": settings["sampler"],
+        "confidence": settings["confidence"],
+        "exhaustive": settings["sampler"] == "exhaustive",
+        "seed": settings["seed"],
+        **drawing,
+    }
+    for source in sources:
+        yield Job(source, reading, how, None if run is None else run.before(source.slide_id))
+
+
+def keep(predictions: Iterable[Prediction], run: RunFolder | None) -> Iterator[Prediction]:
+    """The same predictions, each written into the run before it is told of."""
+    for prediction in predictions:
+        if run is not None:
+            run.add(prediction)
+        yield prediction
