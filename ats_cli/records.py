@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
-BACKENDS = ("openslide", "tiff", "image")
+BACKENDS = ("openslide", "tiff", "zarr", "image")
 
 MAX_UNREADABLE = 0.05
 """The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""

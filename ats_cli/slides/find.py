@@ -13,7 +13,7 @@ from ats_cli.slides.opening import is_dicom_folder, is_zarr_folder
 
 EXTENSIONS = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8",
-    ".dcm", ".zarr", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
+    ".dcm", ".zarr", ".zarr.zip", ".ozx", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
 )  # fmt: skip
 """What is looked for in a folder. A file that is named itself is opened whatever it is called."""
 
@@ -74,9 +74,9 @@ def _candidates(path: Path) -> list[str]:
 
 
 def stem(name: str) -> str:
-    """A file's name without its extension, both parts of `.ome.tif`."""
-    path = Path(name)
-    base = path.stem if path.suffix.lower() in EXTENSIONS else name
+    """A file's name without its extension, both parts of `.ome.tif`, all of `.ome.zarr.zip`."""
+    longest = max((extension for extension in EXTENSIONS if name.lower().endswith(extension)), key=len, default="")
+    base = name.removesuffix(name[len(name) - len(longest) :]) or name
     return base[:-4] if base.lower().endswith(".ome") else base
 
 
@@ -114,7 +114,7 @@ def _nothing_but_dicom(folder: Path) -> bool:
 def _walk(path: Path) -> Iterator[Path]:
     """The slides at or below `path`, sorted. A slide that is a folder, or has companions, comes once."""
     if path.is_file():
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
+        if path.name.lower().endswith(EXTENSIONS) and not path.name.startswith("."):
             yield path
         return
     try:

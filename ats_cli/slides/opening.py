@@ -26,14 +26,14 @@ def open_slide(
 ) -> Slide:
     """Open a slide; headers only are read.
 
-    `mpp`: microns per pixel of level 0, believed over the file. `backend`: one of "openslide", "tiff", "image",
-    instead of the reader that the file's content asks for. `plane`: which one of a file with several.
+    `mpp`: microns per pixel of level 0, believed over the file. `backend`: one of `records.BACKENDS`, instead of the
+    reader that the file's content asks for. `plane`: which one of a file with several.
     Raises SlideError, one line that begins with the name.
     """
     file = Path(path)
     if backend is not None and backend not in BACKENDS:
         raise SlideError(f"{file.name}: no reader is called {backend}. Choose one of {', '.join(BACKENDS)}.")
-    head = _head(file)
+    head = b"" if is_zarr_folder(file) else _head(file)
     try:
         reader = _forced(file, backend, head, plane) if backend else _by_content(file, head, plane)
         return Slide(file, reader, mpp)
@@ -62,15 +62,14 @@ def _head(file: Path) -> bytes:
 
 
 def _what_folder(folder: Path) -> str:
-    if is_zarr_folder(folder):
-        return f"Zarr is not read yet. {_CONVERT}"
     if is_dicom_folder(folder):
         return "a folder of DICOM is not read as one slide yet. Give one of its files."
     return "a folder, not a slide. Give a file in it."
 
 
 def is_zarr_folder(folder: Path) -> bool:
-    return folder.suffix == ".zarr" or any((folder / n).is_file() for n in (".zgroup", ".zarray", "zarr.json"))
+    metadata = (".zgroup", ".zarray", "zarr.json")
+    return folder.is_dir() and (folder.suffix == ".zarr" or any((folder / name).is_file() for name in metadata))
 
 
 def is_dicom_folder(folder: Path) -> bool:
@@ -82,6 +81,8 @@ def _forced(file: Path, backend: str, head: bytes, plane: Plane | None) -> Reade
         return _openslide(file, plane)
     if backend == "tiff":
         return _tiff(file, plane)
+    if backend == "zarr":
+        return _zarr(file, plane)
     return _plain_image(file, head, plane)
 
 
@@ -106,9 +107,15 @@ def _plain_image(file: Path, head: bytes, plane: Plane | None) -> Reader:
     return ImageReader(file, index.facts.mpp, index.facts.mpp_source)
 
 
+def _zarr(file: Path, plane: Plane | None) -> Reader:
+    from ats_cli.slides.zarr_reader import ZarrReader  # zarr takes its time to import
+
+    return ZarrReader(file, plane)
+
+
 def _by_content(file: Path, head: bytes, plane: Plane | None) -> Reader:
-    if head.startswith(b"PK"):
-        raise SlideError(f"{file.name}: a zip, perhaps of Zarr, is not read. {_CONVERT}")
+    if head.startswith(b"PK") or file.is_dir():
+        return _zarr(file, plane)
     vendor = detect_vendor(file)
     if head[128:132] == b"DICM" and vendor is None:
         raise SlideError(f"{file.name}: not a DICOM whole-slide image that is read. {_CONVERT}")

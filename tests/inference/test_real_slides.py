@@ -69,6 +69,7 @@ def test_every_file_is_predicted_or_says_why_not(watch: None) -> None:
         status[path.relative_to(DATA).as_posix()] = found.status
     assert list(status.values()).count("ok") >= 40
     assert status["wsic-samples/CMU-1-Small-Region.svs"] == "ok"
+    assert status["wsic-samples/CMU-1-Small-Region-JPEG.zarr"] == "ok"
     assert status["openslide-python-fixtures/unreadable.svs"] == "failed"
 
 

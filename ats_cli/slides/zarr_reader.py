@@ -1,0 +1,211 @@
+"""Zarr: OME-Zarr, and arrays without metadata, in a folder, a zip or any store. Chunks are read whole, each once.
+
+A chunk that the store does not hold has the array's fill value throughout. Where that shows as background (white; of
+a single channel also black, as in fluorescence) it is a hole. Where it does not, or there is none, nobody can tell a
+hole from a chunk that was lost, and it counts as damage.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import imagecodecs.numcodecs
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ats_cli.records import SlideError
+from ats_cli.slides.native import read_tiled, tiles_across, tiles_down
+from ats_cli.slides.ngff import NgffImage, find_image
+from ats_cli.slides.pixels import PixelKind, shown_range, to_rgb
+from ats_cli.slides.plane import Plane, pick, pick_channel, said
+from ats_cli.slides.reader import Box, Level, Pixels, Region, unreadable
+from ats_cli.slides.zarr_chunks import Chunks, CountingStore, Span, local_store
+
+# Chunks of a few rows are read several at a time.
+_LEAST_SIDE = 64
+# A chunk is decoded whole, so that a larger one is refused before anything is allocated for it.
+_MOST_CHUNK_BYTES = 256 * 1024 * 1024
+_WHITE = 230
+
+# JPEG and its like inside Zarr are imagecodecs' own.
+imagecodecs.numcodecs.register_codecs(verbose=False)
+
+
+class ZarrReader:
+    """One plane of one image. `store`: where the Zarr is, if not at `path` on a disk.
+
+    Raises SlideError for what is no image, or one of which it is not known how to show it.
+    """
+
+    name = "zarr"
+
+    def __init__(self, path: Path, plane: Plane | None = None, store: CountingStore | None = None) -> None:
+        self._path = path
+        self._local = store is None
+        self._store = store or local_store(path)
+        self.holds_handle = self._local and path.is_file()
+        self.identity: str | None = None
+        self.resident_bytes = 0
+        self._bytes_total: int | None = None
+        image = self._image(plane)
+        first = image.levels[0][0]
+        if 0 in first.shape:
+            raise SlideError(f"{path.name}: the image has no pixels.")
+        self._axes = image.axes
+        self.plane, self._spans = _choose(path.name, image, plane)
+        self._kind = _pixel_kind(path.name, image, self._spans)
+        self._arrays = [array for array, _ in image.levels]
+        self._chunks = [Chunks(array, self._store) for array in self._arrays]
+        self._background = [_is_background(array, self._kind) for array in self._arrays]
+        self.levels = tuple(self._level(array, downsample) for array, downsample in image.levels)
+        if self._local and not self._background[0] and not self._chunks[0].any_held():
+            raise SlideError(f"{path.name}: not one chunk of the array {_place(first)} is there. Copy it again.")
+        self.mpp, self.mpp_source = image.mpp, "ome-zarr scale" if image.mpp else None
+        self.vendor = image.vendor
+        self.properties = image.properties | {
+            "zarr.format": str(first.metadata.zarr_format),
+            "zarr.axes": image.axes,
+            "zarr.fill_value": str(first.metadata.fill_value),
+        }
+
+    @property
+    def bytes_total(self) -> int | None:
+        if self._bytes_total is None and self._local:
+            files = self._path.rglob("*") if self._path.is_dir() else [self._path]
+            self._bytes_total = sum(file.stat().st_size for file in files if file.is_file())
+        return self._bytes_total
+
+    @property
+    def bytes_read(self) -> int | None:
+        return self._store.bytes_read
+
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        return read_tiled(self.levels[level], boxes, lambda tile: self._tile(level, tile), threads)
+
+    def absent(self, level: int) -> NDArray[np.bool_] | None:
+        """Known from a list of what the store holds, and from the shards' indices; not asked of stores far away."""
+        if not (self._local and self._background[level]):
+            return None
+        try:
+            held = self._chunks[level].held(self._axes, self._spans)
+        except ValueError:
+            return None  # a damaged shard is told where it is read
+        if held is None or held.all():
+            return None
+        lv, (rows, cols) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
+        for axis, edges in (
+            (0, np.arange(tiles_down(lv)) * (lv.tile_height // rows)),
+            (1, np.arange(tiles_across(lv)) * (lv.tile_width // cols)),
+        ):
+            held = np.logical_or.reduceat(held, edges, axis=axis)
+        return ~held
+
+    def close(self) -> None:
+        if self.holds_handle:
+            self._store.close()
+
+    def _image(self, plane: Plane | None) -> NgffImage:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr remarks on files beside its own
+            try:
+                root = zarr.open(store=self._store, path=self._store.root, mode="r")
+            except FileNotFoundError:
+                raise SlideError(f"{self._path.name}: no Zarr array or group is there. Copy it again.") from None
+            except Exception as error:
+                raise unreadable(self._path, error, "its Zarr metadata could not be read") from error
+            try:
+                return find_image(root, self._path.name, plane)
+            except SlideError:
+                raise
+            except Exception as error:
+                raise unreadable(self._path, error, "its Zarr metadata is not understood") from error
+
+    def _level(self, array: zarr.Array[Any], downsample: float) -> Level:
+        if math.prod(array.chunks) * array.dtype.itemsize > _MOST_CHUNK_BYTES:
+            shape = " x ".join(str(n) for n in array.chunks)
+            raise SlideError(f"{self._path.name}: chunks of {shape} are too large to be read one by one. Rechunk it.")
+        height, width = _sides(self._axes, array.shape)
+        tile_height, tile_width = (-(-_LEAST_SIDE // side) * side for side in _sides(self._axes, array.chunks))
+        return Level(width, height, downsample, tile_width, tile_height, _compression(array))
+
+    def _tile(self, level: int, tile: int) -> Pixels | str:
+        """Native tile number `tile` of a level as RGB, or the sentence why it cannot be read."""
+        lv, array = self.levels[level], self._arrays[level]
+        row, col = divmod(tile, tiles_across(lv))
+        spans = self._spans | {
+            "y": (row * lv.tile_height, min((row + 1) * lv.tile_height, lv.height)),
+            "x": (col * lv.tile_width, min((col + 1) * lv.tile_width, lv.width)),
+        }
+        touched = ((*spans[axis], side) for axis, side in zip(self._axes, array.chunks, strict=True))
+        wanted = list(itertools.product(*(range(a // side, (b - 1) // side + 1) for a, b, side in touched)))
+        try:
+            pixels = np.asarray(array[tuple(slice(*spans[axis]) for axis in self._axes)])
+            lacking = [chunk for chunk in wanted if self._chunks[level].lacks(chunk)]
+        except Exception as error:
+            chunks = " to ".join(_numbers(chunk) for chunk in (wanted[0], *wanted[1:][-1:]))
+            what = f"chunk {chunks} of the array {_place(array)} is damaged or cut short"
+            return str(unreadable(self._path, error, what))
+        if lacking and not self._background[level]:
+            fill = str(array.metadata.fill_value)
+            return (
+                f"{self._path.name}: chunk {_numbers(lacking[0])} of the array {_place(array)} is absent, and the "
+                f"array's fill value ({fill}) is no background."
+            )
+        order = [self._axes.index(axis) for axis in "yx"] + [i for i, axis in enumerate(self._axes) if axis not in "yx"]
+        plane = pixels.transpose(order)
+        return np.ascontiguousarray(to_rgb(plane.reshape(*plane.shape[:2], -1), self._kind))
+
+
+def _choose(name: str, image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str, Span]]:
+    """The plane that is shown, in words, and as a span along each axis but y and x."""
+    sizes = dict(zip(image.axes, image.levels[0][0].shape, strict=True))
+    channel = pick_channel(name, sizes.get("c", 1), image.colours, plane)
+    shown = pick(name, sizes, plane) | ({"c": channel} if channel is not None else {})
+    others = [axis for axis in image.axes if axis not in "yx"]
+    spans = {axis: (shown[axis], shown[axis] + 1) if axis in shown else (0, sizes[axis]) for axis in others}
+    number, of = image.series
+    counts = {axis: sizes[axis] for axis in others} | {"series": of}
+    return said(counts, shown | {"series": number}), spans
+
+
+def _sides(axes: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[axes.index("y")], shape[axes.index("x")]
+
+
+def _pixel_kind(name: str, image: NgffImage, spans: dict[str, Span]) -> PixelKind:
+    first, last = spans.get("c", (0, 1))
+    dtype = image.levels[0][0].dtype
+    window = image.windows[first] if last - first == 1 and first < len(image.windows) else None
+    return PixelKind(3 if last - first == 3 else 1, shown=shown_range(name, dtype, 8 * dtype.itemsize, window))
+
+
+def _is_background(array: zarr.Array[Any], kind: PixelKind) -> bool:
+    """Whether what the array says of chunks that are not there is shown as white, or of one channel as black."""
+    fill: Any = array.metadata.fill_value
+    if fill is None:
+        return False
+    shown = to_rgb(np.full((1, 1, kind.colours), fill, dtype=array.dtype), kind)
+    return bool(shown.min() >= _WHITE or (kind.colours == 1 and shown.max() == 0))
+
+
+def _place(array: zarr.Array[Any]) -> str:
+    return array.path or "/"
+
+
+def _numbers(chunk: tuple[int, ...]) -> str:
+    return ".".join(str(i) for i in chunk)
+
+
+def _compression(array: zarr.Array[Any]) -> str:
+    """The name of the last codec that makes the bytes of a chunk."""
+    for codec in reversed(array.compressors):
+        known: Any = codec
+        name = getattr(known, "codec_id", None) or known.to_dict().get("name")
+        return str(name).rpartition(".")[2].removeprefix("imagecodecs_")
+    return "none"
