@@ -142,7 +142,8 @@ def compare_tiles(path: Path, count: int, repeats: int, tissue: bool) -> None:
     size, wanted = open_slide(path).levels[0].tile_width, _wanted(path, tissue)
     rng = np.random.default_rng(0)
     print(
-        f"{path.name}: {count} {'tissue' if tissue else 'random'} tiles of {size} px, {repeats} repeats, median tiles/s (share of decode only)"
+        f"{path.name}: {count} {'tissue' if tissue else 'random'} tiles of {size} px, {repeats} repeats, "
+        "median tiles/s (share of decode only)"
     )
     print(f"{'':14s}" + "".join(f"{f'{a}, {t} thread' + 's' * (t > 1):>28s}" for a in KINDS for t in (1, 2)))
     seconds: dict[tuple[str, str, int], list[float]] = defaultdict(list)
