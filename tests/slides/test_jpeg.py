@@ -12,7 +12,6 @@ from slide_pictures import picture
 
 from ats_cli.slides.jpeg import REDUCTIONS, decode_reduced
 
-
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
 
 
