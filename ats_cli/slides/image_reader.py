@@ -32,6 +32,7 @@ class ImageReader:
     """
 
     name = "image"
+    reduced: tuple[Level, ...] = ()
     holds_handle = False
     plane: str | None = None
 

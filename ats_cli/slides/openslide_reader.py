@@ -36,6 +36,7 @@ class OpenSlideReader:
     """A handle for each thread: OpenSlide's own lock is held while it decodes. Handles are opened when first needed."""
 
     name = "openslide"
+    reduced: tuple[Level, ...] = ()
     holds_handle = True
     plane: str | None = None
     bytes_read: int | None = None  # OpenSlide does its own reading and does not tell

@@ -59,6 +59,7 @@ class Slide:
         self._reader = reader
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
+        self._all_levels = reader.levels + reader.reduced
         self.width, self.height = self.levels[0].width, self.levels[0].height
         self._mpp_problem = _mpp_problem(path.name, reader.mpp)
         self.mpp: float | None = None
@@ -133,7 +134,9 @@ class Slide:
         start, stop = rows if rows is not None else (0, v_height)
         if not 0 <= start < stop <= v_height:
             raise ValueError(f"rows {start} to {stop} are not inside a view of {v_height} rows")
-        return self._window(self._finer_level(downsample), downsample, (start, stop), (0, v_width), threads)
+        return self._window(
+            self._finer_level(downsample, for_view=True), downsample, (start, stop), (0, v_width), threads
+        )
 
     def read_at_mpp(self, mpp: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
         """`read_view`, by microns per pixel. Raises SlideError where the slide's own mpp is unknown."""
@@ -193,7 +196,7 @@ class Slide:
         self, level: int, downsample: float, rows: tuple[int, int], cols: tuple[int, int], threads: int
     ) -> View:
         """Rows and columns of a view, from a level and, where it is damaged, from the finer ones."""
-        scale = _snap(downsample / self.levels[level].downsample)
+        scale = _snap(downsample / self._all_levels[level].downsample)
         v_step_rows, v_step_cols = self._block_shape(level, scale)
         # Blocks begin at whole multiples of the step, on the file's own tiles where the scale allows.
         down = [(edge, self._view_taps(level, 1, scale, edge)) for edge in _edges(*rows, v_step_rows)]
@@ -214,8 +217,10 @@ class Slide:
         for box, reason in damage:
             v_rows, v_cols = _touched(box[1], box[3], scale, rows), _touched(box[0], box[2], scale, cols)
             here = slice(v_rows[0] - rows[0], v_rows[1] - rows[0]), slice(v_cols[0] - cols[0], v_cols[1] - cols[0])
-            if level:
-                finer = self._window(level - 1, downsample, v_rows, v_cols, threads)
+            if self._all_levels[level].downsample > 1:
+                # The next finer level of the file; of a reduced one, the one that it was made from.
+                next_finer = self._finer_level(self._all_levels[level].downsample * (1 - 1e-4))
+                finer = self._window(next_finer, downsample, v_rows, v_cols, threads)
                 pixels[here], unreadable[here] = finer.pixels, finer.unreadable
                 problem = problem or finer.problem
             else:
@@ -278,9 +283,11 @@ class Slide:
             region = next(self._reader.read(level, [_box(*plan)], 1))
         return Unreadable(region.damage[0].reason) if region.damage else resample(region.pixels, *plan, fill)
 
-    def _finer_level(self, downsample: float) -> int:
+    def _finer_level(self, downsample: float, for_view: bool = False) -> int:
         """The coarsest level that is as fine as `downsample` or finer (level 0 if none is)."""
-        return max((i for i, lv in enumerate(self.levels) if lv.downsample <= downsample * (1 + 1e-6)), default=0)
+        levels = self._all_levels if for_view else self.levels
+        fine = [i for i, level in enumerate(levels) if level.downsample <= downsample * (1 + 1e-6)]
+        return max(fine, key=lambda i: levels[i].downsample, default=0)
 
     def _view_taps(self, level: int, axis: int, scale: float, edge: tuple[int, int]) -> Taps:
         """Taps of the view's pixels edge[0] to edge[1] along one axis."""
@@ -292,13 +299,13 @@ class Slide:
         self, level: int, axis: int, start: float, scale: float, count: int, normalise: bool, skip: int = 0
     ) -> Taps | None:
         """Taps along x (axis 0) or y (axis 1) of a level; see `axis_taps`."""
-        lv = self.levels[level]
+        lv = self._all_levels[level]
         size, l0_size = ((lv.width, self.width), (lv.height, self.height))[axis]
         return axis_taps(start, scale, count, size, l0_size / lv.downsample, normalise, skip)
 
     def _block_shape(self, level: int, scale: float) -> tuple[int, int]:
         """(rows, cols) of a view that one block of the level gives, whole native tiles where they fit."""
-        lv = self.levels[level]
+        lv = self._all_levels[level]
         shape = []
         for tile, limit in ((lv.tile_height, _BLOCK_HEIGHT), (lv.tile_width, _BLOCK_WIDTH)):
             whole = tile if 0 < tile <= limit else 1

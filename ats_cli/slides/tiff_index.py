@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
+from ats_cli.slides.jpeg import REDUCTIONS
 from ats_cli.slides.pixels import PixelKind
 from ats_cli.slides.plane import Plane, asked, check, pick, pick_channel, said
 from ats_cli.slides.reader import Level, level_downsample
@@ -41,6 +42,7 @@ class Store:
     """Where the native tiles of one level lie in the file, and how they are decoded.
 
     `offsets` and `counts` are (segments, tiles): where each colour is stored by itself, a tile has a segment for each.
+    `ycbcr`: of JPEG, what the file says its components are.
     """
 
     offsets: _Table
@@ -49,6 +51,7 @@ class Store:
     decode: Callable[..., Any]
     tables: bytes | None
     kind: PixelKind
+    ycbcr: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,21 @@ def _level(
     if tile_width * tile_height > _MOST_PIXELS:
         return f"its {'tiles' if key.is_tiled else 'strips'} are too large to be read one by one."
     level = Level(width, height, downsample, tile_width, tile_height, name_of(key.compression))
-    return level, Store(offsets, counts, across, decode, pages[0][0].jpegtables, kind)
+    return level, Store(offsets, counts, across, decode, pages[0][0].jpegtables, kind, key.photometric == 6)
+
+
+def reduced_levels(index: TiffIndex) -> Iterator[tuple[Level, Store, int]]:
+    """Levels between those of the file, and beyond the last, that JPEG gives for less than decoding a finer one."""
+    ends = [level.downsample for level in index.levels[1:]] + [math.inf]
+    for level, store, end in zip(index.levels, index.stores, ends, strict=True):
+        if level.compression != "jpeg" or store.kind != PixelKind() or len(store.offsets) > 1:
+            continue
+        for by in REDUCTIONS:
+            whole = level.tile_width % by == level.tile_height % by == 0
+            if whole and level.downsample * by < end and min(level.width, level.height) >= by:
+                size = level.width // by, level.height // by
+                tile = level.tile_width // by, level.tile_height // by
+                yield Level(*size, level.downsample * by, *tile, level.compression), store, by
 
 
 def _page(series: tifffile.TiffPageSeries, number: int) -> tuple[_Page, np.uint64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
 from ats_cli.slides.byte_source import ByteSource, Range
+from ats_cli.slides.jpeg import decode_reduced
 from ats_cli.slides.native import read_tiled, tiles_down
 from ats_cli.slides.pixels import to_rgb
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Box, Pixels, Region, unreadable
-from ats_cli.slides.tiff_index import TiffIndex, index_of
+from ats_cli.slides.tiff_index import TiffIndex, index_of, reduced_levels
 from ats_cli.slides.turned import exchanges, stored_box, upright, upright_level
 
 # tifffile remarks on odd tags; what matters comes as an error, and stderr is kept for what the user can act on.
@@ -45,8 +47,12 @@ class TiffReader:
         self._source = source
         self.identity: str | None = None
         self.bytes_total: int | None = source.size
-        self._orientation, self._stored_levels, self._stores = index.orientation, index.levels, index.stores
+        self._orientation, self._stores = index.orientation, index.stores
         self.levels = tuple(upright_level(level, index.orientation) for level in index.levels)
+        reduced = list(reduced_levels(index)) if index.orientation == 1 else []
+        self.reduced = tuple(level for level, _, _ in reduced)
+        # Level, store and reduction of each level that can be read, as stored.
+        self._served = [*zip(index.levels, index.stores, itertools.repeat(1), strict=False), *reduced]
         self.vendor, self.properties, self.plane = index.facts.vendor, index.facts.properties, index.plane
         mpp = index.facts.mpp
         self.mpp = mpp[::-1] if mpp and exchanges(index.orientation) else mpp
@@ -59,14 +65,14 @@ class TiffReader:
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
-        turn, stored = self._orientation, self._stored_levels[level]
+        turn, stored = self._orientation, self._served[level][0]
         if turn == 1:
             return self._read_stored(level, boxes, threads)
         regions = self._read_stored(level, [stored_box(box, stored, turn) for box in boxes], threads)
         return (upright(region, stored, turn) for region in regions)
 
     def _read_stored(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        store = self._stores[level]
+        lv, store, _ = self._served[level]
         reads: dict[int, list[Callable[[], bytes]]] = {}
 
         def places(tiles: list[int]) -> list[list[Range]]:
@@ -86,10 +92,10 @@ class TiffReader:
             return self._tile(level, tile, read)
 
         with self._source.opened() as fetch:
-            yield from read_tiled(self._stored_levels[level], boxes, decode, threads, ask)
+            yield from read_tiled(lv, boxes, decode, threads, ask)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
-        lv, store = self._stored_levels[level], self._stores[level]
+        lv, store, _ = self._served[level]
         lacking = ((store.counts == 0) | (store.offsets == 0)).any(axis=0)
         # The tiles of a turned image do not begin at its corner.
         if self._orientation != 1 or not lacking.any():
@@ -104,7 +110,7 @@ class TiffReader:
 
         A sentence where it is there but cannot be read.
         """
-        lv, store = self._stored_levels[level], self._stores[level]
+        lv, store, reduction = self._served[level]
         counts = store.counts[:, tile]
         if not (counts.all() and store.offsets[:, tile].all()):
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
@@ -115,6 +121,8 @@ class TiffReader:
                 data = read()
                 if len(data) < count:
                     raise ValueError("the file ends too soon")
+                if reduction > 1:
+                    return decode_reduced(data, store.tables, store.ycbcr, reduction)
                 array = store.decode(data, tile, jpegtables=store.tables)[0]
                 arrays.append(array.reshape(array.shape[-3:]))
             array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)

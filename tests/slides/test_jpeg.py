@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from slide_pictures import picture
 
+from ats_cli.slides import open_slide
 from ats_cli.slides.jpeg import REDUCTIONS, decode_reduced
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
@@ -24,7 +25,7 @@ def means(pixels: np.ndarray, side: int) -> np.ndarray:
 @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
 @pytest.mark.parametrize("kind", ["ycbcr, marked", "ycbcr, bare", "rgb, bare"])
 def test_a_reduced_tile_is_about_the_mean_of_its_blocks(kind: str, subsampling: str, reduction: int) -> None:
-    smooth = means(picture(960, 1280), 5).astype(np.uint8)  # like tissue: JPEG keeps it
+    smooth = means(picture(384, 512), 2).astype(np.uint8)  # like tissue: JPEG keeps it
     inside = "YCBCR" if kind.startswith("ycbcr") else "RGB"
     stream = imagecodecs.jpeg8_encode(
         smooth,
@@ -53,6 +54,37 @@ def test_abbreviated_streams_take_their_tables_from_the_file() -> None:
         whole = page.decode(stream, 20, jpegtables=page.jpegtables)[0][0]
         reduced = decode_reduced(stream, page.jpegtables, False, 8)
     assert np.abs(reduced - means(whole, 8)).max() < 3
+
+
+def test_the_view_of_a_slide_without_a_pyramid_is_read_reduced(tmp_path: Path) -> None:
+    pixels = means(picture(1768, 2084), 2).astype(np.uint8)[:883, :1041]
+    tifffile.imwrite(tmp_path / "one.tif", pixels, tile=(256, 256), photometric="rgb", compression="jpeg")
+    slide = open_slide(tmp_path / "one.tif")
+    whole = slide.read_view(1.0)
+    tifffile.imwrite(tmp_path / "raw.tif", whole, tile=(256, 256), photometric="rgb")
+    exact = open_slide(tmp_path / "raw.tif")
+    assert len(slide.levels) == 1
+    for downsample in (1.0, 2.0, 7.9, 8.0, 16.0, 17.3, 64.0):
+        view = slide.read_view(downsample)
+        assert np.abs(view.astype(int) - exact.read_view(downsample)).mean() < 1
+        start = view.shape[0] // 3
+        assert np.array_equal(slide.read_view(downsample, rows=(start, view.shape[0])), view[start:])
+    # A patch is what the file holds, whatever its size.
+    (patch,) = slide.read_tiles([(64, 32, 512, 512)], 64)
+    assert np.array_equal(patch, (means(whole[32:544, 64:576], 8) + 0.5).astype(np.uint8))
+
+
+def test_a_damaged_tile_of_a_reduced_view_is_no_other_than_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tif"
+    tifffile.imwrite(path, picture(512, 512), tile=(256, 256), photometric="rgb", compression="jpeg")
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages.first.dataoffsets[3]
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = bytes(40)
+    path.write_bytes(content)
+    view = open_slide(path).scan_view(16.0)
+    assert view.problem is not None and "x 256, y 256 of level 0" in view.problem
+    assert view.unreadable[16:, 16:].all() and view.unreadable.sum() == 16 * 16
 
 
 def test_what_is_damaged_is_an_error() -> None:

@@ -30,6 +30,7 @@ class ArrayReader:
     holds_handle, identity, plane = False, None, None
     bytes_total: int | None = None
     bytes_read: int | None = None
+    reduced: tuple[Level, ...] = ()
     resident_bytes = 0
 
     def __init__(self, *levels: Pixels) -> None:
