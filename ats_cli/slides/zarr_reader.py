@@ -44,6 +44,7 @@ class ZarrReader:
     """
 
     name = "zarr"
+    reduced: tuple[Level, ...] = ()
 
     def __init__(self, path: Path, plane: Plane | None = None, store: CountingStore | None = None) -> None:
         self._path = path
