@@ -29,6 +29,7 @@ _CACHE_BYTES = 32 * 1024 * 1024
 # Large boxes are read in squares of this many pixels, so that threads share the work and memory stays small.
 _PIECE = 1024
 _AHEAD_PIXELS = 16 * 1024 * 1024
+_MOST_TILE_PIXELS = 1 << 26
 _DICOM_JPEG = "1.2.840.10008.1.2.4.50"
 
 
@@ -62,6 +63,9 @@ class OpenSlideReader:
         found = [(number, _level(self.properties, sizes, number)) for number in range(len(sizes))]
         self._numbers = [number for number, level in found if level is not None]
         self.levels = tuple(level for _, level in found if level is not None)
+        if any(level.tile_width * level.tile_height > _MOST_TILE_PIXELS for level in self.levels):
+            # OpenSlide would set the memory aside, and end the process where there is none.
+            raise SlideError(f"{path.name}: its tiles are too large to be read one by one. Convert it to a tiled TIFF.")
         self._openslide_downsamples = [float(slide.level_downsamples[number]) for number in self._numbers]
 
     @property

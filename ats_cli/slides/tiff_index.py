@@ -108,7 +108,9 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
         raise SlideError(f"{name}: {whole} Convert it to a tiled TIFF.")
     found = [] if whole else sorted(found, key=lambda pair: pair[0].downsample)
     levels, stores = tuple(level for level, _ in found), tuple(store for _, store in found)
-    return TiffIndex(facts(tiff, series, ome), shown.said, orientation(key), by_pillow, whole, levels, stores)
+    index = TiffIndex(facts(tiff, series, ome), shown.said, orientation(key), by_pillow, whole, levels, stores)
+    _forget(series)
+    return index
 
 
 def _series(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSeries:
@@ -259,6 +261,13 @@ def _table(tiff: tifffile.TiffFile, page: _Page, which: str, parts: int, number:
     if found is None:
         found = np.asarray(values, dtype=np.uint64)
     return found[: parts * number].reshape(parts, number)
+
+
+def _forget(series: tifffile.TiffPageSeries) -> None:
+    """Let go of the offsets that tifffile holds as Python numbers: megabytes, and a decoder keeps its page."""
+    for reduced in series.levels:
+        key = reduced.keyframe
+        key.tags, key.dataoffsets, key.databytecounts = tifffile.TiffTags(), (), ()
 
 
 def _rows_per_strip(key: tifffile.TiffPage) -> int:
