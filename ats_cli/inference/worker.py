@@ -34,7 +34,8 @@ class Progress:
 
 def work(pipe: Connection, engine: Engine, debug: bool) -> None:
     """Answer each Job with a Prediction, after a first message: Ready, or the AtsError that says why not."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what ends
+    for asked_to_end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked_to_end, signal.SIG_IGN)  # it may reach the whole group; the parent decides what ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if not debug:
         _be_silent()

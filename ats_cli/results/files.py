@@ -40,6 +40,13 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                 part.unlink(missing_ok=True)
 
 
+def delete_parts(folder: Path) -> None:
+    """Delete what a killed process left half written, anywhere below `folder`."""
+    for part in folder.rglob(".*.part"):
+        with suppress(OSError):
+            part.unlink()
+
+
 def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
     """Return rows as CSV in UTF-8. None is an empty cell; floats have all their digits."""
     text = io.StringIO()

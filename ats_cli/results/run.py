@@ -10,17 +10,23 @@ A slide is done when it has its record. The records are the truth; predictions.c
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock, Timeout
+
 from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
-from ats_cli.results.files import write_whole
+from ats_cli.results.files import delete_parts, write_whole
 from ats_cli.results.run_facts import now
 from ats_cli.results.run_table import predictions_csv
 from ats_cli.results.slide_files import delete_slide, read_draw, read_record, slide_folder, write_slide
+
+LOCK = ".lock"
 
 # predictions.csv is written anew after a slide where that is quick (seconds), or has come to be no more than about
 # this share of the time: with thousands of slides, every few.
@@ -44,16 +50,20 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Raise AtsError for a folder that holds something else than a run."""
         self.path = path
-        run = _read_run(path)
+        self._lock = FileLock(path / LOCK)
+        self._classes: tuple[str, ...] = ()
+        self._working = False
+        self._table_written, self._table_cost = 0.0, 0.0
+        self._read()
+
+    def _read(self) -> None:
+        run = _read_run(self.path)
         self.exists = run is not None
         self.settings: dict[str, Any] = run["settings"] if run else {}
         self.model: dict[str, Any] = run["model"] if run else {}
         self.slides = {s.slide_id: s for s in (RunSlide(**slide) for slide in (run or {}).get("slides", ()))}
         self._run = run or {}
         self._records: dict[str, Prediction] = {}
-        self._classes: tuple[str, ...] = ()
-        self._working = False
-        self._table_written, self._table_cost = 0.0, 0.0
 
     def begin(
         self,
@@ -71,10 +81,29 @@ class RunFolder:
 
         `facts` are added to run.json. `extend`: `settings` may ask for more tiles than the run has. `overwrite`:
         what was there is deleted. AtsError, before anything is touched, where the settings are not those of the run,
-        a slide is not the one that has its id, or an id cannot name a folder.
+        a slide is not the one that has its id, an id cannot name a folder, or another process is at work here.
         """
         for slide in slides:
             self._folder(slide.slide_id)
+        self._hold()
+        try:
+            return self._begin(slides, settings, model, classes, facts, extend, overwrite, retry_failed)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _begin(
+        self,
+        slides: Sequence[RunSlide],
+        settings: Mapping[str, Any],
+        model: Mapping[str, Any],
+        classes: tuple[str, ...],
+        facts: Mapping[str, Any],
+        extend: bool,
+        overwrite: bool,
+        retry_failed: bool,
+    ) -> dict[str, Prediction]:
+        self._read()  # as it is now that no one else writes
         if self.exists and not overwrite:
             self._refuse_other(settings, model, extend)
             self._read_records()
@@ -89,7 +118,10 @@ class RunFolder:
         kept = {name: p for name, p in self._records.items() if name not in again}
         if any(slide.slide_id not in kept for slide in slides):
             self._working = True
-            self._run = {"schema_version": SCHEMA_VERSION, **facts, "started": now(), "ended": None}
+            if self.exists:
+                delete_parts(self.path)
+            process = {"pid": os.getpid(), "host": socket.gethostname()}
+            self._run = {"schema_version": SCHEMA_VERSION, **facts, "process": process, "started": now(), "ended": None}
             self._write_run()
         self._write_table()
         return kept
@@ -111,10 +143,28 @@ class RunFolder:
 
     def end(self) -> None:
         """Bring predictions.csv and run.json to the last slide, whether or not all are done."""
-        self._write_table()
-        if self._working:
-            self._run["ended"] = now()
-            self._write_run()
+        try:
+            self._write_table()
+            if self._working:
+                self._run["ended"] = now()
+                self._write_run()
+        finally:
+            self._lock.release()
+
+    def _hold(self) -> None:
+        """Keep others from this run until `end`, or until this process is gone, however it ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            who = (_read_run(self.path) or {}).get("process")
+            holder = "process {pid} on {host}".format(**who) if who else "another process"
+            raise AtsError(
+                f"{self.path}: {holder} is writing this run. Wait until it has ended, or give another folder with -o."
+            ) from None
+        except OSError:
+            if not self.exists:  # a finished run may be looked at where nothing can be written
+                raise
 
     def _folder(self, slide_id: str) -> Path:
         return slide_folder(self.path / "slides", slide_id)

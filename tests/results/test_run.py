@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +105,7 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     run.add(BAD)
     run.end()
     path = run.path
-    assert sorted(str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()) == [
+    assert sorted(str(f.relative_to(path)) for f in path.rglob("[!.]*") if f.is_file()) == [
         "predictions.csv",
         "run.json",
         "slides/a/draw.npz",
@@ -238,6 +242,7 @@ def test_another_file_under_the_id_of_one_is_refused(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", "a", "b")
     run.add(GOOD)
     run.add(BAD)
+    run.end()
 
     def again(*slides: RunSlide) -> Any:
         return RunFolder(run.path).begin(slides, SETTINGS, MODEL, CLASSES, {})
@@ -272,11 +277,44 @@ def test_ids_with_folders_are_folders(tmp_path: Path) -> None:
     assert not any((run.path / "slides").iterdir())
 
 
+def test_two_runs_on_one_folder_at_once_are_one_too_many(tmp_path: Path) -> None:
+    run = begin(tmp_path, "a", "b")
+    run.add(GOOD)
+    before = everything(tmp_path)
+    with pytest.raises(AtsError, match=rf"process {os.getpid()} on \S+ is writing this run\. Wait until it has ended"):
+        begin(tmp_path, "a", "b")
+    with pytest.raises(AtsError, match="is writing this run"):
+        begin(tmp_path, "z", overwrite=True)
+    assert everything(tmp_path) == before
+    run.end()
+    assert set(RunFolder(tmp_path).begin(slides("a", "b"), SETTINGS, MODEL, CLASSES, {})) == {"a"}
+
+
+def test_the_lock_of_a_killed_process_holds_no_one_up(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from ats_cli.results.run import RunFolder, RunSlide
+run = RunFolder(Path({str(tmp_path / "run")!r}))
+run.begin([RunSlide("a", "/data/a.svs")], {SETTINGS!r}, {MODEL!r}, {CLASSES!r}, {{}})
+(run.path / "slides" / "a").mkdir(parents=True)
+(run.path / "slides" / "a" / f".draw.npz.{{os.getpid()}}.part").write_bytes(b"half of it")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    run = begin(tmp_path / "run", "a")
+    assert not list(run.path.rglob("*.part"))
+    run.add(GOOD)
+    run.end()
+    assert [row["slide_id"] for row in table(run.path)] == ["a"]
+
+
 def test_overwrite_deletes_nothing_of_others(tmp_path: Path) -> None:
     run = begin(tmp_path, "a")
     run.add(GOOD)
     note = tmp_path / "slides" / "a" / "note.txt"
     note.write_text("mine")
+    run.end()
     begin(tmp_path, "a", overwrite=True)
     assert [f.name for f in note.parent.iterdir()] == ["note.txt"]
 
@@ -328,10 +366,12 @@ def test_extending_takes_short_slides_up_again_and_a_failure_keeps_them(tmp_path
     longer.add(replace(BAD, slide_id="a"))
     assert everything(tmp_path / "slides") == before
     # Killed or failed on the way, it is short still; the same call without --extend goes on.
+    del longer
     goes_on = RunFolder(tmp_path)
     assert set(goes_on.begin(slides("a"), SETTINGS | {"tiles": 8}, MODEL, CLASSES, {})) == {"b", "c", "d"}
     assert goes_on.before("a") is not None
     assert goes_on.before("b") is None
+    del goes_on
     with pytest.raises(AtsError, match="8 tiles a slide already, more than 5"):
         begin(tmp_path, "a", settings={"tiles": 5}, extend=True)
 
