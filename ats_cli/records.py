@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
+COLOR_PROFILES = ("none", "srgb")
 BACKENDS = ("openslide", "tiff", "zarr", "image")
 
 MAX_UNREADABLE = 0.05

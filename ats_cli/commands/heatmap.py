@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,7 @@ def command(
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
+    color_profile: o.ColorProfile = None,
     model: o.Model = None,
     output: Annotated[
         Path,
@@ -85,7 +86,11 @@ def command(
     from ats_cli.zoo import find_model, load_model
 
     check_colormap(colormap)
-    shown = parse_plane(plane) if plane is not None else None
+    reading: dict[str, Any] = {
+        "backend": backend,
+        "plane": parse_plane(plane) if plane is not None else None,
+        "color_profile": color_profile or "none",
+    }
     folder = find_model(model)
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))
@@ -102,7 +107,7 @@ def command(
         try:
             for source, picture in zip(sources, pictures, strict=True):
                 try:
-                    with open_slide(source.path, mpp=source.mpp, backend=backend, plane=shown) as slide:
+                    with open_slide(source.path, mpp=source.mpp, **reading) as slide:
                         attention = attention_map(slide, loaded, threads=threads)
                         downsample = max(slide.width, slide.height, max_size) / max_size
                         seen = None if no_overlay else slide.scan_view(downsample, threads=threads)

@@ -30,6 +30,7 @@ def command(
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
+    color_profile: o.ColorProfile = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -56,13 +57,17 @@ def command(
 
     from ats_cli.slides import check_slide, open_slide, parse_plane
 
-    shown = parse_plane(plane) if plane is not None else None
+    reading: dict[str, Any] = {
+        "backend": backend,
+        "plane": parse_plane(plane) if plane is not None else None,
+        "color_profile": color_profile or "none",
+    }
     console = answer_console()
     tally = Tally(len(sources))
     for number, source in enumerate(sources):
         error = None
         try:
-            with open_slide(source.path, mpp=source.mpp, backend=backend, plane=shown) as slide:
+            with open_slide(source.path, mpp=source.mpp, **reading) as slide:
                 record = info_record(source, slide)
                 found = check_slide(slide) if check else None
         except AtsError as caught:
@@ -87,6 +92,8 @@ def command(
 
 def info_record(source: SlideSource, slide: Slide) -> dict[str, Any]:
     """Return the `--json` line of a slide that could be opened."""
+    from ats_cli.slides.color import profile_name
+
     levels = [
         {
             "width": level.width,
@@ -105,6 +112,7 @@ def info_record(source: SlideSource, slide: Slide) -> dict[str, Any]:
         "width": slide.width,
         "height": slide.height,
         "plane": slide.plane,
+        "color_profile": profile_name(slide.color_profile()),
         "levels": levels,
         "mpp": slide.mpp,
         "mpp_source": slide.mpp_source,
@@ -127,6 +135,7 @@ def failed_record(source: SlideSource, error: str | None) -> dict[str, Any]:
         "width": None,
         "height": None,
         "plane": None,
+        "color_profile": None,
         "levels": [],
         "mpp": None,
         "mpp_source": None,
@@ -185,6 +194,8 @@ def info_table(record: dict[str, Any], reader_because: str) -> Table:
     row("size", f"{record['width']} x {record['height']} px")
     if record["plane"]:
         row("plane", f"{record['plane']} (choose with --plane)")
+    if record["color_profile"]:
+        row("colours", f"{record['color_profile']} (--color-profile srgb applies it)")
     if record["mpp"] is None:
         row("mpp", "unknown: give --mpp to models that work in microns")
     else:

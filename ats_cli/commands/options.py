@@ -17,6 +17,7 @@ SLIDES, MODEL, SAMPLING, OUTPUT, RUNNING = "Slides", "Model", "Sampling", "Outpu
 SamplerName = Literal["pivotal", "systematic", "murthy", "without-replacement", "with-replacement"]
 SAMPLER_HELP = "How positions are drawn: pivotal, systematic, murthy, without-replacement or with-replacement."
 BackendName = Literal["openslide", "tiff", "zarr", "image"]
+ColorProfileName = Literal["none", "srgb"]
 
 
 def _positive(value: float | None) -> float | None:
@@ -70,6 +71,13 @@ MaxUnreadable = Annotated[
         max=1,
         metavar="FRACTION",
         help="A slide fails when more than this share of its attention, as estimated, is on what cannot be read.",
+        rich_help_panel=SLIDES,
+    ),
+]
+ColorProfile = Annotated[
+    ColorProfileName | None,
+    typer.Option(
+        help="srgb applies the colour profile that a file embeds. Without it, none: colours as they are stored.",
         rich_help_panel=SLIDES,
     ),
 ]

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "backend": None,
     "plane": None,
+    "color_profile": "none",
 }
 
 
@@ -34,6 +35,7 @@ def command(
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
+    color_profile: o.ColorProfile = None,
     max_unreadable: o.MaxUnreadable = MAX_UNREADABLE,
     model: o.Model = None,
     tiles: o.Tiles = None,
@@ -127,7 +129,7 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    asked = _asked(tiles, sampler, adaptive, confidence, exhaustive, seed, backend, plane)
+    asked = _asked(tiles, sampler, adaptive, confidence, exhaustive, seed, backend, plane, color_profile)
 
     import sys
 
@@ -198,6 +200,7 @@ def _asked(
     seed: int | None,
     backend: str | None,
     plane: str | None,
+    color_profile: str | None,
 ) -> dict[str, Any]:
     """The settings that the call names, as in DEFAULTS. AtsError where two of them contradict each other."""
     from ats_cli.slides import parse_plane
@@ -217,5 +220,6 @@ def _asked(
         "seed": seed,
         "backend": backend,
         "plane": str(parse_plane(plane)) if plane is not None else None,
+        "color_profile": color_profile,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -19,14 +19,17 @@ def predict_many(
     *,
     backend: str | None = None,
     plane: Any = None,
+    color_profile: str = "none",
     **drawing: Any,
 ) -> Iterator[Prediction]:
     """Yield one Prediction a slide, in order, each as it finishes.
 
-    `backend` and `plane` are for `open_slide`; `drawing` are the keywords of `predict_slide`.
+    `backend`, `plane` and `color_profile` are for `open_slide`; `drawing` are the keywords of `predict_slide`.
     """
     for source in sources:
-        yield predict_one(Job(source, {"backend": backend, "plane": plane}, drawing), model)
+        yield predict_one(
+            Job(source, {"backend": backend, "plane": plane, "color_profile": color_profile}, drawing), model
+        )
 
 
 class Here:

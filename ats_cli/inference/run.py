@@ -66,6 +66,7 @@ def jobs(
     reading = {
         "backend": settings["backend"],
         "plane": parse_plane(settings["plane"]) if settings["plane"] else None,
+        "color_profile": settings["color_profile"],
     }
     how = {
         "tiles": settings["tiles"],

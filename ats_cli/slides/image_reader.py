@@ -51,6 +51,7 @@ class ImageReader:
                 width, height = height, width
             self.vendor = (image.format or "image").lower()
             compression = str(image.info.get("compression", self.vendor))
+            self._color_profile: bytes | None = image.info.get("icc_profile") or None
             self.properties = {"format": image.format or "", "mode": image.mode}
         self.levels = (Level(width, height, 1.0, width, height, compression),)
 
@@ -65,6 +66,9 @@ class ImageReader:
 
     def absent(self, level: int) -> None:
         return None
+
+    def color_profile(self) -> bytes | None:
+        return self._color_profile
 
     def close(self) -> None:
         self._pixels = None

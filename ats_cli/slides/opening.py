@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ats_cli.records import BACKENDS, SlideError
+from ats_cli.records import BACKENDS, COLOR_PROFILES, SlideError
 from ats_cli.slides.byte_source import LocalFile
+from ats_cli.slides.color import in_srgb
 from ats_cli.slides.image_reader import ImageReader
 from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
 from ats_cli.slides.plane import Plane, only_one
@@ -23,20 +24,24 @@ def open_slide(
     mpp: float | None = None,
     backend: str | None = None,
     plane: Plane | None = None,
+    color_profile: str = "none",
 ) -> Slide:
     """Open a slide; headers only are read.
 
     `mpp`: microns per pixel of level 0, believed over the file. `backend`: one of `records.BACKENDS`, instead of the
     reader that the file's content asks for. `plane`: which one of a file with several.
+    `color_profile`: "srgb" applies a profile that the file embeds; "none" shows the values as they are stored.
     Raises SlideError, one line that begins with the name.
     """
     file = Path(path)
     if backend is not None and backend not in BACKENDS:
         raise SlideError(f"{file.name}: no reader is called {backend}. Choose one of {', '.join(BACKENDS)}.")
+    if color_profile not in COLOR_PROFILES:
+        raise SlideError(f"{file.name}: no colour profile is called {color_profile}. Choose none or srgb.")
     head = b"" if is_zarr_folder(file) else _head(file)
     try:
         reader = _forced(file, backend, head, plane) if backend else _by_content(file, head, plane)
-        return Slide(file, reader, mpp)
+        return Slide(file, in_srgb(file.name, reader) if color_profile == "srgb" else reader, mpp)
     except SlideError:
         raise
     except Exception as error:  # whatever a library raises, the user gets one line

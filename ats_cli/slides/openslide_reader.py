@@ -93,6 +93,11 @@ class OpenSlideReader:
     def absent(self, level: int) -> None:
         """OpenSlide does not tell beforehand; what is absent comes out white."""
 
+    def color_profile(self) -> bytes | None:
+        with openslide.OpenSlide(self._path) as slide:
+            profile = slide.color_profile
+            return None if profile is None else bytes(profile.tobytes())
+
     def close(self) -> None:
         while not self._handles.empty():
             self._handles.get_nowait().close()

@@ -117,6 +117,10 @@ class Reader(Protocol):
         tiles: they are background, read as white. None where all are there or the reader cannot know."""
         ...
 
+    def color_profile(self) -> bytes | None:
+        """The ICC profile that the file embeds for this image; None if there is none. Read when asked for."""
+        ...
+
     def close(self) -> None: ...
 
 

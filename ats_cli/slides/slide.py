@@ -83,6 +83,10 @@ class Slide:
         """Which of several planes is shown, like "z=2 of 5"; None where there is but one."""
         return self._reader.plane
 
+    def color_profile(self) -> bytes | None:
+        """The ICC profile that the file embeds; None if there is none."""
+        return self._reader.color_profile()
+
     @property
     def properties(self) -> dict[str, str]:
         return self._reader.properties

@@ -33,6 +33,7 @@ _CUT_PIXELS = 1 << 17
 _SIDE_PICTURES = ("label", "macro", "thumbnail", "overview")
 # A longer table of offsets is taken from the file as an array: tifffile makes a Python number of each.
 _SHORT = 64
+_ICC_PROFILE = 34675
 _TABLES = {"offsets": (324, 273), "counts": (325, 279)}
 _TABLE_TYPES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
@@ -59,14 +60,16 @@ class TiffIndex:
     """What is known of a TIFF once its headers are read.
 
     `whole`: why its native tiles are not read one by one; Pillow may decode all of it, and `levels` is empty.
-    `by_pillow`: whether Pillow would show the same plane and colours. `orientation` is TIFF's, 1 to 8; levels and
-    stores are as stored, before turning. `plane`: as in `Reader`.
+    `by_pillow`: whether Pillow would show the same plane and colours. `profile`: where an ICC profile lies, offset and
+    count of bytes. `orientation` is TIFF's, 1 to 8; levels and stores are as stored, before turning. `plane`: as in
+    `Reader`.
     """
 
     facts: TiffFacts
     plane: str | None
     orientation: int
     by_pillow: bool
+    profile: tuple[int, int] | None = None
     whole: str | None = None
     levels: tuple[Level, ...] = ()
     stores: tuple[Store, ...] = ()
@@ -108,7 +111,9 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
         raise SlideError(f"{name}: {whole} Convert it to a tiled TIFF.")
     found = [] if whole else sorted(found, key=lambda pair: pair[0].downsample)
     levels, stores = tuple(level for level, _ in found), tuple(store for _, store in found)
-    index = TiffIndex(facts(tiff, series, ome), shown.said, orientation(key), by_pillow, whole, levels, stores)
+    index = TiffIndex(
+        facts(tiff, series, ome), shown.said, orientation(key), by_pillow, _profile(key), whole, levels, stores
+    )
     _forget(series)
     return index
 
@@ -261,6 +266,11 @@ def _table(tiff: tifffile.TiffFile, page: _Page, which: str, parts: int, number:
     if found is None:
         found = np.asarray(values, dtype=np.uint64)
     return found[: parts * number].reshape(parts, number)
+
+
+def _profile(key: tifffile.TiffPage) -> tuple[int, int] | None:
+    tag = key.tags.get(_ICC_PROFILE)
+    return None if tag is None else (int(tag.valueoffset), int(tag.count))
 
 
 def _forget(series: tifffile.TiffPageSeries) -> None:

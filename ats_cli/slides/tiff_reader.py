@@ -56,7 +56,7 @@ class TiffReader:
         self.vendor, self.properties, self.plane = index.facts.vendor, index.facts.properties, index.plane
         mpp = index.facts.mpp
         self.mpp = mpp[::-1] if mpp and exchanges(index.orientation) else mpp
-        self.mpp_source = index.facts.mpp_source
+        self.mpp_source, self._profile = index.facts.mpp_source, index.profile
         self.resident_bytes = sum(store.offsets.nbytes + store.counts.nbytes for store in self._stores)
 
     @property
@@ -101,6 +101,12 @@ class TiffReader:
         if self._orientation != 1 or not lacking.any():
             return None
         return np.asarray(lacking.reshape(tiles_down(lv), store.across))
+
+    def color_profile(self) -> bytes | None:
+        if self._profile is None:
+            return None
+        with self._source.opened() as fetch:
+            return fetch([self._profile])[0]()
 
     def close(self) -> None:
         """Nothing to close: the file is open during a read only."""

@@ -107,6 +107,9 @@ class ZarrReader:
             held = np.logical_or.reduceat(held, edges, axis=axis)
         return ~held
 
+    def color_profile(self) -> None:
+        """Zarr embeds none."""
+
     def close(self) -> None:
         if self.holds_handle:
             self._store.close()

@@ -23,7 +23,15 @@ from ats_cli.results.run_facts import facts, without_secrets
 from ats_cli.results.slide_files import read_draw, slide_folder, tile_rows
 
 CLASSES = ("tumour, solid", "normal")
-SETTINGS = {"tiles": 3, "sampler": "murthy", "confidence": None, "seed": 0, "backend": None, "plane": None}
+SETTINGS = {
+    "tiles": 3,
+    "sampler": "murthy",
+    "confidence": None,
+    "seed": 0,
+    "backend": None,
+    "plane": None,
+    "color_profile": "none",
+}
 MODEL = {"name": "demo", "hash": "0123", "folder": "/models/demo"}
 KEPT = TilesRead(
     positions=np.array([5, 0, 7]),

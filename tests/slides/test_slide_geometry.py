@@ -60,6 +60,8 @@ class ArrayReader:
     def absent(self, level: int) -> np.ndarray | None:
         return self.lacking.get(level)
 
+    def color_profile(self) -> None: ...
+
     def close(self) -> None: ...
 
 
