@@ -151,9 +151,8 @@ def coverage(quick: bool) -> Iterator[str]:
                 cells.append(f"{np.mean(held):.3f} ({np.nanmean(ratios):.2f})" if held else "no se")
             yield _row([name, str(n), f"{min(random)}-{max(random)}", *cells])
     yield ""
-    yield "Coverage on single maps, rare evidence apart, lowest to highest: " + ", ".join(
-        f"{sampler} {min(held):.2f} to {max(held):.2f}" for sampler, held in singly.items()
-    )
+    yield "Coverage on single maps, rare evidence apart, lowest to highest:"
+    yield ", ".join(f"{sampler} {min(held):.2f} to {max(held):.2f}" for sampler, held in singly.items()) + "."
 
 
 def _covered(one: Scene, score: Floats, n: int, sampler: str, runs: int) -> tuple[list[bool], float, int]:
