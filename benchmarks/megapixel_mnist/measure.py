@@ -147,8 +147,8 @@ made of 8,000 of MNIST's 10,000 test digits. The canvases it is tested on are ma
 strokes in training to learn to pass over the 50 of the large canvas: there, the attention on five digits must outweigh
 that on ten times as many strokes.
 
-{steps:,} steps of 32 canvases, which took {minutes:.1f} minutes of one core, {halved:.1f} of two (the mean of the
-seeds).
+{steps:,} steps of 32 canvases took {minutes:.1f} minutes of processor time (mean of the seeds), {halved:.1f} minutes
+with two cores kept busy.
 
 ## Measured
 
