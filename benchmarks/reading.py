@@ -19,6 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ats_cli.slides import open_slide
+from ats_cli.slides.jpeg import REDUCTIONS, decode_reduced
 
 Tiles = list[tuple[int, int]]
 """(x, y) of level-0 corners."""
@@ -52,16 +54,21 @@ class Floor:
         page = self.pages[level].keyframe
         return page.decode(data, number, jpegtables=self.pages[level].jpegtables)[0][0]
 
-    def assemble(self, level: int, data: dict[int, bytes], threads: int) -> NDArray[np.uint8]:
-        """The level from its compressed tiles in memory."""
+    def assemble(self, level: int, data: dict[int, bytes], threads: int, by: int = 1) -> NDArray[np.uint8]:
+        """The level, at 1 / `by` of its size, from its compressed tiles in memory."""
         page = self.pages[level].keyframe
-        tile, across = page.tilewidth, -(-page.imagewidth // page.tilewidth)
-        out = np.empty((page.imagelength, page.imagewidth, 3), np.uint8)
+        tile, across = page.tilewidth // by, -(-page.imagewidth // page.tilewidth)
+        out = np.empty((page.imagelength // by, page.imagewidth // by, 3), np.uint8)
+
+        def decode(number: int, encoded: bytes) -> NDArray[np.uint8]:
+            if by == 1:
+                return self.decode(level, encoded, number)
+            return decode_reduced(encoded, self.pages[level].jpegtables, page.photometric == 6, by)
 
         def place(item: tuple[int, bytes]) -> None:
             top, left = item[0] // across * tile, item[0] % across * tile
             part = out[top : top + tile, left : left + tile]
-            part[:] = self.decode(level, item[1], item[0])[: part.shape[0], : part.shape[1]]
+            part[:] = decode(*item)[: part.shape[0], : part.shape[1]]
 
         run_in(threads, place, list(data.items()))
         return out
@@ -201,21 +208,30 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def compare_views(path: Path, downsample: float, repeats: int) -> None:
-    """The low-resolution view, and the decoder alone on the native tiles of the level that it comes from."""
+    """The low-resolution view, and the decoder alone on the native tiles that it comes from.
+
+    Where the file has no level near, tiles are decoded reduced, and so are those of the floor; beside it stands what
+    decoding them whole takes.
+    """
     slide, floor = open_slide(path), Floor(path)
     level = max(i for i, lv in enumerate(slide.levels) if lv.downsample <= downsample)
-    count = len(floor.pages[level].dataoffsets)
-    data = floor.load(level, list(range(count)))
+    by = max((f for f in (1, *REDUCTIONS) if slide.levels[level].downsample * f <= downsample), default=1)
+    if level + 1 < len(slide.levels):
+        by = 1
+    data = floor.load(level, list(range(len(floor.pages[level].dataoffsets))))
     megapixels = slide.levels[level].width * slide.levels[level].height / 1e6
     for threads in (1, 2):
-        alone, ours = [], []
+        alone, whole, ours = [], [], []
         for _ in range(repeats):
-            alone.append(timed(lambda n=threads: floor.assemble(level, data, n)))
-            ours.append(timed(lambda n=threads: slide.read_view(downsample, threads=n)))
+            alone.append(timed(partial(floor.assemble, level, data, threads, by)))
+            ours.append(timed(partial(slide.read_view, downsample, threads=threads)))
+            if by > 1:
+                whole.append(timed(partial(floor.assemble, level, data, threads, 1)))
         print(
-            f"{path.name}: view at downsample {downsample:g} from a level of {megapixels:.0f} megapixels, "
-            f"{threads} threads: {np.median(ours):.3f} s, decode and put together {np.median(alone):.3f} s, "
-            f"share of its speed {np.median(np.array(alone) / np.array(ours)):.2f}"
+            f"{path.name}: view at downsample {downsample:g} from a level of {megapixels:.0f} megapixels"
+            f"{f' decoded to 1/{by}' if by > 1 else ''}, {threads} threads: {np.median(ours):.3f} s, decode and put "
+            f"together {np.median(alone):.3f} s, share of its speed {np.median(np.array(alone) / np.array(ours)):.2f}"
+            + (f"; decoded whole {np.median(whole):.3f} s" if whole else "")
         )
 
 
