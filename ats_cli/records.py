@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
 COLOR_PROFILES = ("none", "srgb")
-BACKENDS = ("openslide", "tiff", "zarr", "image")
+BACKENDS = ("openslide", "tiff", "zarr", "dicom", "image")
 
 MAX_UNREADABLE = 0.05
 """The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""

@@ -16,7 +16,7 @@ SLIDES, MODEL, SAMPLING, OUTPUT, RUNNING = "Slides", "Model", "Sampling", "Outpu
 
 SamplerName = Literal["pivotal", "systematic", "murthy", "without-replacement", "with-replacement"]
 SAMPLER_HELP = "How positions are drawn: pivotal, systematic, murthy, without-replacement or with-replacement."
-BackendName = Literal["openslide", "tiff", "zarr", "image"]
+BackendName = Literal["openslide", "tiff", "zarr", "dicom", "image"]
 ColorProfileName = Literal["none", "srgb"]
 
 

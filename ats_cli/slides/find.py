@@ -37,7 +37,7 @@ def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSo
     for item in inputs:
         for path in _expand(item):
             found.setdefault(path.resolve(), path)
-    unique = list(found.values())
+    unique = _one_a_series(list(found.values()))
     return [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
 
 
@@ -105,8 +105,33 @@ def _expand(item: str) -> list[Path]:
     return found
 
 
+def _one_a_series(paths: list[Path]) -> list[Path]:
+    """The files of one DICOM series are one slide: the first of those in a folder stands for all."""
+    seen: set[tuple[Path, str]] = set()
+    kept = []
+    dicom = [path for path in paths if path.suffix.lower() == ".dcm" and path.is_file()]
+    for path in paths:
+        if len(dicom) > 1 and path in dicom:
+            from ats_cli.slides.dicom_reader import series_of_file
+
+            key = (path.parent.resolve(), series_of_file(path) or path.name)
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append(path)
+    return kept
+
+
+def _one_dicom_slide(folder: Path) -> bool:
+    """Whether a folder holds one DICOM series and nothing else, so that it is a slide as a whole."""
+    if not is_dicom_folder(folder) or not _nothing_but_dicom(folder):
+        return False
+    from ats_cli.slides.dicom_reader import group_by_series
+
+    return len(group_by_series(folder)) <= 1
+
+
 def _nothing_but_dicom(folder: Path) -> bool:
-    """Whether a folder is one slide, and not a mixed collection in which each DICOM file is one."""
     others = set(EXTENSIONS) - {".dcm"}
     return not any(entry.is_dir() or entry.suffix.lower() in others for entry in folder.iterdir())
 
@@ -119,7 +144,7 @@ def _walk(path: Path) -> Iterator[Path]:
         return
     try:
         entries = sorted(path.iterdir())
-        one_slide = is_zarr_folder(path) or (is_dicom_folder(path) and _nothing_but_dicom(path))
+        one_slide = is_zarr_folder(path) or _one_dicom_slide(path)
     except OSError as error:
         raise SlideError(
             f"{path.name}: the folder could not be read ({error.strerror}). Check its access rights."

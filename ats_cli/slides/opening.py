@@ -38,7 +38,7 @@ def open_slide(
         raise SlideError(f"{file.name}: no reader is called {backend}. Choose one of {', '.join(BACKENDS)}.")
     if color_profile not in COLOR_PROFILES:
         raise SlideError(f"{file.name}: no colour profile is called {color_profile}. Choose none or srgb.")
-    head = b"" if is_zarr_folder(file) else _head(file)
+    head = b"" if is_slide_folder(file) else _head(file)
     try:
         reader = _forced(file, backend, head, plane) if backend else _by_content(file, head, plane)
         return Slide(file, in_srgb(file.name, reader) if color_profile == "srgb" else reader, mpp)
@@ -51,7 +51,7 @@ def open_slide(
 def _head(file: Path) -> bytes:
     """The file's first bytes, or the SlideError that says why there are none."""
     if file.is_dir():
-        raise SlideError(f"{file.name}: {_what_folder(file)}")
+        raise SlideError(f"{file.name}: a folder, not a slide. Give a file in it.")
     try:
         with file.open("rb") as stream:
             head = stream.read(256)
@@ -66,10 +66,8 @@ def _head(file: Path) -> bytes:
     return head
 
 
-def _what_folder(folder: Path) -> str:
-    if is_dicom_folder(folder):
-        return "a folder of DICOM is not read as one slide yet. Give one of its files."
-    return "a folder, not a slide. Give a file in it."
+def is_slide_folder(folder: Path) -> bool:
+    return is_zarr_folder(folder) or is_dicom_folder(folder)
 
 
 def is_zarr_folder(folder: Path) -> bool:
@@ -78,7 +76,7 @@ def is_zarr_folder(folder: Path) -> bool:
 
 
 def is_dicom_folder(folder: Path) -> bool:
-    return next(folder.glob("*.dcm"), None) is not None
+    return folder.is_dir() and next(folder.glob("*.dcm"), None) is not None
 
 
 def _forced(file: Path, backend: str, head: bytes, plane: Plane | None) -> Reader:
@@ -88,6 +86,8 @@ def _forced(file: Path, backend: str, head: bytes, plane: Plane | None) -> Reade
         return _tiff(file, plane)
     if backend == "zarr":
         return _zarr(file, plane)
+    if backend == "dicom":
+        return _dicom(file, plane)
     return _plain_image(file, head, plane)
 
 
@@ -118,12 +118,18 @@ def _zarr(file: Path, plane: Plane | None) -> Reader:
     return ZarrReader(file, plane)
 
 
+def _dicom(file: Path, plane: Plane | None) -> Reader:
+    from ats_cli.slides.dicom_reader import DicomReader  # as does pydicom
+
+    return DicomReader(file, plane)
+
+
 def _by_content(file: Path, head: bytes, plane: Plane | None) -> Reader:
-    if head.startswith(b"PK") or file.is_dir():
+    if head.startswith(b"PK") or is_zarr_folder(file):
         return _zarr(file, plane)
+    if head[128:132] == b"DICM" or file.is_dir():
+        return _dicom(file, plane)
     vendor = detect_vendor(file)
-    if head[128:132] == b"DICM" and vendor is None:
-        raise SlideError(f"{file.name}: not a DICOM whole-slide image that is read. {_CONVERT}")
     if vendor == "aperio":
         return _aperio(file, plane)
     if vendor not in (None, "generic-tiff"):

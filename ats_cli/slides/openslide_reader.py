@@ -189,7 +189,7 @@ def _refuse_wrong_colours(path: Path, properties: dict[str, str]) -> None:
     ):
         raise SlideError(
             f"{path.name}: this DICOM is labelled RGB but compressed as JPEG, and its colours may come out wrong. "
-            "Convert it to a tiled TIFF or an OME-TIFF."
+            "Leave out --backend."
         )
 
 

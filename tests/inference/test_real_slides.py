@@ -70,6 +70,7 @@ def test_every_file_is_predicted_or_says_why_not(watch: None) -> None:
     assert list(status.values()).count("ok") >= 40
     assert status["wsic-samples/CMU-1-Small-Region.svs"] == "ok"
     assert status["wsic-samples/CMU-1-Small-Region-JPEG.zarr"] == "ok"
+    assert status["jcupitt-dicom-wsi/cmu-1-small-region/level-0-frames-0-30.dcm"] == "ok"
     assert status["openslide-python-fixtures/unreadable.svs"] == "failed"
 
 
