@@ -67,7 +67,12 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """How a model is trained (a recipe). `freeze` is the share of steps with the attention net frozen."""
+    """How a model is trained (a recipe). `freeze` is the share of steps with the attention net frozen.
+
+    `lr_attention`, `lr_features` and `lr_head` are factors on `lr`; a part with 0 stays as it is, to the bit.
+    `balance`: "weights" counts every class alike in the loss, "draws" in the batches. `crop`: train on squares of so
+    many pixels of the view, 0 for all of it.
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -81,7 +86,15 @@ class TrainingSpec:
     sampler: str = "systematic"
     flips: bool = False
     colour_jitter: float = 0.0
+    brightness_jitter: float = 0.0
+    saturation_jitter: float = 0.0
+    hue_jitter: float = 0.0
     validate_every: int = 100
+    lr_attention: float = 1.0
+    lr_features: float = 1.0
+    lr_head: float = 1.0
+    balance: Literal["none", "weights", "draws"] = "none"
+    crop: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ class ModelSpec:
     unit: Literal["um", "px"]
     attention: AttentionSpec
     features: FeatureSpec
+    task: Literal["multi-class", "multi-label", "regression"] = "multi-class"
     classes: tuple[str, ...] = ()
     tiles: int = 10
     head_scale: float = 5.0

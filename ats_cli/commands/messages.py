@@ -145,7 +145,14 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
         yield None
         return
     if not sys.stderr.isatty():
-        yield lambda step: say(_training_line(step)) if step.validation or step.step == step.steps else None
+
+        def line(step: Progress) -> None:
+            for note in step.notes:
+                say(note)
+            if step.validation or step.step == step.steps:
+                say(_training_line(step))
+
+        yield line
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -159,6 +166,8 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
             # The live line keeps to one line; a validation's figures are worth keeping on the screen.
             line = _training_line(replace(step, validation=None))
             bar.update(task, total=step.steps, completed=step.step, description=line)
+            for note in step.notes:
+                bar.console.print(f"ats: {note}", markup=False)
             if step.validation:
                 bar.console.print(f"ats: {_training_line(step)}", markup=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -73,11 +73,44 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="FOLDER", help="The model folder to write.", rich_help_panel=o.OUTPUT),
     ],
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the training in the folder, from its last checkpoint: the same call, and --resume.",
+            rich_help_panel=o.OUTPUT,
+        ),
+    ] = False,
+    checkpoint_every: Annotated[
+        int, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints.", rich_help_panel=o.OUTPUT)
+    ] = 50,
     device: o.Device = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="Devices that share each batch, a process each.", rich_help_panel=o.RUNNING)
+    ] = 1,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"],
+        typer.Option(help="Of the feature net; all else is fp32.", rich_help_panel=o.RUNNING),
+    ] = "fp32",
+    parts: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Take each batch in so many parts: less memory for the same gradient, and the tiles of one are read "
+            "while the nets work on another.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = 1,
     threads: o.Threads = 4,
     memory: Annotated[
         int, typer.Option(metavar="MB", min=0, help="Memory for views kept between steps.", rich_help_panel=o.RUNNING)
     ] = 2000,
+    disk: Annotated[
+        int,
+        typer.Option(
+            metavar="MB", min=0, help="Disk for views beside the model, while it trains.", rich_help_panel=o.RUNNING
+        ),
+    ] = 10_000,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
@@ -94,6 +127,7 @@ def command(
     from ats_cli.commands.messages import answer, say, training_progress
     from ats_cli.inference import resolve_device
     from ats_cli.training import train_folder
+    from ats_cli.training.processes import first_process
 
     with training_progress(quiet) as report:
         trained = train_folder(
@@ -111,9 +145,17 @@ def command(
             threads=threads,
             command=shlex.join(["ats", *sys.argv[1:]]),
             report=report,
+            resume=resume,
+            checkpoint_every=checkpoint_every,
+            devices=devices,
+            precision=precision,
+            parts=parts,
+            disk=disk * 1_000_000,
         )
+    if not first_process():
+        return
     if trained.interrupted:
         kept = f"{output} holds the best model so far." if trained.steps_done else "Nothing was written."
-        say(f"interrupted after {trained.steps_done} steps. {kept}")
+        say(f"interrupted after {trained.steps_done} steps. {kept} The same call with --resume goes on.")
         raise typer.Exit(130)
     answer(str(output))

@@ -1,4 +1,4 @@
-"""Augmentation that is the same for a slide's view and for its tiles: turns, mirror images, stain strength."""
+"""Augmentation that is the same for a slide's view and for its tiles: turns, mirror images, stain, colour."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,29 @@ from ats_cli.records import TrainingSpec
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How one slide is seen in one step. `gamma` (3,) is the power of each colour channel."""
+    """How one slide is seen in one step. `gamma` (3,) is the power of each colour channel.
+
+    `brightness` and `saturation` are factors, `hue` a share of the colour circle, -0.5 to 0.5. Contrast is not
+    changed: it is about an image's own mean, and would set a tile apart from the view around it.
+    """
 
     turns: int
     mirror: bool
     gamma: NDArray[np.float64]
+    brightness: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
 
     def apply(self, images: Tensor) -> Tensor:
         """Turn and colour images (..., 3, H, W) in 0..1."""
         if np.any(self.gamma != 1):
             images = images.pow(images.new_tensor(self.gamma).view(3, 1, 1))
+        if (self.brightness, self.saturation, self.hue) != (1, 1, 0):
+            from torchvision.transforms.v2 import functional
+
+            images = functional.adjust_brightness(images, self.brightness)
+            images = functional.adjust_saturation(images, self.saturation)
+            images = functional.adjust_hue(images, self.hue)
         turned = torch.rot90(images, self.turns, (-2, -1))
         return turned.flip(-1) if self.mirror else turned
 
@@ -41,4 +54,15 @@ def draw_augmentation(spec: TrainingSpec, rng: np.random.Generator) -> Augmentat
     """
     turns, mirror = (int(rng.integers(4)), bool(rng.integers(2))) if spec.flips else (0, False)
     jitter = spec.colour_jitter * (rng.standard_normal() + 0.5 * rng.standard_normal(3))
-    return Augmentation(turns, mirror, np.exp(jitter.clip(-1, 1)))
+    gamma = np.exp(jitter.clip(-1, 1))
+    if not (spec.brightness_jitter or spec.saturation_jitter or spec.hue_jitter):
+        return Augmentation(turns, mirror, gamma)
+    brightness, saturation, hue = rng.uniform(-1, 1, 3)
+    return Augmentation(
+        turns,
+        mirror,
+        gamma,
+        float(np.exp(spec.brightness_jitter * brightness)),
+        float(np.exp(spec.saturation_jitter * saturation)),
+        float(spec.hue_jitter * hue),
+    )

@@ -12,13 +12,23 @@ from ats_cli.slides.find import slide_ids
 
 @dataclass(frozen=True)
 class LabelledSlide:
-    """A slide to learn from. `split` is "train", "val" or "test" where a manifest says so, else ""."""
+    """A slide to learn from. `split` is "train", "val" or "test" where a manifest says so, else "".
+
+    `group`: what it shares with others (a patient), "" where nothing is known. `weight`: how much it counts.
+    """
 
     slide_id: str
     path: Path
     label: str
     split: str = ""
     mpp: float | None = None
+    group: str = ""
+    weight: float = 1.0
+
+
+def labels_of(label: str) -> list[str]:
+    """The labels of a slide that may have several: "a;b"."""
+    return [name for part in label.split(";") if (name := part.strip())]
 
 
 def labelled_slides(data: Path | None, manifest: Path | None, mpp: float | None = None) -> list[LabelledSlide]:

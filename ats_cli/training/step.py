@@ -1,9 +1,13 @@
-"""A batch of slides through the model: look, draw, read, estimate. The one path of training and of validation."""
+"""Slides through the model: look, draw, read, estimate. The one path of training and of validation."""
 
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ats_cli.nets.attention import UNIFORM_SHARE, normalise
@@ -17,48 +21,86 @@ from ats_cli.training.store import Seen, SlideStore
 
 
 @dataclass(frozen=True)
+class Chance:
+    """What chance decides of one slide in one step: how it is turned and coloured, and which tiles are drawn."""
+
+    augmentation: Augmentation
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Look:
+    """Slides that were looked at: their attention, with its graph, and their tiles, which are being read."""
+
+    chances: list[Chance]
+    attentions: list[Tensor]
+    draws: list[Draw]
+    reading: list[Future[NDArray[np.uint8]]]
+
+
+@dataclass(frozen=True)
 class Seeing:
-    """A batch as the model sees it: class logits (B, C), expected features (B, D), mean entropy of attention, mean
-    attention mass drawn."""
+    """Slides as the model sees them, one row each.
+
+    `logits` (B, C), `expected` features (B, D). Of the attention: `entropy` (B,) in nats; `mass` (B,), the share that
+    was drawn; `effective` (B,) positions, 1 / sum of squares; `evenness` (B,), these as a share of all.
+    """
 
     logits: Tensor
     expected: Tensor
     entropy: Tensor
-    mass: float
+    mass: Tensor
+    effective: Tensor
+    evenness: Tensor
 
 
-def see_batch(
+Autocast = Callable[[], AbstractContextManager[None]]
+
+
+def look(
     nets: Model,
     store: SlideStore,
     slides: list[LabelledSlide],
     tiles: int,
     sampler: str,
-    augmentations: list[Augmentation],
-    rngs: list[np.random.Generator],
-    centre: Tensor | None = None,
-) -> Seeing:
-    """Logits of a batch of slides from `tiles` tiles each; differentiable in both nets. For `centre` (D,), see
-    `expected_features`."""
-    device = nets.head.weight.device
-    seen = store.views(slides)
-    attentions = _attentions(nets, seen, augmentations, device)
+    chances: list[Chance],
+    crop: int = 0,
+) -> Look:
+    """Look at slides, or at a square of `crop` pixels of each view, and draw `tiles` of each; reading them begins, in
+    the store's threads."""
+    seen = [s.crop(crop, c.rng) for s, c in zip(store.views(slides), chances, strict=True)]
+    attentions = _attentions(nets, seen, [c.augmentation for c in chances], nets.head.weight.device)
     draws = [
-        draw(attention.detach().cpu().double().numpy(), tiles, sampler, rng)
-        for attention, rng in zip(attentions, rngs, strict=True)
+        draw(attention.detach().cpu().double().numpy(), tiles, sampler, chance.rng)
+        for attention, chance in zip(attentions, chances, strict=True)
     ]
-    boxes = [s.geometry.boxes(d.positions, s.allowed.shape[1]) for s, d in zip(seen, draws, strict=True)]
+    boxes = [s.boxes(d.positions) for s, d in zip(seen, draws, strict=True)]
+    return Look(chances, attentions, draws, store.read(slides, boxes))
+
+
+def see(nets: Model, looked: Look, centre: Tensor | None = None, autocast: Autocast = nullcontext) -> Seeing:
+    """Logits of slides from their tiles; differentiable in both nets. For `centre` (D,), see `expected_features`.
+
+    The feature net alone runs within `autocast`: attention, estimate and head are in float32 or better.
+    """
     patches = [
-        augmentation.apply(to_unit(torch.from_numpy(read)))
-        for read, augmentation in zip(store.tiles(slides, boxes), augmentations, strict=True)
+        chance.augmentation.apply(to_unit(torch.from_numpy(reading.result())))
+        for reading, chance in zip(looked.reading, looked.chances, strict=True)
     ]
-    features = torch.split(nets.embed(torch.cat(patches).to(device)), [len(p) for p in patches])
-    estimates = [_estimate(f, a, d, centre) for f, a, d in zip(features, attentions, draws, strict=True)]
+    with autocast():
+        features = nets.embed(torch.cat(patches).to(nets.head.weight.device))
+    parts = torch.split(features, [len(p) for p in patches])
+    estimates = [_estimate(f, a, d, centre) for f, a, d in zip(parts, looked.attentions, looked.draws, strict=True)]
     expected = torch.stack(estimates)
+    effective = torch.stack([1 / a.detach().double().square().sum() for a in looked.attentions])
+    drawable = torch.tensor([int((a > 0).sum()) for a in looked.attentions])
     return Seeing(
         nets.logits(expected),
         expected.detach(),
-        torch.stack([entropy(a[None])[0] for a in attentions]).mean(),
-        float(np.mean([d.attention.sum() for d in draws])),
+        torch.stack([entropy(a[None])[0] for a in looked.attentions]),
+        torch.tensor([d.attention.sum() for d in looked.draws]),
+        effective.cpu(),
+        effective.cpu() / drawable,
     )
 
 

@@ -105,7 +105,19 @@ def _refuse_nonsense(spec: ModelSpec, where: str) -> None:
         "training.lr": (spec.training.lr, math.inf),
         "training.weight_decay": (spec.training.weight_decay, math.inf),
         "training.freeze": (spec.training.freeze, 1),
-        "training.colour_jitter": (spec.training.colour_jitter, math.inf),
+        **{
+            f"training.{key}": (getattr(spec.training, key), 0.5 if key == "hue_jitter" else math.inf)
+            for key in (
+                "colour_jitter",
+                "brightness_jitter",
+                "saturation_jitter",
+                "hue_jitter",
+                "lr_attention",
+                "lr_features",
+                "lr_head",
+                "crop",
+            )
+        },
     }
     for key, (value, most) in bounds.items():
         if not 0 <= value <= most or math.isinf(value):

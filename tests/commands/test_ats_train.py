@@ -29,17 +29,24 @@ def test_what_is_trained_can_be_used(ats: Run, labelled: Path, model: Path, tmp_
     assert (status, out) == (0, f"{output}\n")
     assert "step 2 of 2" in err
     assert "\x1b" not in err
-    assert sorted(p.name for p in output.iterdir()) == [
+    assert sorted(p.name for p in output.iterdir() if p.name != "tensorboard") == [
         "README.md",
+        "checkpoints",
+        "history.csv",
         "metrics.json",
         "model.toml",
+        "split.csv",
+        "training.json",
         "weights.safetensors",
     ]
     status, out, _ = ats("predict", labelled / "dark", "-m", output, "--device", "cpu")
     assert status == 0
     assert "2 of " in out
-    # A folder that holds something is not written over.
+    # A folder that holds something is not written over; what is finished is finished.
     assert ats("train", labelled, "-o", output, *options)[0] == 2
+    weights = (output / "weights.safetensors").read_bytes()
+    assert ats("train", labelled, "-o", output, *options, "--resume")[:2] == (0, f"{output}\n")
+    assert (output / "weights.safetensors").read_bytes() == weights
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_interrupted_it_writes_what_it_has(
     def at_once(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "see_batch", at_once)
+    monkeypatch.setattr(module, "look", at_once)
     trained = train_folder(output=tmp_path / "none", **given)
     assert trained.interrupted and trained.steps_done == 0
     assert not (tmp_path / "none").exists()
@@ -205,7 +205,7 @@ def test_the_best_checkpoint_is_kept(
 ) -> None:
     states: list[dict[str, torch.Tensor]] = []
 
-    def validate(nets: torch.nn.Module, *_: Any) -> dict[str, float]:
+    def validate(nets: torch.nn.Module, *_: Any, **__: Any) -> dict[str, float]:
         states.append(weights(nets))
         return {"accuracy": 0.9 - len(states) / 10, "loss": losses[len(states) - 1], "attention_mass": 0.1}
 

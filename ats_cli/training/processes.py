@@ -1,0 +1,63 @@
+"""Devices, processes and precision: Lightning Fabric, set up as `ats train` is called."""
+
+import logging
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from ats_cli.nets.model import Model
+from ats_cli.records import AtsError
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def launch(device: str = "cpu", devices: int = 1, precision: str = "fp32") -> Fabric:
+    """Start the processes that train together, one a device.
+
+    For more than one, this process starts the others with its own command line, unless torchrun did: then each goes
+    on from here by itself, and all see the same batches and take their share.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
+    kind, _, index = device.partition(":")
+    if precision not in PRECISIONS:
+        raise AtsError(f"--precision {precision}: not known. Choose {', '.join(PRECISIONS)}.")
+    if precision == "fp16" and kind != "cuda":
+        raise AtsError("--precision fp16 needs a CUDA device. Choose bf16 or fp32.")
+    if kind == "cuda" and not index and devices > torch.cuda.device_count():
+        raise AtsError(f"--devices {devices}: there are {torch.cuda.device_count()} CUDA devices here.")
+    nodes = int(os.environ.get("WORLD_SIZE", devices)) // devices if "LOCAL_WORLD_SIZE" in os.environ else 1
+    fabric = Fabric(
+        accelerator=kind,
+        devices=[int(index)] if index and devices == 1 else devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        precision=PRECISIONS[precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def first_process() -> bool:
+    """Whether this process is the one that writes and talks, before or after the others are there."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def add_up(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes."""
+    if fabric.world_size == 1:
+        return values
+    total: Any = fabric.all_reduce(values.clone(), reduce_op="sum")
+    return torch.as_tensor(total)
+
+
+def add_up_gradients(fabric: Fabric, nets: Model) -> None:
+    """Give every process the sum of all processes' gradients, in one message: the nets are small."""
+    if fabric.world_size == 1:
+        return
+    grads = [p.grad for p in nets.parameters() if p.grad is not None]
+    flat = add_up(fabric, torch.cat([grad.flatten() for grad in grads]))
+    for grad, total in zip(grads, torch.split(flat, [grad.numel() for grad in grads]), strict=True):
+        grad.copy_(total.view_as(grad))

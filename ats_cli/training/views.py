@@ -1,0 +1,88 @@
+"""Views kept on disk between steps: a zarr group with one array a slide. Safe to delete at any time."""
+
+import hashlib
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ats_cli.training.data import LabelledSlide
+
+CHUNK_ROWS = 1024
+
+
+class ViewCache:
+    """Views (rows, cols, 3) uint8 by slide and scale, up to `most` bytes before compression.
+
+    An array is written beside and renamed, so that one that is there is whole. A slide whose file has changed since
+    is another one. What cannot be read or written is as if it were not there: the view is then read from the slide.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self.folder, self.most = folder, most
+        self.lock, self.held = Lock(), 0
+        with suppress(OSError):
+            import zarr
+
+            zarr.open_group(folder, mode="a")
+            for array in folder.glob("*/zarr.json"):
+                self.held += _nbytes(array.parent)
+
+    def get(self, slide: LabelledSlide, downsample: float) -> NDArray[np.uint8] | None:
+        """The view of a slide, None where it is not kept."""
+        import zarr
+
+        folder = self.folder / _key(slide, downsample)
+        if not folder.is_dir():
+            return None
+        try:
+            array: Any = zarr.open_array(folder, mode="r")
+            return np.asarray(array[:], np.uint8)
+        except (OSError, ValueError, RuntimeError):
+            return None
+
+    def put(self, slide: LabelledSlide, downsample: float, view: NDArray[np.uint8]) -> None:
+        """Keep a view, where there is room for it."""
+        import zarr
+
+        with self.lock:
+            if self.held + view.nbytes > self.most:
+                return
+            self.held += view.nbytes
+        folder = self.folder / _key(slide, downsample)
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        try:
+            chunks = (min(CHUNK_ROWS, view.shape[0]), view.shape[1], 3)
+            array: Any = zarr.create_array(beside, shape=view.shape, chunks=chunks, dtype=view.dtype)
+            array[:] = view
+            beside.rename(folder)
+        except (OSError, ValueError):
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def delete(self) -> None:
+        """Remove it all."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _key(slide: LabelledSlide, downsample: float) -> str:
+    """What the view is of: the file as it is now, and the scale."""
+    facts: tuple[object, ...] = (str(slide.path), slide.mpp, downsample)
+    with suppress(OSError):
+        stat = Path(str(slide.path)).stat()
+        facts += (stat.st_size, stat.st_mtime_ns)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _nbytes(folder: Path) -> int:
+    import zarr
+
+    try:
+        array: Any = zarr.open_array(folder, mode="r")
+        return int(array.nbytes)
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,135 @@
+"""A training that is cut goes on: by kill -9 at any moment, and it ends at the same weights to the bit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small import small_spec, square, write_model, write_slide
+
+from ats_cli.records import AtsError
+from ats_cli.training import labelled_slides, split_off, train_folder, train_model
+from ats_cli.training.diary import Diary
+from ats_cli.training.train import Progress
+
+SPEC = small_spec(
+    {"prior": "none", "channels": (8, 8)},
+    {"lr": 0.01, "steps": 40, "batch_size": 3, "flips": True, "colour_jitter": 0.1, "centred": True},
+    tiles=6,
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for number in range(10):
+        label, light = (("bright", 250), ("dark", 10))[number % 2]
+        pixels = square(97, 83, 5 * number, 3 * number, 30, light, ground=128)
+        write_slide(tmp_path / "data" / label / f"{number:02d}.tif", pixels)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    (write_model(tmp_path / "recipe", SPEC) / "weights.safetensors").unlink()
+    return tmp_path / "recipe"
+
+
+def steps_in(history: Path) -> list[int]:
+    with history.open(newline="") as file:
+        return [int(row["step"]) for row in csv.DictReader(file)]
+
+
+def begin(data: Path, recipe: Path, output: Path, *more: str) -> subprocess.Popen[bytes]:
+    options = ("--val", "0.2", "--checkpoint-every", "3", "--device", "cpu", "--quiet", "-o", str(output), *more)
+    command = (sys.executable, "-m", "ats_cli", "train", str(data), "--recipe", str(recipe), *options)
+    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+
+
+def test_cut_three_times_by_kill_9_it_ends_at_the_same_weights(data: Path, recipe: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": str(recipe), "checkpoint_every": 3}
+    train_folder(output=tmp_path / "whole", **given)
+    cut = tmp_path / "cut"
+    chance = random.Random(os.urandom(4))
+    for place in (1, 2, 3):
+        process = begin(data, recipe, cut, "--resume", "--name", "whole")
+        # Not before it has gone on: three cuts at different places of the training, somewhere within or after a step.
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < deadline:
+            if (cut / "history.csv").exists() and len(steps_in(cut / "history.csv")) >= 9 * place:
+                break
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    tensors, state, _ = Diary(cut).read()
+    reached = state["step"]
+    assert reached >= 26 and any(name.startswith("optimiser.") for name in tensors)
+    assert begin(data, recipe, cut, "--resume", "--name", "whole").wait() == 0
+
+    one, other = (load_file(folder / "weights.safetensors") for folder in (tmp_path / "whole", cut))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (cut / "model.toml").read_bytes() == (tmp_path / "whole" / "model.toml").read_bytes()
+    assert json.loads((cut / "metrics.json").read_text()) == json.loads(
+        (tmp_path / "whole" / "metrics.json").read_text()
+    )
+    histories = [[row[3:] for row in csv.reader((f / "history.csv").open())] for f in (tmp_path / "whole", cut)]
+    assert histories[0] == histories[1]
+    assert steps_in(cut / "history.csv") == list(range(1, 41))
+
+
+def test_every_step_is_a_place_to_go_on_from(data: Path, tmp_path: Path) -> None:
+    """No step of an unbroken training differs from one that was cut there and went on, whatever was switched on."""
+    train, held = split_off(labelled_slides(data, None), 0.2, seed=0)
+    whole: list[Progress] = []
+    unbroken = train_model(SPEC, train, held, report=whole.append)
+
+    def stop(progress: Progress) -> None:
+        cut.append(progress)
+        raise KeyboardInterrupt
+
+    cut: list[Progress] = []
+    for _ in range(SPEC.training.steps):
+        diary = Diary(tmp_path / "run", every=1000)
+        trained = train_model(SPEC, train, held, report=stop, diary=diary, resume=True)
+    assert [(p.step, p.loss, p.validation) for p in cut] == [(p.step, p.loss, p.validation) for p in whole]
+    assert trained.metrics["validation"] == unbroken.metrics["validation"]
+    states = trained.nets.state_dict(), unbroken.nets.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_training_is_not_gone_on_with_by_another_call(data: Path, recipe: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": str(recipe), "output": tmp_path / "model"}
+    short = {"steps": 4}
+    train_folder(overrides=short, **given)
+    before = (tmp_path / "model" / "weights.safetensors").read_bytes()
+    with pytest.raises(AtsError, match=r"already there.*--resume"):
+        train_folder(overrides=short, **given)
+    for changed, words in [
+        ({"overrides": {"steps": 5}}, r"another recipe\.training\.steps"),
+        ({"overrides": short, "seed": 1}, "another seed"),
+        ({"overrides": short, "validation": 0.5}, "another the slides"),
+    ]:
+        with pytest.raises(AtsError, match=words):
+            train_folder(resume=True, **changed, **given)
+    train_folder(overrides=short, resume=True, **given)
+    assert (tmp_path / "model" / "weights.safetensors").read_bytes() == before
+
+
+def test_a_checkpoint_that_is_none_is_a_sentence(data: Path, recipe: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": str(recipe), "output": tmp_path / "model"}
+    train_folder(overrides={"steps": 2}, **given)
+    Diary(tmp_path / "model").last.write_bytes(b"\x80\x04nothing")
+    with pytest.raises(AtsError, match=r"last\.safetensors: not a readable checkpoint") as caught:
+        train_folder(overrides={"steps": 2}, resume=True, **given)
+    assert len(str(caught.value).splitlines()) == 1
