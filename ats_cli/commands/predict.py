@@ -109,7 +109,12 @@ def command(
         ),
     ] = False,
     device: o.Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Patches in a forward pass.", rich_help_panel=o.RUNNING)] = 32,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Patches in a forward pass. Without it, 8 on a CPU, 64 on a GPU.", rich_help_panel=o.RUNNING
+        ),
+    ] = None,
     processes: o.Processes = None,
     threads: Annotated[
         int | None,

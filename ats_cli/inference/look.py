@@ -1,23 +1,27 @@
 """The look at a whole slide: its low-resolution view through the attention net, strip by strip."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ats_cli.inference.passes import Spent, in_order, passes_at_a_time
 from ats_cli.nets.geometry import Geometry, geometry_on
 from ats_cli.nets.model import to_unit
 from ats_cli.records import AttentionMap, SlideError
 from ats_cli.slides import Slide, tissue_mask
 from ats_cli.slides.absence import Absence
+from ats_cli.slides.slide import View
 from ats_cli.zoo import LoadedModel
 
-# Pixels of view that go through the attention net at once; a few hundred MB of activations. A view so wide that one
-# row of positions, with the rows around it that the net sees, has more than the second is refused.
-STRIP_PIXELS, WIDEST_STRIP = 2_000_000, 16_000_000
+# Pixels of view that go through the attention net at once, some tens of MB of activations, and that are read at once.
+# A view so wide that one row of positions, with the rows around it that the net sees, has more than the third is
+# refused.
+STRIP_PIXELS, READ_PIXELS, WIDEST_STRIP = 500_000, 8_000_000, 16_000_000
 
 # Positions of a map that is held in memory. A draw from it takes some 100 bytes for each.
 MAP_POSITIONS = 60_000_000
@@ -25,7 +29,7 @@ MAP_POSITIONS = 60_000_000
 
 @dataclass
 class Look:
-    """A look at one slide, as far as it has come. `seconds` are spent on reading the view and on the net.
+    """A look at one slide, as far as it has come. Time is `spent` on reading the "view" and on "attention".
 
     `positions` can be drawn. `absent` ones show tiles that the file says it lacks; of `unreadable` ones a part of the
     view is damaged, `problem` says what first. Neither has attention.
@@ -39,7 +43,7 @@ class Look:
     absent: int = 0
     unreadable: int = 0
     problem: str | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: {"view": 0.0, "attention": 0.0})
+    spent: Spent = field(default_factory=lambda: Spent("view", "attention"))
 
     @property
     def unreadable_share(self) -> float:
@@ -65,23 +69,54 @@ def strips(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterat
     """Yield the attention logits from top to bottom, (some rows, cols) at a time; -inf where nothing is to be drawn:
     off the tissue, where the file says that it has no tile, and where the view cannot be read.
 
-    Each strip is read with as many rows around it as the net can see, so it is what the whole view would give; what
-    cannot be read is white to its neighbours. Raises SlideError when nothing of the view can be read or, at the end,
-    when there is nothing to draw.
+    Each strip goes through the net with as many rows around it as the net can see, so it is what the whole view would
+    give; what cannot be read is white to its neighbours. Raises SlideError when nothing of the view can be read or, at
+    the end, when there is nothing to draw.
     """
-    step = max(1, STRIP_PIXELS // (slide.view_shape(look.geometry.view_downsample)[1] * look.geometry.stride))
-    for start in range(0, look.rows, step):
-        stop = min(start + step, look.rows)
-        absent = _absent(look, start, stop)
-        look.absent += int(np.count_nonzero(absent))
-        if absent.all():
-            logits = np.full(absent.shape, -np.inf, np.float32)
-        else:
-            logits = _logits(slide, model, look, start, stop, absent, threads)
+    pieces = _strips_of_view(slide, model, look, threads)
+    at_a_time = passes_at_a_time(model.device, threads)
+    for logits, unreadable, problem in in_order(partial(_logits, model, look), pieces, at_a_time):
         look.positions += int(np.count_nonzero(logits > -np.inf))
+        look.unreadable += unreadable
+        look.problem = look.problem or problem
         yield logits
     if not look.positions:
         raise SlideError(_nothing_to_draw(slide.path.name, look))
+
+
+class _Strip(NamedTuple):
+    """Rows of positions: which of them are `absent` (rows, cols), and the part of the view under them.
+
+    The first `above` rows of positions that the view shows are not of the strip. No view, where all is absent.
+    """
+
+    absent: NDArray[np.bool_]
+    view: View | None
+    above: int
+
+
+def _strips_of_view(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterator[_Strip]:
+    """Read the view in large pieces, so that few of the file's tiles are decoded twice, and cut them into strips."""
+    downsample, stride, halo = look.geometry.view_downsample, look.geometry.stride, model.nets.attention.halo
+    view_rows, view_cols = slide.view_shape(downsample)
+    step = max(1, STRIP_PIXELS // (view_cols * stride))
+    piece = max(step, READ_PIXELS // (view_cols * stride) // step * step)
+    for first in range(0, look.rows, piece):
+        last = min(first + piece, look.rows)
+        absent = _absent(look, first, last)
+        look.absent += int(np.count_nonzero(absent))
+        if absent.all():
+            yield _Strip(absent, None, 0)
+            continue
+        begin = max(0, first * stride - halo)
+        with look.spent.on("view"):
+            view = slide.scan_view(downsample, (begin, min(view_rows, last * stride + halo)), threads)
+        for start in range(first, last, step):
+            stop = min(start + step, last)
+            top = max(0, start * stride - halo)
+            rows = slice(top - begin, stop * stride + halo - begin)
+            part = View(view.pixels[rows], view.unreadable[rows], view.problem)
+            yield _Strip(absent[start - first : stop - first], part, start - top // stride)
 
 
 def whole_map(slide: Slide, model: LoadedModel, look: Look, threads: int) -> NDArray[np.float64]:
@@ -108,34 +143,26 @@ def _absent(look: Look, start: int, stop: int) -> NDArray[np.bool_]:
     return look.absence.grid(x, y, look.geometry.tile_size)
 
 
-def _logits(
-    slide: Slide, model: LoadedModel, look: Look, start: int, stop: int, absent: NDArray[np.bool_], threads: int
-) -> NDArray[np.float32]:
-    """The logits of the positions in rows start to stop; -inf for those that are not to be drawn."""
-    clock = time.perf_counter()
-    downsample, stride, halo = look.geometry.view_downsample, look.geometry.stride, model.nets.attention.halo
-    view_rows, _ = slide.view_shape(downsample)
-    top = max(0, start * stride - halo)
-    view = slide.scan_view(downsample, (top, min(view_rows, stop * stride + halo)), threads)
-    look.seconds["view"] += time.perf_counter() - clock
-
-    clock = time.perf_counter()
-    keep = slice(start - top // stride, stop - top // stride)
-    with torch.inference_mode():
-        seen = model.nets.attend(to_unit(torch.from_numpy(view.pixels)[None].to(model.device)))
-    logits: NDArray[np.float32] = seen[0, keep].float().cpu().numpy()
-    allowed = ~absent
-    if model.spec.attention.tissue_only:
-        # The mask looks one pixel around, so it too is cut from the strip with its halo.
-        allowed &= look.geometry.positions_in(tissue_mask(view.pixels))[keep]
-    if view.problem:
+def _logits(model: LoadedModel, look: Look, strip: _Strip) -> tuple[NDArray[np.float32], int, str | None]:
+    """The logits of a strip, (rows, cols), -inf for what is not to be drawn; how many of its positions are damaged,
+    and the sentence that says so."""
+    absent, view, above = strip
+    if view is None:
+        return np.full(absent.shape, -np.inf, np.float32), 0, None
+    keep = slice(above, above + len(absent))
+    with look.spent.on("attention"):
+        with torch.inference_mode():
+            seen = model.nets.attend(to_unit(torch.from_numpy(view.pixels)[None].to(model.device)))
+        logits: NDArray[np.float32] = seen[0, keep].float().cpu().numpy()
+        allowed = ~absent
+        if model.spec.attention.tissue_only:
+            # The mask looks one pixel around, so it too is cut from the strip with its halo.
+            allowed &= look.geometry.positions_in(tissue_mask(view.pixels))[keep]
+        if not view.unreadable.any():
+            return np.where(allowed, logits, np.float32(-np.inf)), 0, None
         unreadable = look.geometry.positions_in(view.unreadable)[keep] & ~absent
-        look.unreadable += int(np.count_nonzero(unreadable))
-        look.problem = look.problem or view.problem
-        allowed &= ~unreadable
-    logits = np.where(allowed, logits, np.float32(-np.inf))
-    look.seconds["attention"] += time.perf_counter() - clock
-    return logits
+        logits = np.where(allowed & ~unreadable, logits, np.float32(-np.inf))
+        return logits, int(np.count_nonzero(unreadable)), view.problem
 
 
 def _nothing_to_draw(name: str, look: Look) -> str:

@@ -37,5 +37,7 @@ def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Predi
 def start_engine(engine: Engine) -> LoadedModel:
     """Load the nets onto their device. AtsError where they, or it, are not to be had."""
     from ats_cli.inference.device import resolve_device
+    from ats_cli.inference.passes import one_thread_a_pass
 
+    one_thread_a_pass()
     return load_model(engine.model, device=resolve_device(engine.device))

@@ -13,6 +13,7 @@ from ats_cli.inference.drawing import Drawing, draw_on, every_position
 from ats_cli.inference.extend import terms_so_far
 from ats_cli.inference.features import tile_terms
 from ats_cli.inference.look import softmax
+from ats_cli.inference.passes import Spent
 from ats_cli.records import MAX_UNREADABLE, DrawnTile, Prediction, SlideError, TilesRead
 from ats_cli.sampling import (
     Betting,
@@ -42,7 +43,7 @@ def predict_slide(
     seed: int = 0,
     confidence: float | None = None,
     exhaustive: bool = False,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     threads: int = 4,
     slide_id: str | None = None,
     before: TilesRead | None = None,
@@ -70,18 +71,18 @@ def predict_slide(
     else:
         drawing = draw_on(slide, model, budget, sampler, seed, threads)
 
-    seconds = {"read": 0.0, "features": 0.0}
+    spent = Spent("read", "features")
     bias = model.nets.head.bias.cpu().double().numpy()
     test = None if confidence is None else _test(model, bias, confidence)
     known = terms_so_far(drawing, before, len(bias), slide.path.name)
-    tiles_read = _read(slide, model, drawing, known, test, batch_size, threads, seconds, progress)
+    tiles_read = _read(slide, model, drawing, known, test, batch_size, threads, spent, progress)
     terms, readable = tiles_read.terms, tiles_read.readable
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
         drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
     lost = _mass_lost(drawing, tiles_read, max_unreadable, slide.path.name)
     estimate = _estimate(drawing.draw, terms, readable, bias, stopped=confidence is not None)
     look = drawing.look
-    seconds = {**look.seconds, **seconds, "total": time.perf_counter() - clock}
+    seconds = {**look.spent.seconds, **spent.seconds, "total": time.perf_counter() - clock}
     return Prediction(
         slide_id=slide_id or slide.path.stem,
         path=str(slide.path),
@@ -156,9 +157,9 @@ def _read(
     drawing: Drawing,
     known: Floats,
     test: Betting | None,
-    batch_size: int,
+    batch_size: int | None,
     threads: int,
-    seconds: dict[str, float],
+    spent: Spent,
     progress: Callable[[int, int], None] | None,
 ) -> _Tiles:
     """The drawn tiles; with a test, only until it settles. Only those that are NaN in `known`, (n, C), are read."""
@@ -173,7 +174,7 @@ def _read(
     for start in range(0, len(boxes), group):
         stop = min(start + group, len(boxes))
         missing = start + np.flatnonzero(~readable[start:stop])
-        some_terms = tile_terms(slide, model, boxes[missing], batch, threads, seconds, problems)
+        some_terms = tile_terms(slide, model, boxes[missing], batch, threads, spent, problems)
         for some, could_read in some_terms if len(missing) else ():
             now, missing = missing[: len(some)], missing[len(some) :]
             terms[now], readable[now] = some, could_read
