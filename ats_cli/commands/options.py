@@ -112,6 +112,15 @@ Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING),
 ]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option(
+        metavar="NAME",
+        help="What the feature net computes in: auto, fp32, bf16 or fp16. auto is bf16 where the device has it and the "
+        "net is large enough to gain. A run keeps to one.",
+        rich_help_panel=RUNNING,
+    ),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that read and decode.", rich_help_panel=RUNNING)]
 Processes = Annotated[
     int | None,

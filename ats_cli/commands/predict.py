@@ -109,6 +109,7 @@ def command(
         ),
     ] = False,
     device: o.Device = "auto",
+    precision: o.Precision = "auto",
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -166,8 +167,9 @@ def command(
     processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
     tally, answer = Tally(len(sources)), Answer(json, [source.slide_id for source in sources])
     interrupted = False
-    with start_crew(Engine(folder, device, threads), processes, slide_timeout, debug) as crew:
+    with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug) as crew:
         kept = {}
+        settings["precision"] = crew.precision
         if run is not None:
             flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
             kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], **flags)

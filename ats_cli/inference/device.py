@@ -1,8 +1,8 @@
-"""Which device computes."""
+"""Which device computes, and in which precision."""
 
 import torch
 
-from ats_cli.records import AtsError
+from ats_cli.records import AtsError, FeatureSpec
 
 
 def resolve_device(name: str = "auto") -> str:
@@ -23,3 +23,25 @@ def resolve_device(name: str = "auto") -> str:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise AtsError(f"--device {name}: torch finds no Apple GPU here. Use --device cpu.")
     return name
+
+
+def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
+    """What the feature net's backbone computes in, "fp32", "bf16" or "fp16", from one of them or "auto".
+
+    "auto" is bf16 on CUDA, and on a processor that has it natively, but never for the small net "cnn": that is faster
+    in fp32. Raises AtsError for what the device does not have.
+    """
+    if name == "auto":
+        native = _native_bf16() if device == "cpu" else device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        return "bf16" if native and net.net != "cnn" else "fp32"
+    if name not in ("fp32", "bf16", "fp16"):
+        raise AtsError(f"--precision {name}: not a precision. Choose auto, fp32, bf16 or fp16.")
+    if name == "fp16" and device == "cpu":
+        raise AtsError("--precision fp16: is for a GPU. Use bf16 or fp32 on a processor.")
+    return name
+
+
+def _native_bf16() -> bool:
+    """Whether the processor multiplies bf16 itself. Elsewhere it would be slower than fp32."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in asked)

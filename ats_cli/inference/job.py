@@ -16,11 +16,11 @@ Told = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Engine:
-    """The nets and what they compute on: `device` as the user says it. `threads` is how many may compute at a time."""
+    """The nets, what they compute on and in: `device` and `precision` as the user says them."""
 
     model: ModelFolder
     device: str = "auto"
-    threads: int = 1
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Here:
 
     def __init__(self, engine: Engine) -> None:
         self._model = start_engine(engine)
-        self.device = str(self._model.device)
+        self.device, self.precision = str(self._model.device), self._model.precision
 
     def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]:
         """Yield one Prediction a job, in order."""

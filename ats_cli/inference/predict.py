@@ -108,7 +108,7 @@ def predict_slide(
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
         reader=slide.reader,
-        precision="fp32",
+        precision=model.precision,
         seconds={name: round(value, 4) for name, value in seconds.items()},
         model_name=model.name,
         model_hash=model.hash,

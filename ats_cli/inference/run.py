@@ -19,10 +19,12 @@ MOST_PROCESSES = 8
 
 
 class Crew(Protocol):
-    """What predicts: this process, worker processes, a cluster. `device`: what the nets compute on."""
+    """What predicts: this process, worker processes, a cluster. `device`, `precision`: what nets compute on and in."""
 
     @property
     def device(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
     def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]: ...
     def __enter__(self) -> Crew: ...
     def __exit__(

@@ -18,9 +18,10 @@ from ats_cli.records import AtsError
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has its nets: what they compute on."""
+    """A worker has its nets: what they compute on and in."""
 
     device: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def work(pipe: Connection, engine: Engine, debug: bool) -> None:
         pipe.send(error)
         return
     try:
-        pipe.send(Ready(str(model.device)))
+        pipe.send(Ready(str(model.device), model.precision))
         while (job := pipe.recv()) is not None:
             pipe.send(predict_one(job, model, _Teller(pipe)))
     except (EOFError, BrokenPipeError):

@@ -44,17 +44,25 @@ class Workers:
     def __init__(self, engine: Engine, processes: int, slide_timeout: float | None = None, debug: bool = False) -> None:
         self._engine, self._slide_timeout, self._debug = engine, slide_timeout, debug
         self._stillborn = 0
-        self._device = ""
+        self._nets: Ready | None = None
         self._told: Told | None = None
         self._workers = [self._start() for _ in range(processes)]
 
     @property
     def device(self) -> str:
         """What the nets compute on, known once a worker has them. AtsError where they cannot be had."""
-        while not self._device:
+        return self._wait_for_nets().device
+
+    @property
+    def precision(self) -> str:
+        """What the feature net computes in; as `device`."""
+        return self._wait_for_nets().precision
+
+    def _wait_for_nets(self) -> Ready:
+        while self._nets is None:
             for _ in self._replies():
                 raise AssertionError("a worker answers before it is asked")
-        return self._device
+        return self._nets
 
     def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]:
         """Yield one Prediction a job, each as it finishes."""
@@ -144,7 +152,7 @@ class Workers:
             if self._told is not None:
                 self._told(message.slide_id, message.done, message.tiles)
         elif isinstance(message, Ready):
-            worker.ready, self._device, self._stillborn = True, message.device, 0
+            worker.ready, self._nets, self._stillborn = True, message, 0
         else:
             worker.job = None
             yield message

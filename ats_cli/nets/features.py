@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ats_cli.nets.resnet import LAYERS, ResNet
 from ats_cli.records import FeatureSpec, ModelError
 
 
@@ -14,8 +15,8 @@ class FeatureNet(nn.Module):
         self.backbone, self.width = _build(spec)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Normalised patches (N, 3, p, p) -> features (N, D), of length 1."""
-        raw: Tensor = self.backbone(patches)
+        """Normalised patches (N, 3, p, p) -> features (N, D) of length 1, float32 whatever the backbone is."""
+        raw: Tensor = self.backbone(patches.to(next(self.backbone.parameters()).dtype))
         return functional.normalize(raw.float(), dim=1)
 
 
@@ -53,6 +54,9 @@ def _build(spec: FeatureSpec) -> tuple[nn.Module, int]:
             )
         return SmallCNN(spec.channels), spec.channels[-1]
     kind, _, name = spec.net.partition(":")
+    if kind == "timm" and name in LAYERS:
+        resnet = ResNet(name)
+        return resnet, resnet.num_features
     if kind == "timm":
         import timm  # slow to import, and only some models need it
 

@@ -14,23 +14,31 @@ from ats_cli.records import ModelError, ModelSpec
 from ats_cli.zoo.find import find_model
 from ats_cli.zoo.folder import WEIGHTS_FILE, ModelFolder, write_spec
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Nets ready to use, and where they came from."""
+    """Nets ready to use, and where they came from. `precision` is that of the feature net's backbone."""
 
     nets: Model
     spec: ModelSpec
     hash: str
     device: torch.device
+    precision: str = "fp32"
 
     @property
     def name(self) -> str:
         return self.spec.name
 
 
-def load_model(model: str | Path | ModelFolder | None = None, device: str = "cpu") -> LoadedModel:
-    """Load a model by name, folder or None (the default), in eval mode. Raises ModelError with a sentence."""
+def load_model(
+    model: str | Path | ModelFolder | None = None, device: str = "cpu", precision: str = "fp32"
+) -> LoadedModel:
+    """Load a model by name, folder or None (the default), in eval mode. Raises ModelError with a sentence.
+
+    `precision`, "fp32", "bf16" or "fp16", is what the feature net's backbone computes in; all else is in float32.
+    """
     folder = model if isinstance(model, ModelFolder) else find_model(None if model is None else str(model))
     file = folder.path / WEIGHTS_FILE
     nets = Model(folder.spec)
@@ -45,7 +53,8 @@ def load_model(model: str | Path | ModelFolder | None = None, device: str = "cpu
         raise ModelError(f"{file}: the weights do not fit model.toml ({detail}).") from error
     where = torch.device(device)
     nets = nets.eval().requires_grad_(False).to(where)
-    return LoadedModel(nets, folder.spec, folder.hash, where)
+    nets.features.backbone.to(DTYPES[precision])
+    return LoadedModel(nets, folder.spec, folder.hash, where, precision)
 
 
 def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) -> None:
