@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ats_cli.records import SlideError
+from ats_cli.slides.pixels import shown_range
 from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
 
 MAX_PIXELS = 500_000_000
@@ -115,6 +116,9 @@ def _too_large(path: Path) -> str:
 
 
 def _refuse_what_is_not_rgb(path: Path, image: Image.Image) -> None:
+    # Pillow would show the high byte of 16-bit colours.
+    if image.mode.startswith("I;16") or (image.format == "PNG" and ";16" in str(getattr(image, "tile", ""))):
+        shown_range(path.name, np.uint16, 16)
     if image.mode not in _OPAQUE + _ALPHA:
         raise SlideError(
             f"{path.name}: pixels of kind {image.mode} are not read, only 8-bit grey and RGB. Convert it to 8-bit RGB."

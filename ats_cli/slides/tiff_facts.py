@@ -14,7 +14,7 @@ _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 29
 _MICRONS_A_UNIT = {2: 25400.0, 3: 10000.0}
 _MICRONS = {
     "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6, "Å": 1e-4,
-    "in": 25400.0, "ft": 304800.0, "thou": 25.4,
+    "in": 25400.0, "ft": 304800.0, "thou": 25.4, "micron": 1.0, "microns": 1.0, "inch": 25400.0,
 }  # fmt: skip
 
 
@@ -43,7 +43,8 @@ def facts(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, ome: Element
     for source, found in (
         ("ome", _ome_mpp(ome)),
         ("aperio description", _square(_number(aperio.get("MPP")))),
-        ("tiff resolution", _resolution_mpp(page)),
+        ("imagej", _resolution_mpp(page, _imagej_unit(tiff))),
+        ("tiff resolution", _resolution_mpp(page, _MICRONS_A_UNIT.get(int(page.tags.valueof(_RESOLUTION_UNIT, 2))))),
         ("objective power", _square(MPP_OF_POWER.get(_number(aperio.get("AppMag")) or 0))),
     ):
         if found is not None:
@@ -101,9 +102,14 @@ def _square(mpp: float | None) -> tuple[float, float] | None:
     return (mpp, mpp) if mpp else None
 
 
-def _resolution_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
-    """From pixels an inch or a centimetre. Most writers put 72 dpi or nothing there: only sane values count."""
-    microns = _MICRONS_A_UNIT.get(int(page.tags.valueof(_RESOLUTION_UNIT, 2)))
+def _imagej_unit(tiff: tifffile.TiffFile) -> float | None:
+    """Microns in the unit of length that ImageJ writes its pixels' size in; None in other files, or for pixels."""
+    unit = str((tiff.imagej_metadata or {}).get("unit", "")) if tiff.is_imagej else ""
+    return _MICRONS.get(unit.replace("\\u00B5", "µ"))
+
+
+def _resolution_mpp(page: tifffile.TiffPage, microns: float | None) -> tuple[float, float] | None:
+    """From pixels a unit of so many microns. Most writers put 72 dpi or nothing there: only sane values count."""
     sizes = []
     for tag in (_X_RESOLUTION, _Y_RESOLUTION):
         value = page.tags.valueof(tag)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -70,6 +71,20 @@ def test_other_modes_are_refused(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (8, 8)).save(path)
     with pytest.raises(SlideError, match=r"^a\.(png|tif): .*(8-bit RGB|type)"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_png_of_16_bits_is_refused_and_not_cut_to_8(tmp_path: Path, samples: int) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(imagecodecs.png_encode(np.full((8, 8, samples), 1000, np.uint16)))
+    with pytest.raises(SlideError, match=r"^a\.png: pixels of type uint16, and the file does not say"):
+        open_slide(path)
+
+
+def test_cmyk_jpeg_is_refused(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8)).save(tmp_path / "a.jpg")
+    with pytest.raises(SlideError, match=r"^a\.jpg: pixels of kind CMYK are not read"):
+        open_slide(tmp_path / "a.jpg")
 
 
 def test_too_large_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,77 @@
+"""Every file of a collection of real, odd and damaged slides: what it is opened as, or the sentence that refuses it.
+
+The table is every_file.csv: mpp and mpp_source, plane and sentence are empty where there is none. A file that opens and
+has a sentence opens, and cannot be read. A sentence stands without the file's name, and ends in ... where the rest is
+some library's own words.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from slide_pictures import DATA
+
+from ats_cli.records import SlideError
+from ats_cli.slides import Slide, open_slide
+
+TABLE = Path(__file__).with_name("every_file.csv")
+FACTS = ("reader", "vendor", "width", "height", "levels", "mpp", "mpp_source", "plane")
+NO_SLIDES = ("SOURCE.txt", "README.md", "Readme.md", "manifest.md")
+
+
+def rows() -> dict[str, dict[str, str]]:
+    with TABLE.open(newline="", encoding="utf-8") as stream:
+        return {row["file"]: row for row in csv.DictReader(stream)}
+
+
+def files_there() -> set[str]:
+    found = set()
+    for path in DATA.rglob("*"):
+        inside = path.relative_to(DATA)
+        within_zarr = any(part.endswith(".zarr") for part in inside.parts[:-1])
+        if within_zarr or path.name in NO_SLIDES or (path.is_dir() and path.suffix != ".zarr"):
+            continue
+        found.add(inside.as_posix())
+    return found
+
+
+def facts(slide: Slide) -> dict[str, str]:
+    return {
+        "reader": slide.reader,
+        "vendor": slide.vendor,
+        "width": str(slide.width),
+        "height": str(slide.height),
+        "levels": " ".join(f"{level.downsample:.5g}" for level in slide.levels),
+        "mpp": "" if slide.mpp is None else f"{slide.mpp:.6g}",
+        "mpp_source": slide.mpp_source or "",
+        "plane": slide.plane or "",
+    }
+
+
+@pytest.mark.parametrize("file", rows())
+def test_a_file_is_what_the_table_says(data: Path, file: str) -> None:
+    row = rows()[file]
+    expected = {name: row[name] for name in FACTS}
+    sentence = ""
+    found = dict.fromkeys(FACTS, "")
+    try:
+        with open_slide(data / file) as slide:
+            found = facts(slide)
+            slide.read_view(max(1.0, slide.width / 200))
+    except SlideError as error:
+        sentence = str(error)
+    assert found == expected
+    if not row["sentence"]:
+        assert sentence == ""
+    elif row["sentence"].endswith("..."):
+        assert sentence.startswith(f"{Path(file).name}: {row['sentence'].removesuffix('...')}")
+    else:
+        assert sentence == f"{Path(file).name}: {row['sentence']}"
+
+
+def test_the_table_has_every_file(data: Path) -> None:
+    assert {file for file in files_there() if not file.endswith(".dcm")} == {
+        f for f in rows() if not f.endswith(".dcm")
+    }
