@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import openslide
 import tifffile
@@ -50,9 +51,10 @@ class Floor:
             found[number] = handle.read(page.databytecounts[number])
         return found
 
-    def decode(self, level: int, data: bytes, number: int) -> NDArray[np.uint8]:
-        page = self.pages[level].keyframe
-        return page.decode(data, number, jpegtables=self.pages[level].jpegtables)[0][0]
+    def decode(self, level: int, data: bytes) -> NDArray[np.uint8]:
+        page = self.pages[level]
+        inside = 2 if page.keyframe.photometric == 2 else None
+        return imagecodecs.jpeg8_decode(data, tables=page.jpegtables, colorspace=inside, outcolorspace=2)
 
     def assemble(self, level: int, data: dict[int, bytes], threads: int, by: int = 1) -> NDArray[np.uint8]:
         """The level, at 1 / `by` of its size, from its compressed tiles in memory."""
@@ -60,15 +62,15 @@ class Floor:
         tile, across = page.tilewidth // by, -(-page.imagewidth // page.tilewidth)
         out = np.empty((page.imagelength // by, page.imagewidth // by, 3), np.uint8)
 
-        def decode(number: int, encoded: bytes) -> NDArray[np.uint8]:
+        def decode(encoded: bytes) -> NDArray[np.uint8]:
             if by == 1:
-                return self.decode(level, encoded, number)
+                return self.decode(level, encoded)
             return decode_reduced(encoded, self.pages[level].jpegtables, page.photometric == 6, by)
 
         def place(item: tuple[int, bytes]) -> None:
             top, left = item[0] // across * tile, item[0] % across * tile
             part = out[top : top + tile, left : left + tile]
-            part[:] = decode(*item)[: part.shape[0], : part.shape[1]]
+            part[:] = decode(item[1])[: part.shape[0], : part.shape[1]]
 
         run_in(threads, place, list(data.items()))
         return out
@@ -98,7 +100,7 @@ def tile_methods(path: Path, size: int, threads: int) -> Iterator[tuple[str, Cal
 
         def patch(job: tuple[tuple[int, int], dict[int, bytes]]) -> NDArray[np.uint8]:
             (x, y), data = job
-            decoded = {number: floor.decode(0, encoded, number) for number, encoded in data.items()}
+            decoded = {number: floor.decode(0, encoded) for number, encoded in data.items()}
             if len(decoded) == 1:
                 return next(iter(decoded.values()))
             across = -(-floor.pages[0].keyframe.imagewidth // tile)

@@ -132,6 +132,11 @@ def _windows(boxes: Sequence[Box]) -> Iterator[range]:
 def _paste(box: Box, lv: Level, across: int, tiles: list[int], get: Callable[[int], Pixels | str]) -> Region:
     """The box, put together from the native tiles under it."""
     x, y, width, height = box
+    if len(tiles) == 1 and (width, height) == (lv.tile_width, lv.tile_height):
+        pixels = get(tiles[0])
+        if not isinstance(pixels, str):
+            return Region(pixels[:height, :width])
+        return Region(np.full((height, width, 3), 255, dtype=np.uint8), (Damage(box, pixels),))
     out: Pixels | None = None
     damage = []
     for tile in tiles:

@@ -24,6 +24,10 @@ from ats_cli.slides.turned import exchanges, stored_box, upright, upright_level
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
+_Segment = tuple[Callable[[], bytes], int]
+"""A call that gives the bytes of a tile, or of one colour of it, and how many they are."""
+
+
 def read_index(source: ByteSource, plane: Plane | None = None) -> TiffIndex:
     """Read the headers. Raises SlideError where no reader here shows the pixels rightly, and for damage."""
     try:
@@ -73,23 +77,29 @@ class TiffReader:
 
     def _read_stored(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         lv, store, _ = self._served[level]
-        reads: dict[int, list[Callable[[], bytes]]] = {}
+        asked: dict[int, list[_Segment]] = {}
 
         def places(tiles: list[int]) -> list[list[Range]]:
             found = zip(store.offsets[:, tiles].T.tolist(), store.counts[:, tiles].T.tolist(), strict=True)
-            return [[(at, count if at else 0) for at, count in zip(*tile, strict=True)] for tile in found]
+            return [list(zip(*tile, strict=True)) for tile in found]
+
+        def segments(where: list[list[Range]]) -> list[list[_Segment]]:
+            """For each tile, a call and a count for each of its segments; none of a tile that the file lacks."""
+            there = [tile if all(at and count for at, count in tile) else [] for tile in where]
+            reads = iter(fetch([place for tile in there for place in tile]))
+            return [[(next(reads), count) for _, count in tile] for tile in there]
 
         def ask(tiles: set[int]) -> list[int]:
             order = sorted(tiles)
             placed = sorted(zip(places(order), order, strict=True))
-            asked = iter(fetch([place for segments, _ in placed for place in segments]))
-            reads.update((tile, [next(asked) for _ in segments]) for segments, tile in placed)
-            return [tile for _, tile in placed]
+            order = [tile for _, tile in placed]
+            asked.update(zip(order, segments([where for where, _ in placed]), strict=True))
+            return order
 
         def decode(tile: int) -> Pixels | str:
             # A tile that was not kept for a later box is asked for once more.
-            read = reads.pop(tile, None) or fetch(places([tile])[0])
-            return self._tile(level, tile, read)
+            mine = asked.pop(tile, None)
+            return self._tile(level, tile, segments(places([tile]))[0] if mine is None else mine)
 
         with self._source.opened() as fetch:
             yield from read_tiled(lv, boxes, decode, threads, ask)
@@ -111,19 +121,17 @@ class TiffReader:
     def close(self) -> None:
         """Nothing to close: the file is open during a read only."""
 
-    def _tile(self, level: int, tile: int, reads: Sequence[Callable[[], bytes]]) -> Pixels | str:
+    def _tile(self, level: int, tile: int, segments: list[_Segment]) -> Pixels | str:
         """Native tile number `tile` of a level, decoded to RGB; paper white where the file has none.
 
         A sentence where it is there but cannot be read.
         """
         lv, store, reduction = self._served[level]
-        counts = store.counts[:, tile]
-        if not (counts.all() and store.offsets[:, tile].all()):
+        if not segments:
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
-        row, col = divmod(tile, store.across)
         try:
             arrays = []
-            for read, count in zip(reads, counts, strict=True):
+            for read, count in segments:
                 data = read()
                 if len(data) < count:
                     raise ValueError("the file ends too soon")
@@ -132,15 +140,15 @@ class TiffReader:
                 array = store.decode(data, tile, jpegtables=store.tables)[0]
                 arrays.append(array.reshape(array.shape[-3:]))
             array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
-            needed = (
-                min(lv.tile_height, lv.height - row * lv.tile_height),
-                min(lv.tile_width, lv.width - col * lv.tile_width),
-            )
-            if array.shape[0] < needed[0] or array.shape[1] < needed[1]:
-                raise ValueError(f"{array.shape[1]} x {array.shape[0]} pixels")
+            rows, cols = array.shape[:2]
+            if rows < lv.tile_height or cols < lv.tile_width:
+                row, col = divmod(tile, store.across)
+                if rows < lv.height - row * lv.tile_height or cols < lv.width - col * lv.tile_width:
+                    raise ValueError(f"{cols} x {rows} pixels")
             return to_rgb(array, store.kind)
         except SlideError:
             raise
         except Exception as error:
+            row, col = divmod(tile, store.across)
             where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
             return str(unreadable(self._source.path, error, f"{where} is damaged or cut short"))
