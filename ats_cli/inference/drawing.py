@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.inference.look import Look, begin_look, strips, whole_map
-from ats_cli.sampling import Draw, StreamedRace, draw, slide_rng, slide_seed
-from ats_cli.sampling.draw import RACES
+from ats_cli.sampling import Draw, StreamedRace, StreamedReplacement, draw, slide_rng, slide_seed
+from ats_cli.sampling.draw import CURVES, RACES
 from ats_cli.sampling.hilbert import hilbert_order
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
@@ -30,20 +30,21 @@ class Drawing:
 def draw_on(slide: Slide, model: LoadedModel, tiles: int, sampler: str, seed: int, threads: int) -> Drawing:
     """Look at a slide and draw `tiles` of its positions.
 
-    A race takes the logits strip by strip and never holds the map; the other schemes need all of it.
+    Schemes along a curve need the whole map; the others take the logits strip by strip and never hold it.
     """
     look = begin_look(slide, model)
     name = slide.identity
-    if sampler in RACES:
-        race = StreamedRace(tiles, slide_seed(seed, name))
-        spread = Spread()
-        for logits in strips(slide, model, look, threads):
-            race.feed(logits)
-            spread.feed(logits)
-        return Drawing(look, race.draw(sampler), spread.effective_positions, race)
-    attention = whole_map(slide, model, look, threads)
-    drawn = draw(attention, tiles, sampler, slide_rng(seed, name))
-    return Drawing(look, drawn, float(1 / np.square(attention).sum()))
+    if sampler in CURVES:
+        attention = whole_map(slide, model, look, threads)
+        drawn = draw(attention, tiles, sampler, slide_rng(seed, name))
+        return Drawing(look, drawn, float(1 / np.square(attention).sum()))
+    race = StreamedRace(tiles, slide_seed(seed, name)) if sampler in RACES else None
+    stream = race or StreamedReplacement(tiles, slide_seed(seed, name))
+    spread = Spread()
+    for logits in strips(slide, model, look, threads):
+        stream.feed(logits)
+        spread.feed(logits)
+    return Drawing(look, race.draw(sampler) if race else stream.draw(), spread.effective_positions, race)
 
 
 def every_position(slide: Slide, model: LoadedModel, threads: int) -> Drawing:

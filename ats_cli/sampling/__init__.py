@@ -7,6 +7,7 @@ from ats_cli.sampling.betting import Betting, lowest_margins
 from ats_cli.sampling.draw import Draw, draw
 from ats_cli.sampling.errors import StandardError, probability_gradient, standard_error
 from ats_cli.sampling.ratio import mass_lost, ratio_standard_error, ratio_weights
+from ats_cli.sampling.reservoir import StreamedReplacement
 from ats_cli.sampling.seeds import slide_rng, slide_seed
 from ats_cli.sampling.stream import StreamedRace
 
@@ -15,6 +16,7 @@ __all__ = [
     "Draw",
     "StandardError",
     "StreamedRace",
+    "StreamedReplacement",
     "draw",
     "lowest_margins",
     "mass_lost",

@@ -70,7 +70,7 @@ def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.rand
     candidates = np.flatnonzero(flat)
     if sampler == "with-replacement":
         chosen, weights = schemes.with_replacement(flat[candidates], tiles, rng)
-        return _merge(candidates[chosen], flat, weights)
+        return merged(candidates[chosen], flat[candidates[chosen]], weights)
     if sampler in RACES:
         chosen = schemes.race(flat[candidates], min(tiles, len(candidates)), rng)
         return race_draw(candidates[chosen], flat[candidates[chosen]], sampler, everything=tiles >= len(candidates))
@@ -94,11 +94,11 @@ def race_draw(
     return Draw(positions, attention, weights, np.ones(len(positions), np.int64), sampler)
 
 
-def _merge(drawn: NDArray[np.int64], flat: NDArray[np.float64], weights: NDArray[np.float64]) -> Draw:
-    """A tile drawn twice is read once and counts twice."""
+def merged(drawn: NDArray[np.int64], attention: NDArray[np.float64], weights: NDArray[np.float64]) -> Draw:
+    """Independent draws, (n,) each, as a Draw: a tile drawn twice is read once and counts twice."""
     positions, first, inverse, draws = np.unique(drawn, return_index=True, return_inverse=True, return_counts=True)
     summed = np.zeros(len(positions))
     np.add.at(summed, inverse, weights)
     order = np.argsort(first)
-    positions = positions[order]
-    return Draw(positions, flat[positions], summed[order], draws[order].astype(np.int64), "with-replacement")
+    once = first[order]
+    return Draw(drawn[once], attention[once], summed[order], draws[order].astype(np.int64), "with-replacement")

@@ -1,10 +1,10 @@
-"""A race that is fed in blocks is the race over the whole."""
+"""A draw that is fed in blocks is the draw over the whole."""
 
 import numpy as np
 import pytest
 from enumerators import without_replacement_samples
 
-from ats_cli.sampling import StreamedRace, draw, slide_seed
+from ats_cli.sampling import StreamedRace, StreamedReplacement, draw, slide_seed
 from ats_cli.sampling.stream import PIECE, log_noise
 
 LOGITS = np.random.default_rng(0).normal(size=PIECE + 5000) * 2
@@ -96,3 +96,49 @@ def test_nonsense_is_refused():
             race.draw(sampler, tiles)
     with pytest.raises(ValueError, match="at least one"):
         StreamedRace(0, 0)
+
+
+def replaced(logits, tiles, blocks, seed=3):
+    stream = StreamedReplacement(tiles, seed)
+    for block in np.array_split(logits, blocks):
+        stream.feed(block)
+    return stream
+
+
+def test_independent_draws_do_not_depend_on_the_blocks():
+    attention = np.exp(LOGITS) / np.exp(LOGITS).sum()
+    whole = replaced(LOGITS, 500, 1).draw()
+    for blocks in (2, 17):
+        one = replaced(LOGITS, 500, blocks).draw()
+        assert one.positions.tolist() == whole.positions.tolist()
+        np.testing.assert_allclose(one.attention, attention[one.positions], rtol=1e-9)
+        assert one.draws.sum() == 500 and one.weights.sum() == pytest.approx(1)
+        assert one.sampler == "with-replacement"
+    assert replaced(LOGITS, 500, 1, seed=4).draw().positions.tolist() != whole.positions.tolist()
+
+
+@pytest.mark.parametrize("blocks", [1, 5])
+def test_independent_draws_come_with_their_probability(blocks):
+    """Pairs of draws: independent, each in proportion to attention."""
+    attention = np.array([0.2, 0.15, 0.3, 0.1, 0.25])
+    counts, runs = np.zeros((5, 5)), 5000
+    for seed in range(runs):
+        one = replaced(np.log(attention) - 40, 2, blocks, seed).draw()
+        counts[tuple(np.repeat(one.positions, one.draws))] += 1
+    expected = np.outer(attention, attention)
+    assert np.all(np.abs(counts / runs - expected) < 5 * np.sqrt(expected * (1 - expected) / runs))
+
+
+def test_independent_draws_pass_over_what_has_no_attention():
+    logits = np.full(900, -np.inf, np.float32)
+    with pytest.raises(ValueError, match="no position has attention"):
+        replaced(logits, 10, 4).draw()
+    logits[[94, 601]] = 1000.0, 999.0
+    one = replaced(logits, 1000, 4).draw()
+    assert sorted(one.positions.tolist()) == [94, 601]
+    assert one.attention.sum() == pytest.approx(1)
+    # A later peak takes all.
+    logits[602] = 1100.0
+    assert replaced(logits, 1000, 4).draw().exact
+    with pytest.raises(ValueError, match="must be numbers"):
+        replaced(np.array([0.0, np.nan]), 1, 1)
