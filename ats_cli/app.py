@@ -18,7 +18,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ats_cli.commands.messages import say, sentence
+from ats_cli.commands.messages import say, say_traceback, sentence
 from ats_cli.records import AtsError
 
 COMMANDS = ("info", "predict", "heatmap", "train")
@@ -92,9 +92,7 @@ def run(arguments: list[str]) -> int:
         return SOME_FAILED
     except Exception as error:
         if debug:
-            import traceback
-
-            traceback.print_exc()
+            say_traceback()
         else:
             say(sentence(error))
         return WRONG_CALL if isinstance(error, AtsError) else SOME_FAILED
@@ -111,6 +109,11 @@ def _interrupt(*_: object) -> None:
 def _silence_libraries() -> None:
     """Keep what libraries remark in passing off the screen: what goes wrong is said in our own sentences."""
     logging.getLogger().addHandler(logging.NullHandler())
+    ours = logging.getLogger("ats_cli")
+    if not ours.handlers:
+        handler = logging.Handler()
+        handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]
+        ours.addHandler(handler)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

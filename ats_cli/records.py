@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +21,42 @@ MAX_UNREADABLE = 0.05
 """The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""
 
 
+def without_secrets(word: str) -> str:
+    """Return a word of a command; of a URL only scheme, host and path.
+
+    >>> without_secrets("https://me:secret@host.org/a.svs?token=123#x")
+    'https://host.org/a.svs'
+    >>> without_secrets("slide.svs")
+    'slide.svs'
+    """
+    before, colon, rest = word.partition("://")
+    if not colon:
+        return word
+    option, equals, scheme = before.rpartition("=")
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+    except ValueError:  # no host that can be told from what comes before it
+        return f"{option}{equals}{scheme}://"
+    return option + equals + urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def clean(text: str) -> str:
+    """Return a text in which no URL shows a query, a fragment or credentials.
+
+    >>> clean("403, url='https://host.org/a.svs?sig=abc' (denied)")
+    "403, url='https://host.org/a.svs' (denied)"
+    """
+    return re.sub(r"[A-Za-z][\w+.\-]*://[^\s\"'<>]+", lambda found: without_secrets(found[0]), text)
+
+
 class AtsError(Exception):
-    """Something the user can act on. The message is a sentence: what, where, what to do next."""
+    """Something the user can act on. The message is a sentence: what, where, what to do next.
+
+    What a URL in it would give away is left out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(clean(message))
 
 
 class SlideError(AtsError):

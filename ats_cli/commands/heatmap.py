@@ -116,7 +116,7 @@ def command(
                     tally.count(str(error))
                     continue
                 except Exception as error:
-                    tally.count(f"{Path(source.path).name}: {sentence(error)}", debug)
+                    tally.count(f"{source.path.name}: {sentence(error)}", debug)
                     continue
                 finally:
                     advance()

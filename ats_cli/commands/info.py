@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +30,7 @@ def command(
     backend: o.Backend = None,
     plane: o.Plane = None,
     color_profile: o.ColorProfile = None,
+    download: o.Download = False,
     check: Annotated[
         bool,
         typer.Option(
@@ -61,6 +61,7 @@ def command(
         "backend": backend,
         "plane": parse_plane(plane) if plane is not None else None,
         "color_profile": color_profile or "none",
+        "download": download,
     }
     console = answer_console()
     tally = Tally(len(sources))
@@ -74,7 +75,7 @@ def command(
             error = str(caught)
             tally.count(error)
         except Exception as caught:
-            error = f"{Path(source.path).name}: {sentence(caught)}"
+            error = f"{source.path.name}: {sentence(caught)}"
             tally.count(error, debug)
         else:
             record |= check_record(found)
@@ -165,7 +166,7 @@ def check_record(found: Check | None) -> dict[str, Any]:
 def unsound(source: SlideSource, found: Check) -> str:
     """Return the sentence about a slide that is not sound."""
     return (
-        f"{Path(source.path).name}: not sound, {len(found.problems)} of the {found.tiles} native tiles tried cannot be "
+        f"{source.path.name}: not sound, {len(found.problems)} of the {found.tiles} native tiles tried cannot be "
         "read. Copy or export it again."
     )
 

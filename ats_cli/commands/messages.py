@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from ats_cli.records import AtsError, Prediction
+from ats_cli.records import AtsError, Prediction, clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,12 @@ PIPE_WIDTH = 10_000
 
 def say(message: str) -> None:
     """Tell the person at the keyboard something, on stderr."""
-    typer.echo(f"ats: {message}", err=True)
+    typer.echo(f"ats: {clean(message)}", err=True)
+
+
+def say_traceback() -> None:
+    """Show the traceback of the error at hand, without what opens a URL in it."""
+    typer.echo(clean(traceback.format_exc()), err=True, nl=False)
 
 
 def sentence(error: BaseException) -> str:
@@ -97,7 +102,7 @@ class Tally:
             return
         self.failed += 1
         if debug:
-            traceback.print_exc()
+            say_traceback()
         say(failure)
 
     def finish(self) -> None:

@@ -29,7 +29,7 @@ def _positive(value: float | None) -> float | None:
 Slides = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Files, folders (searched for slides, with their subfolders) and globs in quotes.",
+        help="Files, folders (searched for slides, with their subfolders), globs in quotes, and URLs.",
         metavar="SLIDES",
         show_default=False,
     ),
@@ -78,6 +78,14 @@ ColorProfile = Annotated[
     ColorProfileName | None,
     typer.Option(
         help="srgb applies the colour profile that a file embeds. Without it, none: colours as they are stored.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Download = Annotated[
+    bool,
+    typer.Option(
+        "--download",
+        help="Of a URL, fetch what cannot be read where it lies (all but tiled TIFF and OME-Zarr); delete it after.",
         rich_help_panel=SLIDES,
     ),
 ]

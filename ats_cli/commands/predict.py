@@ -37,6 +37,7 @@ def command(
     plane: o.Plane = None,
     color_profile: o.ColorProfile = None,
     max_unreadable: o.MaxUnreadable = MAX_UNREADABLE,
+    download: o.Download = False,
     model: o.Model = None,
     tiles: o.Tiles = None,
     sampler: Annotated[
@@ -177,7 +178,7 @@ def command(
         if len(todo) < len(sources) and not quiet:
             say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
         how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
-        found = keep(crew.predict(jobs(todo, settings, how, run), told), run)
+        found = keep(crew.predict(jobs(todo, settings, how, run, download), told), run)
         with progress(len(sources), quiet, streams=json) as advance:
             try:
                 for prediction in chain((kept[s.slide_id] for s in sources if s.slide_id in kept), found):

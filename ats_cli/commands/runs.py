@@ -11,7 +11,7 @@ from ats_cli.records import AtsError, Prediction
 
 if TYPE_CHECKING:
     from ats_cli.results.run import RunFolder
-    from ats_cli.slides import SlideSource
+    from ats_cli.slides import AnyPath, SlideSource
     from ats_cli.zoo import ModelFolder
 
 
@@ -42,12 +42,12 @@ def with_those_of(run: RunFolder, sources: list[SlideSource], mpp: float | None)
 
     `mpp`: given for all of them.
     """
-    from ats_cli.slides import SlideSource
+    from ats_cli.slides import SlideSource, slide_path
 
     given = {source.slide_id: source for source in sources}
     old = []
     for name, path, before in run.slides.values():
-        source = given.pop(name, None) or SlideSource(name, Path(path), mpp)
+        source = given.pop(name, None) or SlideSource(name, slide_path(path), mpp)
         old.append(replace(source, mpp=source.mpp or before))
     return old + list(given.values())
 
@@ -66,10 +66,15 @@ def begin_run(
     from ats_cli.results.run_facts import facts
 
     return run.begin(
-        [RunSlide(source.slide_id, str(source.path.absolute()), source.mpp) for source in sources],
+        [RunSlide(source.slide_id, _place(source.path), source.mpp) for source in sources],
         settings,
         {"name": folder.spec.name, "hash": folder.hash, "folder": str(folder.path.absolute())},
         folder.spec.classes,
         facts(arguments, device),
         **flags,
     )
+
+
+def _place(path: AnyPath) -> str:
+    """What a run remembers of a slide's path: absolute, and of a URL nothing that opens it."""
+    return str(path.absolute() if isinstance(path, Path) else path)

@@ -20,16 +20,17 @@ def predict_many(
     backend: str | None = None,
     plane: Any = None,
     color_profile: str = "none",
+    download: bool = False,
     **drawing: Any,
 ) -> Iterator[Prediction]:
     """Yield one Prediction a slide, in order, each as it finishes.
 
-    `backend`, `plane` and `color_profile` are for `open_slide`; `drawing` are the keywords of `predict_slide`.
+    `backend`, `plane`, `color_profile` and `download` are for `open_slide`; `drawing` are the keywords of
+    `predict_slide`.
     """
+    reading = {"backend": backend, "plane": plane, "color_profile": color_profile, "download": download}
     for source in sources:
-        yield predict_one(
-            Job(source, {"backend": backend, "plane": plane, "color_profile": color_profile}, drawing), model
-        )
+        yield predict_one(Job(source, reading, drawing), model)
 
 
 class Here:

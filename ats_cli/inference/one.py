@@ -8,7 +8,7 @@ from ats_cli.inference.device import resolve_device, resolve_precision
 from ats_cli.inference.job import Engine, Job, Told, failed
 from ats_cli.inference.passes import one_thread_a_pass
 from ats_cli.inference.predict import predict_slide
-from ats_cli.records import Prediction, SlideError
+from ats_cli.records import Prediction, SlideError, clean
 from ats_cli.slides import open_slide
 from ats_cli.zoo import LoadedModel, load_model
 
@@ -29,7 +29,7 @@ def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Predi
         return failed(source, model, f"{source.path.name}: not enough memory for this slide. Use fewer --threads.")
     except Exception as error:
         # Whatever a library throws at one slide, its neighbours are still to be predicted.
-        reason = " ".join(str(error).split())[:300]
+        reason = clean(" ".join(str(error).split()))[:300]
         return failed(source, model, f"{source.path.name}: unforeseen {type(error).__name__} ({reason}).")
     total = time.perf_counter() - start
     seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}

@@ -62,13 +62,21 @@ def start_crew(engine: Engine, processes: int, slide_timeout: float | None, debu
 
 
 def jobs(
-    sources: Iterable[SlideSource], settings: Mapping[str, Any], drawing: Mapping[str, Any], run: RunFolder | None
+    sources: Iterable[SlideSource],
+    settings: Mapping[str, Any],
+    drawing: Mapping[str, Any],
+    run: RunFolder | None,
+    download: bool = False,
 ) -> Iterator[Job]:
-    """The jobs of a run with `settings`; `drawing` are further keywords of `predict_slide`."""
+    """The jobs of a run with `settings`; `drawing` are further keywords of `predict_slide`.
+
+    `download` is one of `open_slide`, and no setting: it changes no answer.
+    """
     reading = {
         "backend": settings["backend"],
         "plane": parse_plane(settings["plane"]) if settings["plane"] else None,
         "color_profile": settings["color_profile"],
+        "download": download,
     }
     how = {
         "tiles": settings["tiles"],

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+
+from ats_cli.records import without_secrets
 
 LIBRARIES = (
     "numpy", "torch", "torchvision", "timm", "tifffile", "imagecodecs", "openslide-python", "openslide-bin", "pillow",
@@ -32,22 +33,6 @@ def facts(arguments: Sequence[str], device: str) -> dict[str, Any]:
 def now() -> str:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def without_secrets(word: str) -> str:
-    """Return a word of a command; of a URL only scheme, host and path.
-
-    >>> without_secrets("https://me:secret@host.org/a.svs?token=123#x")
-    'https://host.org/a.svs'
-    >>> without_secrets("slide.svs")
-    'slide.svs'
-    """
-    before, colon, rest = word.partition("://")
-    if not colon:
-        return word
-    option, equals, scheme = before.rpartition("=")
-    parts = urlsplit(f"{scheme}://{rest}")
-    return option + equals + urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _version(package: str) -> str | None:

@@ -6,10 +6,11 @@ from ats_cli.slides.manifest import ManifestRow, read_manifest
 from ats_cli.slides.opening import open_slide
 from ats_cli.slides.plane import Plane, parse_plane
 from ats_cli.slides.reader import Level
+from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.slide import Slide, Unreadable
 from ats_cli.slides.tissue import tissue_mask
 
 __all__ = [
-    "Check", "Level", "ManifestRow", "Plane", "Slide", "SlideSource", "Unreadable", "check_slide", "find_slides",
-    "open_slide", "parse_plane", "read_manifest", "tissue_mask",
+    "AnyPath", "Check", "Level", "ManifestRow", "Plane", "RemotePath", "Slide", "SlideSource", "Unreadable",
+    "check_slide", "find_slides", "open_slide", "parse_plane", "read_manifest", "slide_path", "tissue_mask",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from ats_cli.slides.reader import unreadable
+from ats_cli.slides.remote_path import AnyPath
 
 Range = tuple[int, int]
 """(offset, count), in bytes."""
@@ -31,7 +32,7 @@ class ByteSource(Protocol):
     """A file, near or far. `size` in bytes; `bytes_read` counts what came from the disk or the network so far."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> AnyPath: ...
     @property
     def size(self) -> int: ...
     @property

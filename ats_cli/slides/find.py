@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from ats_cli.records import SlideError
 from ats_cli.slides.opening import is_dicom_folder, is_zarr_folder
+from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 
 EXTENSIONS = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8",
@@ -23,25 +25,25 @@ class SlideSource:
     """One slide to read. `mpp`: microns per pixel given by hand, or None."""
 
     slide_id: str
-    path: Path
+    path: AnyPath
     mpp: float | None = None
 
 
 def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSource]:
     """The slides that `inputs` name, each once, in the order given; within a folder or a glob, sorted.
 
-    An input is a file, a folder (searched recursively; what is no slide by its extension is passed over), or a
+    An input is a file, a URL, a folder (searched recursively; what is no slide by its extension is passed over), or a
     glob (`**` reaches into folders). Raises SlideError for an input that names nothing.
     """
-    found: dict[Path, Path] = {}
+    found: dict[AnyPath, AnyPath] = {}
     for item in inputs:
         for path in _expand(item):
-            found.setdefault(path.resolve(), path)
+            found.setdefault(path if isinstance(path, RemotePath) else path.resolve(), path)
     unique = _one_a_series(list(found.values()))
     return [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
 
 
-def slide_ids(paths: Sequence[Path]) -> list[str]:
+def slide_ids(paths: Sequence[AnyPath]) -> list[str]:
     """An id for each path: its stem, or where stems collide the shortest end of the path that tells them apart.
 
     >>> slide_ids([Path("a/x.svs"), Path("b/x.svs"), Path("b/y.ome.tif")])
@@ -61,16 +63,22 @@ def slide_ids(paths: Sequence[Path]) -> list[str]:
             tried[i] += 1
 
 
-def _candidates(path: Path) -> list[str]:
+def _candidates(path: AnyPath) -> list[str]:
     """Ids from short to long: the stem, the name, the same with one folder before it, with two ..."""
-    # ".." names no folder, so it is followed to where it leads.
-    folder = path.parent.resolve() if ".." in path.parts else path.parent.absolute()
-    folders = folder.parts[1:]
-    return [
+    folders = path.folders if isinstance(path, RemotePath) else _folders(path)
+    ids = [
         "/".join((*folders[len(folders) - depth :], last))
         for depth in range(len(folders) + 1)
         for last in (stem(path.name), path.name)
     ]
+    # URLs may differ in their query alone, which is nothing to show.
+    return [*ids, f"{ids[-1]}-{zlib.crc32(path.url.encode()):08x}"] if isinstance(path, RemotePath) else ids
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    # ".." names no folder, so it is followed to where it leads.
+    folder = path.parent.resolve() if ".." in path.parts else path.parent.absolute()
+    return folder.parts[1:]
 
 
 def stem(name: str) -> str:
@@ -80,11 +88,17 @@ def stem(name: str) -> str:
     return base[:-4] if base.lower().endswith(".ome") else base
 
 
-def _expand(item: str) -> list[Path]:
+def _expand(item: str) -> Sequence[AnyPath]:
     if not item.strip():
         # An unset variable in a script would otherwise mean the whole of the current folder.
         raise SlideError("an empty name is no slide. Check the variable or the list that it came from.")
-    path = Path(item)
+    path = slide_path(item)
+    if isinstance(path, RemotePath):
+        if glob.has_magic(str(path)) or item.endswith("/"):
+            raise SlideError(
+                f"{path.name}: folders and globs are searched on local disks only. List the URLs in a manifest."
+            )
+        return [path]
     if path.is_dir():
         found = list(_walk(path))
         if not found:
@@ -92,8 +106,6 @@ def _expand(item: str) -> list[Path]:
         return found
     if path.exists():
         return [path]
-    if "://" in item:
-        raise SlideError(f"{path.name.partition('?')[0]}: slides are read from local disks only. Download it first.")
     if not glob.has_magic(item):
         raise SlideError(f"{path.name}: no such file in {path.parent.absolute()}. Check the path.")
     matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]  # noqa: PTH207 (absolute patterns)
@@ -105,13 +117,13 @@ def _expand(item: str) -> list[Path]:
     return found
 
 
-def _one_a_series(paths: list[Path]) -> list[Path]:
+def _one_a_series(paths: list[AnyPath]) -> list[AnyPath]:
     """The files of one DICOM series are one slide: the first of those in a folder stands for all."""
     seen: set[tuple[Path, str]] = set()
-    kept = []
-    dicom = [path for path in paths if path.suffix.lower() == ".dcm" and path.is_file()]
+    kept: list[AnyPath] = []
+    dicom = [path for path in paths if isinstance(path, Path) and path.suffix.lower() == ".dcm" and path.is_file()]
     for path in paths:
-        if len(dicom) > 1 and path in dicom:
+        if len(dicom) > 1 and isinstance(path, Path) and path in dicom:
             from ats_cli.slides.dicom_reader import series_of_file
 
             key = (path.parent.resolve(), series_of_file(path) or path.name)

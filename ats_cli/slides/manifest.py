@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ats_cli.records import SlideError
+from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 
 COLUMNS = ("slide", "path", "mpp", "label", "split")
 
@@ -15,14 +16,14 @@ COLUMNS = ("slide", "path", "mpp", "label", "split")
 class ManifestRow:
     """One row. What its column leaves empty, or what has no column, is None."""
 
-    path: Path
+    path: AnyPath
     mpp: float | None = None
     label: str | None = None
     split: str | None = None
 
 
 def read_manifest(path: str | Path) -> list[ManifestRow]:
-    """The rows of a manifest; relative paths are taken from the manifest's own folder.
+    """The rows of a manifest, paths or URLs; relative paths are taken from the manifest's own folder.
 
     Raises SlideError, one sentence with the manifest's name and the row (the header is row 1).
     """
@@ -39,7 +40,7 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
     header = [name.strip().lower() for name in lines[0][1]]
     key = _check_header(file.name, header)
     rows: list[ManifestRow] = []
-    seen: dict[Path, int] = {}
+    seen: dict[AnyPath, int] = {}
     for number, cells in lines[1:]:
         if len(cells) > len(header):
             raise SlideError(
@@ -49,8 +50,8 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
         row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
         if not row.get(key):
             raise SlideError(f"{file.name}: row {number} names no slide. Fill in the column {key}.")
-        slide = file.parent / row[key]
-        first = seen.setdefault(slide.resolve(), number)
+        slide = slide_path(row[key], file.parent)
+        first = seen.setdefault(slide if isinstance(slide, RemotePath) else slide.resolve(), number)
         if first != number:
             raise SlideError(f"{file.name}: row {number} names {row[key]} again, as row {first} does. Remove one.")
         mpp = _mpp(file.name, number, row.get("mpp"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 
 from ats_cli.records import BACKENDS, COLOR_PROFILES, SlideError
@@ -12,6 +13,7 @@ from ats_cli.slides.image_reader import ImageReader
 from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
 from ats_cli.slides.plane import Plane, only_one
 from ats_cli.slides.reader import Reader, unreadable
+from ats_cli.slides.remote_path import RemotePath, slide_path
 from ats_cli.slides.slide import Slide
 from ats_cli.slides.tiff_reader import TiffReader, read_index
 
@@ -20,32 +22,51 @@ _CONVERT = "Convert it to a tiled TIFF or an OME-TIFF."
 
 
 def open_slide(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | RemotePath,
     mpp: float | None = None,
     backend: str | None = None,
     plane: Plane | None = None,
     color_profile: str = "none",
+    download: bool = False,
 ) -> Slide:
-    """Open a slide; headers only are read.
+    """Open a slide, a file or a URL; headers only are read.
 
     `mpp`: microns per pixel of level 0, believed over the file. `backend`: one of `records.BACKENDS`, instead of the
     reader that the file's content asks for. `plane`: which one of a file with several.
     `color_profile`: "srgb" applies a profile that the file embeds; "none" shows the values as they are stored.
+    `download`: of a URL, what must be on a local disk is fetched there, until the slide is closed.
     Raises SlideError, one line that begins with the name.
     """
-    file = Path(path)
+    file = slide_path(path)
     if backend is not None and backend not in BACKENDS:
         raise SlideError(f"{file.name}: no reader is called {backend}. Choose one of {', '.join(BACKENDS)}.")
     if color_profile not in COLOR_PROFILES:
         raise SlideError(f"{file.name}: no colour profile is called {color_profile}. Choose none or srgb.")
-    head = b"" if is_slide_folder(file) else _head(file)
+    delete = None
     try:
-        reader = _forced(file, backend, head, plane) if backend else _by_content(file, head, plane)
-        return Slide(file, in_srgb(file.name, reader) if color_profile == "srgb" else reader, mpp)
+        if isinstance(file, RemotePath):
+            from ats_cli.slides.remote_opening import remote_reader
+
+            reader, delete = remote_reader(file, backend, plane, local_reader if download else None)
+        else:
+            reader = local_reader(file, backend, plane)
+        slide = Slide(file, in_srgb(file.name, reader) if color_profile == "srgb" else reader, mpp)
     except SlideError:
+        if delete is not None:
+            delete()
         raise
     except Exception as error:  # whatever a library raises, the user gets one line
-        raise unreadable(file, error) from error
+        # What led to it may show all of a URL.
+        raise unreadable(file, error) from (None if isinstance(file, RemotePath) else error)
+    if delete is not None:
+        slide.on_close = weakref.finalize(slide, delete)
+    return slide
+
+
+def local_reader(file: Path, backend: str | None, plane: Plane | None) -> Reader:
+    """The reader of a file on a disk. Raises SlideError where there is none."""
+    head = b"" if is_slide_folder(file) else _head(file)
+    return _forced(file, backend, head, plane) if backend else _by_content(file, head, plane)
 
 
 def _head(file: Path) -> bytes:

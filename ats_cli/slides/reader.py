@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
+from ats_cli.slides.remote_path import AnyPath
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -172,7 +172,7 @@ def over_white(rgb: Pixels, alpha: Pixels, premultiplied: bool = False) -> Pixel
     return out
 
 
-def unreadable(path: Path, error: BaseException, what: str = "could not be read") -> SlideError:
+def unreadable(path: AnyPath, error: BaseException, what: str = "could not be read") -> SlideError:
     """A library's error as one line that begins with the slide's name."""
     reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
     return SlideError(f"{path.name}: {what} ({reason.rstrip('.')[:300]}).")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ats_cli.records import SlideError
 from ats_cli.slides.absence import Absence
 from ats_cli.slides.reader import MPP_BELIEVED, Box, Damage, Level, Pixels, Reader, Region
+from ats_cli.slides.remote_path import AnyPath
 from ats_cli.slides.resample import Taps, axis_taps, resample
 from ats_cli.slides.threads import in_order
 
@@ -47,15 +47,17 @@ class Unreadable(NamedTuple):
 class Slide:
     """A tiled or gigapixel image. Nothing but headers is read until pixels are asked for.
 
-    `path`, `bytes_total`: the file, and the size of all that belongs to it. `identity`: what a draw over this slide is
-    seeded by, the file's name as a rule. `width`, `height`: level 0. `mpp`: microns per pixel of level 0,
-    x and y averaged, None where unknown or not believed; `mpp_source`: "given", or where the file says it.
+    `path`, `bytes_total`: the file or URL, and the size of all that belongs to it. `identity`: what a draw over this
+    slide is seeded by, the file's name as a rule. `width`, `height`: level 0. `mpp`: microns per pixel of level 0,
+    x and y averaged, None where unknown or not believed; `mpp_source`: "given", or where the file says it. `on_close`
+    is called by `close`.
     """
 
-    def __init__(self, path: Path, reader: Reader, mpp: float | None = None) -> None:
+    def __init__(self, path: AnyPath, reader: Reader, mpp: float | None = None) -> None:
         if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
             raise SlideError(f"{path.name}: {mpp} is no microns-per-pixel. Give a number above 0, like --mpp 0.25.")
         self.path = path
+        self.on_close: Callable[[], object] | None = None
         self._reader = reader
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
@@ -184,6 +186,8 @@ class Slide:
 
     def close(self) -> None:
         self._reader.close()
+        if self.on_close is not None:
+            self.on_close()
 
     def __enter__(self) -> Slide:
         return self

@@ -52,6 +52,14 @@ def facts(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, ome: Element
     return TiffFacts(vendor, properties, None, None)
 
 
+def openslide_vendor(tiff: tifffile.TiffFile) -> str | None:
+    """Whose slide this is, of those whose TIFF only OpenSlide shows rightly; None for any other."""
+    flags = {"hamamatsu": tiff.is_ndpi, "leica": tiff.is_scn, "philips": tiff.is_philips, "ventana": tiff.is_bif}
+    if str(tiff.pages.first.software or "").startswith("MedScan"):
+        return "trestle"
+    return next((vendor for vendor, it_is in flags.items() if it_is), None)
+
+
 def orientation(key: tifffile.TiffPage) -> int:
     """How the stored rows and columns lie, 1 (upright) to 8, as TIFF and EXIF number it."""
     value = key.tags.valueof(_ORIENTATION, 1)

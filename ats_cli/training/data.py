@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ats_cli.records import AtsError
-from ats_cli.slides import find_slides, read_manifest
+from ats_cli.slides import AnyPath, find_slides, read_manifest
 from ats_cli.slides.find import slide_ids
 
 
@@ -18,7 +18,7 @@ class LabelledSlide:
     """
 
     slide_id: str
-    path: Path
+    path: AnyPath
     label: str
     split: str = ""
     mpp: float | None = None
@@ -53,7 +53,7 @@ def _from_folder(data: Path, mpp: float | None) -> list[LabelledSlide]:
     if not classes:
         raise AtsError(f"{data}: no subfolders. Put each class's slides into a subfolder named after the class.")
     return [
-        LabelledSlide(f"{folder.name}/{source.slide_id}", Path(source.path), folder.name, mpp=source.mpp)
+        LabelledSlide(f"{folder.name}/{source.slide_id}", source.path, folder.name, mpp=source.mpp)
         for folder in classes
         for source in find_slides([str(folder)], mpp=mpp)
     ]
@@ -68,7 +68,7 @@ def _from_manifest(manifest: Path, mpp: float | None) -> list[LabelledSlide]:
             raise AtsError(f"{manifest}: split {row.split!r} of {row.path} is none of train, val, test.")
     ids = slide_ids([row.path for row in rows])
     return [
-        LabelledSlide(slide_id, Path(row.path), row.label or "", row.split or "", row.mpp or mpp)
+        LabelledSlide(slide_id, row.path, row.label or "", row.split or "", row.mpp or mpp)
         for slide_id, row in zip(ids, rows, strict=True)
     ]
 

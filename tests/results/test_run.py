@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ats_cli.records import AtsError, Prediction, TilesRead
+from ats_cli.records import AtsError, Prediction, TilesRead, without_secrets
 from ats_cli.results.record import prediction_dict, prediction_from
 from ats_cli.results.run import RunFolder, RunSlide
-from ats_cli.results.run_facts import facts, without_secrets
+from ats_cli.results.run_facts import facts
 from ats_cli.results.slide_files import read_draw, slide_folder, tile_rows
 
 CLASSES = ("tumour, solid", "normal")

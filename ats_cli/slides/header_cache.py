@@ -1,0 +1,82 @@
+"""Headers of slides far away, kept on disk between calls: safe to delete at any time.
+
+One file an object, named by a hash of its URL (without query), size and version; in it, its header blocks as arrays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+MOST_BYTES = 256 * 1024 * 1024
+"""All that is kept; what was not used for longest goes first."""
+
+Key = tuple[str, int, str | None]
+"""URL without query, size, version of the object."""
+
+
+def cache_folder() -> Path:
+    """Where this user's caches lie: ATS_CACHE, else where the system has them."""
+    import platformdirs
+
+    given = os.environ.get("ATS_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("ats-cli", appauthor=False)
+
+
+class HeaderCache:
+    """The cache in a folder. Nothing is ever raised: a disk that is full or not ours costs the cache, no slide."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or cache_folder() / "headers"
+
+    def load(self, key: Key) -> dict[int, bytes]:
+        """The blocks of an object by number; empty where it is not known, or its version cannot be told."""
+        file = self._file(key)
+        if file is None or not file.is_file():
+            return {}
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                numbers, ends, data = arrays["numbers"], arrays["ends"], arrays["data"].tobytes()
+            starts = [0, *ends.tolist()]
+            blocks = {int(n): data[a:b] for n, a, b in zip(numbers, starts, ends.tolist(), strict=False)}
+            if len(blocks) != len(ends) or starts[-1] != len(data):
+                raise ValueError("not what was written")
+            os.utime(file)
+        except Exception:  # a file that is cut short, or of another kind, is as good as none
+            with contextlib.suppress(OSError):
+                file.unlink()
+            return {}
+        return blocks
+
+    def save(self, key: Key, blocks: dict[int, bytes]) -> None:
+        file = self._file(key)
+        if file is None:
+            return
+        numbers = np.fromiter(blocks, dtype=np.int64)
+        ends = np.cumsum([len(block) for block in blocks.values()], dtype=np.int64)
+        data = np.frombuffer(b"".join(blocks.values()), dtype=np.uint8)
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as part:
+                np.savez(part, numbers=numbers, ends=ends, data=data)
+            Path(part.name).replace(file)
+            self._tidy()
+
+    def _file(self, key: Key) -> Path | None:
+        """None for an object that could change without a sign."""
+        if key[2] is None:
+            return None
+        return self._folder / (hashlib.sha256(repr(key).encode()).hexdigest()[:32] + ".npz")
+
+    def _tidy(self) -> None:
+        files = sorted(self._folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
+        kept = 0
+        for file in files:
+            kept += file.stat().st_size
+            if kept > MOST_BYTES:
+                file.unlink()

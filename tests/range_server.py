@@ -1,0 +1,108 @@
+"""A web server on 127.0.0.1 that serves byte ranges, counts what it sends, and fails as it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+@dataclass
+class RangeServer:
+    """`files` by name. The next requests for ranges fail as `faults` say, one each: "500", "drop", "short", "403".
+
+    With `token`, only requests with ?token=... are answered. `sent`: bytes of bodies.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    etag: str | None = '"1"'
+    ranges: bool = True
+    token: str | None = None
+    requests: list[str] = field(default_factory=list)
+    sent: int = 0
+    port: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def url(self, name: str, query: str = "") -> str:
+        return f"http://127.0.0.1:{self.port}/folder/{name}{query}"
+
+
+@contextlib.contextmanager
+def range_server(**options: object) -> Iterator[RangeServer]:
+    state = RangeServer(**options)  # type: ignore[arg-type]
+
+    class Handler(_Handler):
+        server_state = state
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_state: RangeServer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        state = self.server_state
+        place = urlsplit(self.path)
+        data = state.files.get(place.path.removeprefix("/folder/"))
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        with state.lock:
+            state.requests.append(self.headers.get("Range", ""))
+            fault = state.faults.pop(0) if state.faults and span else None
+        if fault == "drop":
+            self.close_connection = True
+            return
+        if state.token is not None and f"token={state.token}" not in place.query:
+            fault = "403"
+        if fault in ("500", "403", "503"):
+            self._answer(int(fault), b"no")
+        elif data is None:
+            self._answer(404, b"none")
+        elif not span or not state.ranges:
+            self._answer(200, data)
+        elif int(span[1]) >= len(data):
+            self._answer(416, b"")
+        else:
+            start, stop = int(span[1]), min(int(span[2]) + 1, len(data))
+            part = data[start:stop]
+            self._answer(206, part, f"bytes {start}-{stop - 1}/{len(data)}", short=fault == "short")
+
+    def _answer(self, status: int, body: bytes, content_range: str | None = None, short: bool = False) -> None:
+        state = self.server_state
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if content_range is not None:
+            self.send_header("Content-Range", content_range)
+        if state.etag is not None and status < 300:
+            self.send_header("ETag", state.etag)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if short:
+            body, self.close_connection = body[: len(body) // 2], True
+        with contextlib.suppress(OSError):
+            self.wfile.write(body)
+        if status == 206:
+            with state.lock:
+                state.sent += len(body)
