@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from ats_cli.commands.messages import say, say_traceback, sentence
 from ats_cli.records import AtsError
 
-COMMANDS = ("info", "predict", "heatmap", "train")
+COMMANDS = ("info", "predict", "heatmap", "train", "evaluate", "models")
 
 DONE, SOME_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -32,18 +32,20 @@ class LazyGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
         if cmd_name not in COMMANDS:
             for name in COMMANDS:  # so that a misspelt command is answered with the one that was meant
                 self.get_command(ctx, name)
             return None
         if cmd_name not in self.commands:
             module = import_module(f"ats_cli.commands.{cmd_name}")
-            single = typer.Typer(add_completion=False)
-            single.command(cmd_name, epilog=module.EXAMPLES, no_args_is_help=True)(module.command)
-            self.add_command(typer.main.get_command(single), cmd_name)
+            built = getattr(module, "app", None)  # a command of several brings its own
+            if built is None:
+                built = typer.Typer(add_completion=False)
+                built.command(cmd_name, epilog=module.EXAMPLES, no_args_is_help=True)(module.command)
+            self.add_command(typer.main.get_command(built), cmd_name)
         command = self.commands[cmd_name]
-        assert isinstance(command, TyperCommand)
+        assert isinstance(command, TyperCommand | TyperGroup)
         return command
 
 

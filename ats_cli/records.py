@@ -227,8 +227,8 @@ class Prediction:
     `se` and `logits_se` are the standard errors of `probabilities` and `logits` by the sampling of tiles alone: how
     far they may be from those of the same net over all positions. `settled`, with a confidence: whether the class was
     settled before the budget was spent. `tiles_unreadable`: how many of the `tiles` drawn could not be read;
-    `mass_unreadable`: the share of the attention that is estimated to lie on what cannot be read. `kept`: for a run
-    folder, the tiles as arrays.
+    `mass_unreadable`: the share of the attention that is estimated to lie on what cannot be read. `bytes_view`: what
+    of `bytes_read` the look took, before any tile. `kept`: for a run folder, the tiles as arrays.
     """
 
     slide_id: str
@@ -252,6 +252,7 @@ class Prediction:
     seed: int | None = None
     settled: bool | None = None
     bytes_read: int | None = None
+    bytes_view: int | None = None
     bytes_total: int | None = None
     mpp: float | None = None
     mpp_source: str | None = None

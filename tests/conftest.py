@@ -13,7 +13,8 @@ os.environ.setdefault("ATS_PROCESSES", "0")
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Caches are those of the test, not of whoever runs it."""
+    """Caches and configuration are those of the test, not of whoever runs it."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ATS_CACHE", str(folder))
+    monkeypatch.setenv("ATS_CONFIG", str(folder / "config"))
     return folder

@@ -94,9 +94,9 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        metavar="NAME|FOLDER",
-        help="A model folder, or the name of a model that ships with ats. "
-        "Without it: the environment variable ATS_MODEL, else the demonstration model.",
+        metavar="NAME|FOLDER|hf://OWNER/NAME",
+        help="A model folder, the name of a model that ships with ats, or one of the hub. Without it: the environment "
+        "variable ATS_MODEL, else what `ats models default` was told, else the demonstration model.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -181,9 +181,3 @@ def attention_map(slide: Slide, model: LoadedModel, *, threads: int = 4) -> Atte
     look = begin_look(slide, model)
     values = whole_map(slide, model, look, threads)
     return AttentionMap(values, look.geometry.pitch, look.positions)
-
-
-def softmax(logits: NDArray[np.floating], axis: int = -1) -> NDArray[np.float64]:
-    """Probabilities over an axis, in float64."""
-    shifted = np.exp(np.asarray(logits, np.float64) - logits.max(axis, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis, keepdims=True))

@@ -3,26 +3,22 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.inference.drawing import Drawing, draw_on, every_position
+from ats_cli.inference.estimate import estimate_from, softmax
 from ats_cli.inference.extend import terms_so_far
 from ats_cli.inference.features import tile_terms
-from ats_cli.inference.look import softmax
 from ats_cli.inference.passes import Spent
 from ats_cli.records import MAX_UNREADABLE, DrawnTile, Prediction, SlideError, TilesRead
 from ats_cli.sampling import (
     Betting,
-    Draw,
     lowest_margins,
     mass_lost,
-    probability_gradient,
-    ratio_standard_error,
-    ratio_weights,
 )
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
@@ -72,6 +68,7 @@ def predict_slide(
         drawing = draw_on(slide, model, budget, sampler, seed, threads)
 
     spent = Spent("read", "features")
+    bytes_view = slide.bytes_read
     bias = model.nets.head.bias.cpu().double().numpy()
     test = None if confidence is None else _test(model, bias, confidence)
     known = terms_so_far(drawing, before, len(bias), slide.path.name)
@@ -80,7 +77,7 @@ def predict_slide(
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
         drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
     lost = _mass_lost(drawing, tiles_read, max_unreadable, slide.path.name)
-    estimate = _estimate(drawing.draw, terms, readable, bias, stopped=confidence is not None)
+    estimate = estimate_from(drawing.draw, terms, readable, bias, stopped=confidence is not None)
     look = drawing.look
     seconds = {**look.spent.seconds, **spent.seconds, "total": time.perf_counter() - clock}
     return Prediction(
@@ -104,6 +101,7 @@ def predict_slide(
         seed=seed,
         settled=None if test is None else test.settled is not None,
         bytes_read=slide.bytes_read,
+        bytes_view=bytes_view,
         bytes_total=slide.bytes_total,
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
@@ -115,31 +113,6 @@ def predict_slide(
         drawn=() if exhaustive else _drawn_tiles(drawing, estimate.weights, terms, readable, bias),
         kept=_kept(drawing, estimate.weights, terms, readable, bias),
     )
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    weights: Floats
-    logits: Floats
-    probabilities: Floats
-    logits_se: Floats | None
-    se: Floats | None
-    kind: Literal["unbiased", "approximate", "nominal"] | None
-
-
-def _estimate(drawn: Draw, terms: Floats, readable: NDArray[np.bool_], bias: Floats, stopped: bool) -> _Estimate:
-    """Logits and probabilities (C,), with their standard errors, from the terms (n, C) of the readable tiles.
-
-    A probability's error is projected on its own gradient, not put together from the logits'. After a stop that the
-    data chose, the errors are what a fixed number of tiles would have, and are called nominal.
-    """
-    weights = ratio_weights(drawn.weights, readable)
-    logits = weights @ terms + bias
-    probabilities = softmax(logits)
-    of_logits = ratio_standard_error(drawn, terms, readable)
-    of_probabilities = ratio_standard_error(drawn, probability_gradient(terms, probabilities), readable)
-    kind = "nominal" if stopped and of_logits.kind and not drawn.exact else of_logits.kind
-    return _Estimate(weights, logits, probabilities, of_logits.se, of_probabilities.se, kind)
 
 
 class _Tiles(NamedTuple):

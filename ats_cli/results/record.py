@@ -40,6 +40,7 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
         "seed": p.seed,
         "settled": p.settled,
         "bytes_read": p.bytes_read,
+        "bytes_view": p.bytes_view,
         "bytes_total": p.bytes_total,
         "mpp": _finite(p.mpp),
         "mpp_source": p.mpp_source,

@@ -19,10 +19,11 @@ def columns(classes: tuple[str, ...]) -> list[str]:
 
 def predictions_csv(classes: tuple[str, ...], predictions: Iterable[Prediction]) -> bytes:
     """Return the whole table. A value that does not apply is an empty cell."""
-    return csv_bytes([columns(classes), *(_row(p, len(classes)) for p in predictions)])
+    return csv_bytes([columns(classes), *(row(p, len(classes)) for p in predictions)])
 
 
-def _row(p: Prediction, classes: int) -> list[object]:
+def row(p: Prediction, classes: int) -> list[object]:
+    """Return the cells of a prediction's row."""
     nothing = (None,) * classes
     return [
         p.slide_id, p.path, p.status, p.predicted, *(p.probabilities or nothing),

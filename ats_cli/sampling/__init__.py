@@ -4,7 +4,7 @@ numpy float64; no I/O, no torch.
 """
 
 from ats_cli.sampling.betting import Betting, lowest_margins
-from ats_cli.sampling.draw import Draw, draw
+from ats_cli.sampling.draw import Draw, draw, race_draw
 from ats_cli.sampling.errors import StandardError, probability_gradient, standard_error
 from ats_cli.sampling.ratio import mass_lost, ratio_standard_error, ratio_weights
 from ats_cli.sampling.reservoir import StreamedReplacement
@@ -21,6 +21,7 @@ __all__ = [
     "lowest_margins",
     "mass_lost",
     "probability_gradient",
+    "race_draw",
     "ratio_standard_error",
     "ratio_weights",
     "slide_rng",

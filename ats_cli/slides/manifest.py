@@ -1,4 +1,4 @@
-"""A table of slides: CSV with a column slide (or path), and perhaps mpp, label, split."""
+"""A table of slides: CSV with a column slide (or path), and perhaps mpp, label, split, group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ats_cli.records import SlideError
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 
-COLUMNS = ("slide", "path", "mpp", "label", "split")
+COLUMNS = ("slide", "path", "mpp", "label", "split", "group")
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class ManifestRow:
     mpp: float | None = None
     label: str | None = None
     split: str | None = None
+    group: str | None = None
 
 
 def read_manifest(path: str | Path) -> list[ManifestRow]:
@@ -55,7 +56,9 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
         if first != number:
             raise SlideError(f"{file.name}: row {number} names {row[key]} again, as row {first} does. Remove one.")
         mpp = _mpp(file.name, number, row.get("mpp"))
-        rows.append(ManifestRow(slide, mpp, row.get("label") or None, row.get("split") or None))
+        rows.append(
+            ManifestRow(slide, mpp, row.get("label") or None, row.get("split") or None, row.get("group") or None)
+        )
     return rows
 
 

@@ -4,23 +4,21 @@ import os
 from pathlib import Path
 
 from ats_cli.records import ModelError
+from ats_cli.zoo.default import default_model
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, read_folder
+from ats_cli.zoo.hub import is_hub_name, pull
 
 DEFAULT_MODEL = "colon-epithelium"
 MODEL_VARIABLE = "ATS_MODEL"
 
 
 def find_model(name: str | None = None) -> ModelFolder:
-    """A model with weights, by folder or shipped name; without a name ATS_MODEL, else the shipped demonstration.
+    """A model with weights, by folder, shipped name or hf://owner/name; without a name, the default.
 
     Raises ModelError when there is none, naming those that ship.
     """
-    if name is None and os.environ.get(MODEL_VARIABLE):
-        folder = find_recipe(os.environ[MODEL_VARIABLE], f"named by {MODEL_VARIABLE}")
-    elif name is None:
-        folder = find_recipe(DEFAULT_MODEL, f"the default, as neither --model nor {MODEL_VARIABLE} names one")
-    else:
-        folder = find_recipe(name, "named by --model")
+    chosen, because = default_name() if name is None else (name, "named by --model")
+    folder = find_recipe(chosen, because)
     if not folder.has_weights:
         raise ModelError(
             f"{folder.path}: no {WEIGHTS_FILE}: this is a recipe, not a model yet. "
@@ -29,8 +27,20 @@ def find_model(name: str | None = None) -> ModelFolder:
     return folder
 
 
+def default_name() -> tuple[str, str]:
+    """The model that is used when none is named, and why: ATS_MODEL, else what `ats models default` was told, else the
+    shipped demonstration."""
+    if named := os.environ.get(MODEL_VARIABLE):
+        return named, f"named by {MODEL_VARIABLE}"
+    if kept := default_model():
+        return kept, "named by `ats models default`"
+    return DEFAULT_MODEL, f"the default, as neither --model nor {MODEL_VARIABLE} nor `ats models default` names one"
+
+
 def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
-    """A model folder, with or without weights, by path or shipped name."""
+    """A model folder, with or without weights, by path, shipped name or hf://owner/name."""
+    if is_hub_name(name):
+        return read_folder(pull(name), chosen_because)
     path = Path(name)
     if path.is_file() and path.name == SPEC_FILE:
         return read_folder(path.parent, chosen_because)

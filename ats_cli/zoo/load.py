@@ -13,6 +13,7 @@ from ats_cli.nets.model import Model
 from ats_cli.records import ModelError, ModelSpec
 from ats_cli.zoo.find import find_model
 from ats_cli.zoo.folder import WEIGHTS_FILE, ModelFolder, write_spec
+from ats_cli.zoo.sums import write_sums
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,7 +59,8 @@ def load_model(
 
 
 def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) -> None:
-    """Write the four files of a model folder. The weights are written last: a folder with weights is whole."""
+    """Write the files of a model folder. The weights are written last: a folder with weights is whole, but for
+    their checksums."""
     folder.mkdir(parents=True, exist_ok=True)
     write_spec(nets.spec, folder / "model.toml")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -68,3 +70,4 @@ def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) ->
     # Not save_file: what it writes only its owner may read.
     beside.write_bytes(save(tensors))
     beside.replace(folder / WEIGHTS_FILE)
+    write_sums(folder)

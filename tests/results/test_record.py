@@ -62,6 +62,7 @@ KEYS = [
     "seed",
     "settled",
     "bytes_read",
+    "bytes_view",
     "bytes_total",
     "mpp",
     "mpp_source",

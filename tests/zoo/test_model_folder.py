@@ -42,7 +42,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     nets = random_nets(spec)
     save_model(tmp_path / "new" / "model", nets, {"accuracy": 0.5}, "# A card\n")
     files = sorted(path.name for path in (tmp_path / "new" / "model").iterdir())
-    assert files == ["README.md", "metrics.json", "model.toml", "weights.safetensors"]
+    assert files == ["README.md", "SHA256SUMS", "metrics.json", "model.toml", "weights.safetensors"]
     assert json.loads((tmp_path / "new" / "model" / "metrics.json").read_text()) == {"accuracy": 0.5}
 
     loaded = load_model(tmp_path / "new" / "model")

@@ -1,0 +1,141 @@
+"""`ats models`: which models there are, what is in one, which is the default, whether one is sound, and the hub's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ats_cli.commands import options as o
+from ats_cli.records import AtsError
+
+EXAMPLES = """Examples:
+
+ats models show megapixel-digits
+
+ats models default my-model"""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    epilog=EXAMPLES,
+    help="List models, show one, choose the default, check one, fetch one from the hub.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a model, a line each.", rich_help_panel=o.OUTPUT)]
+NAME_HELP = "A model folder, the name of one that ships with ats, or hf://owner/name."
+
+
+@app.command("list", epilog="Examples:\n\nats models list\n\nats models list --json")
+def list_(json: Json = False, debug: o.Debug = False) -> None:
+    """List the models that ship, with the recipes to train by, and those fetched from the hub."""
+    from ats_cli.commands.messages import answer, answer_console
+    from ats_cli.results.models import model_record, print_models
+    from ats_cli.results.record import json_line
+    from ats_cli.zoo.find import default_name, find_recipe, recipe_names
+    from ats_cli.zoo.hub import pulled
+
+    chosen, _ = default_name()
+    folders = [(name, find_recipe(name)) for name in [*recipe_names(), *pulled()]]
+    records = [model_record(name, f.path, f.spec, f.hash, f.has_weights, name == chosen) for name, f in folders]
+    if json:
+        for record in records:
+            answer(json_line(record))
+        return
+    print_models(answer_console(), records)
+
+
+@app.command(epilog="Examples:\n\nats models show megapixel-digits\n\nats models show my-model --json")
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP)],
+    json: Json = False,
+    debug: o.Debug = False,
+) -> None:
+    """Show what a model is, what it was trained on and how good it was: its card."""
+    from ats_cli.commands.messages import answer, answer_console
+    from ats_cli.results.models import model_record, print_model
+    from ats_cli.results.record import json_line
+    from ats_cli.zoo.find import default_name, find_recipe
+
+    folder = find_recipe(name)
+    record = model_record(name, folder.path, folder.spec, folder.hash, folder.has_weights, name == default_name()[0])
+    if json:
+        answer(json_line(record))
+        return
+    print_model(answer_console(), record)
+
+
+@app.command(epilog="Examples:\n\nats models default my-model\n\nats models default")
+def default(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help=f"{NAME_HELP} Without it, say which it is.")
+    ] = None,
+    unset: Annotated[bool, typer.Option("--unset", help="Forget it: the demonstration model again.")] = False,
+    debug: o.Debug = False,
+) -> None:
+    """Choose the model that is used when none is named; ATS_MODEL comes before it."""
+    from ats_cli.commands.messages import answer, say
+    from ats_cli.zoo.default import set_default_model
+    from ats_cli.zoo.find import default_name, find_model
+    from ats_cli.zoo.hub import is_hub_name
+
+    if unset and name is not None:
+        raise AtsError("--unset forgets the default. Leave out the name, or --unset.")
+    if unset:
+        set_default_model(None)
+    if name is not None:
+        find_model(name)
+        # A folder is one from everywhere; a shipped name stays a name.
+        is_folder = not is_hub_name(name) and Path(name).is_dir()
+        set_default_model(str(Path(name).resolve()) if is_folder else name)
+    chosen, because = default_name()
+    answer(chosen)
+    say(f"{because}.")
+
+
+@app.command(epilog="Examples:\n\nats models verify my-model\n\nats models verify hf://owner/name")
+def verify(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help=NAME_HELP)],
+    debug: o.Debug = False,
+) -> None:
+    """Check a model: its checksums, its description, that the weights fit it and are all numbers.
+
+    Exit status: 0 sound, 1 not sound.
+    """
+    from ats_cli.commands.messages import answer, say
+    from ats_cli.zoo.find import find_recipe
+    from ats_cli.zoo.sums import SUMS_FILE
+    from ats_cli.zoo.verify import verify
+
+    path = Path(folder) if Path(folder).is_dir() else find_recipe(folder).path
+    problems = verify(path)
+    for problem in problems:
+        say(problem)
+    if problems:
+        raise typer.Exit(1)
+    if not (path / SUMS_FILE).is_file():
+        say(f"{path}: has no {SUMS_FILE}, so whether its files are those that were written cannot be said.")
+    answer(f"{path}: sound")
+
+
+@app.command(epilog="Examples:\n\nats models pull hf://owner/name\n\nats models pull hf://owner/name@v1")
+def pull(
+    name: Annotated[str, typer.Argument(metavar="hf://OWNER/NAME[@REVISION]", help="A model folder of the hub.")],
+    debug: o.Debug = False,
+) -> None:
+    """Fetch a model folder from the Hugging Face hub and say where it lies; --model takes the same name.
+
+    Only a model's own files are fetched: nothing that can be executed. Without a connection, what was fetched before
+    is found.
+    """
+    from ats_cli.commands.messages import answer, say
+    from ats_cli.zoo.find import find_model
+    from ats_cli.zoo.hub import is_hub_name
+
+    if not is_hub_name(name):
+        raise AtsError(f"{name}: not a model of the hub. Write hf://owner/name.")
+    folder = find_model(name)
+    if folder.spec.notice:
+        say(folder.spec.notice)
+    answer(str(folder.path))

@@ -1,0 +1,110 @@
+"""Labelled slides, and what they are predicted to be at several budgets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ats_cli.inference.shorter import shorter
+from ats_cli.records import AtsError, Prediction
+from ats_cli.sampling.draw import RACES
+from ats_cli.slides import SlideSource, find_slides, read_manifest
+from ats_cli.slides.find import slide_ids
+
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A slide and its class. `group`: slides of one group (a patient's) are alike; without one, a slide is its own."""
+
+    source: SlideSource
+    label: str
+    group: str
+
+
+def labelled_sources(
+    folder: Path | None, manifest: Path | None, mpp: float | None, classes: Sequence[str], split: str | None = None
+) -> list[Labelled]:
+    """Slides with labels out of `classes`: from a folder with a subfolder a class, or from a manifest.
+
+    A manifest's rows are those of `split`; without it, those of "test" where there are any, else all. Raises AtsError
+    with a sentence that names the row or the folder.
+    """
+    if (folder is None) == (manifest is None):
+        raise AtsError("give either a folder with one subfolder a class, or --manifest with columns slide,label.")
+    if manifest is not None:
+        return _from_manifest(manifest, mpp, classes, split)
+    assert folder is not None
+    if split:
+        raise AtsError("--split chooses rows of a manifest. Leave it out, or give --manifest.")
+    return _from_folder(folder, mpp, classes)
+
+
+def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str]) -> list[Labelled]:
+    if not folder.is_dir():
+        raise AtsError(f"{folder}: not a folder. Give a folder with one subfolder a class, or --manifest.")
+    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not inside:
+        raise AtsError(f"{folder}: no subfolders. Put each class's slides into a subfolder named after the class.")
+    for own in inside:
+        _check_label(own.name, f"{own}: ", classes, "Rename the folder.")
+    named = [(own.name, source) for own in inside for source in find_slides([str(own)], mpp)]
+    ids = slide_ids([source.path for _, source in named])
+    return [
+        Labelled(SlideSource(slide_id, source.path, source.mpp), label, slide_id)
+        for slide_id, (label, source) in zip(ids, named, strict=True)
+    ]
+
+
+def _from_manifest(manifest: Path, mpp: float | None, classes: Sequence[str], split: str | None) -> list[Labelled]:
+    rows = read_manifest(manifest)
+    splits = {row.split for row in rows if row.split}
+    split = split or (TEST if TEST in splits else None)
+    if split and split not in splits:
+        raise AtsError(f"{manifest}: no row of split {split!r}. Its splits: {', '.join(sorted(splits)) or 'none'}.")
+    ids = slide_ids([row.path for row in rows])
+    chosen = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if not split or row.split == split]
+    for _, row in chosen:
+        if not row.label:
+            raise AtsError(f"{manifest}: {row.path.name} has no label. Fill in the column label.")
+        _check_label(row.label, f"{manifest}: {row.path.name}: ", classes, "Correct the label.")
+    return [
+        Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), row.label or "", row.group or slide_id)
+        for slide_id, row in chosen
+    ]
+
+
+def _check_label(label: str, where: str, classes: Sequence[str], advice: str) -> None:
+    if label in classes:
+        return
+    lower = {name.lower(): name for name in classes}
+    near = difflib.get_close_matches(label.lower(), lower, 1)
+    hint = f'Did you mean "{lower[near[0]]}"? ' if near else ""
+    known = ", ".join(classes)
+    raise AtsError(f'{where}"{label}" is not a class of the model, which knows {known}. {hint}{advice}')
+
+
+def at_budgets(
+    budgets: Sequence[int | None],
+    sampler: str,
+    stops: bool,
+    predict: Callable[[int | None], Iterator[Prediction]],
+) -> Iterator[tuple[int | None, Prediction]]:
+    """Yield each slide's prediction at each budget, as (budget, prediction), in any order.
+
+    `predict` yields all slides' predictions at one budget. The shorter draws of a race are the beginnings of the
+    longest, so that is all that is read; unless it `stops` by itself, or the sampler is no race: then each budget is
+    a draw of its own.
+    """
+    sizes = [budget for budget in budgets if budget is not None]
+    if sampler in RACES and not stops and len(sizes) == len(budgets):
+        for prediction in predict(max(sizes)):
+            for size in sizes:
+                yield size, shorter(prediction, size)
+        return
+    for budget in budgets:
+        for prediction in predict(budget):
+            yield budget, prediction

@@ -1,0 +1,84 @@
+"""What fewer tiles of the same race would have said: its first n tiles are a draw of n tiles. Nothing is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ats_cli.inference.estimate import estimate_from
+from ats_cli.records import Prediction
+from ats_cli.sampling import mass_lost, race_draw
+
+
+def shorter(prediction: Prediction, tiles: int) -> Prediction:
+    """The prediction that a budget of `tiles` would have given, from a race of a fixed budget with its tiles kept.
+
+    Same logits, errors and shares of attention as `predict_slide` gives for that budget. Bytes and seconds are the
+    look's, and of the reading the share of the tiles. A slide whose first tiles are all unreadable fails.
+    """
+    kept = prediction.kept
+    if kept is None or len(kept.positions) <= tiles:
+        return prediction
+    assert prediction.sampler is not None and prediction.positions is not None
+    terms, readable = kept.terms[:tiles], kept.readable[:tiles]
+    if not readable.any():
+        sentence = f"{prediction.slide_id}: none of its first {tiles} tiles can be read. Copy the file again."
+        return replace(prediction, status="failed", error=sentence, predicted=None, probabilities=None, kept=None)
+    drawn = race_draw(
+        kept.positions[:tiles],
+        kept.attention[:tiles],
+        prediction.sampler,
+        everything=tiles >= prediction.positions,
+    )
+    estimate = estimate_from(drawn, terms, readable, kept.bias, stopped=False)
+    return replace(
+        prediction,
+        predicted=prediction.classes[int(np.argmax(estimate.logits))],
+        probabilities=tuple(estimate.probabilities.tolist()),
+        se=None if estimate.se is None else tuple(estimate.se.tolist()),
+        logits=tuple(estimate.logits.tolist()),
+        logits_se=None if estimate.logits_se is None else tuple(estimate.logits_se.tolist()),
+        se_kind=estimate.kind,
+        tiles=tiles,
+        attention_mass=float(min(1.0, drawn.attention[readable].sum())),
+        tiles_unreadable=int(np.count_nonzero(~readable)),
+        mass_unreadable=_lost(prediction, mass_lost(drawn.weights, readable)),
+        bytes_read=_bytes(prediction, tiles),
+        seconds=_seconds(prediction, tiles),
+        drawn=(),
+        kept=None,
+    )
+
+
+def _lost(prediction: Prediction, of_tiles: float) -> float | None:
+    """The estimate of what is lost, in the view (the same) and of the tiles."""
+    if prediction.mass_unreadable is None or prediction.kept is None:
+        return None
+    draw_of_all = race_draw(
+        prediction.kept.positions,
+        prediction.kept.attention,
+        str(prediction.sampler),
+        everything=len(prediction.kept.positions) == prediction.positions,
+    )
+    before = mass_lost(draw_of_all.weights, prediction.kept.readable)
+    of_view = (prediction.mass_unreadable - before) / (1 - before)
+    return max(0.0, of_view + (1 - of_view) * of_tiles)
+
+
+def _bytes(prediction: Prediction, tiles: int) -> int | None:
+    if prediction.bytes_read is None or prediction.bytes_view is None or not prediction.tiles:
+        return None
+    of_tiles = prediction.bytes_read - prediction.bytes_view
+    return prediction.bytes_view + round(of_tiles * tiles / prediction.tiles)
+
+
+def _seconds(prediction: Prediction, tiles: int) -> dict[str, float] | None:
+    """Of the reading, the share of the tiles; it is what is left of the total beside opening and the look."""
+    if prediction.seconds is None or not prediction.tiles:
+        return None
+    share, seconds = tiles / prediction.tiles, prediction.seconds
+    total = seconds.get("total", 0.0)
+    reading = max(0.0, total - sum(seconds.get(name, 0.0) for name in ("open", "view", "attention")))
+    of_tiles = {name: round(seconds.get(name, 0.0) * share, 4) for name in ("read", "features")}
+    return {**seconds, **of_tiles, "total": round(total - reading * (1 - share), 4)}

@@ -1,0 +1,165 @@
+"""What `ats evaluate` finds: figures with intervals at each budget, what they cost, and the files of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ats_cli.records import SCHEMA_VERSION, Prediction
+from ats_cli.results import metrics as m
+from ats_cli.results.bootstrap import LEVEL, RESAMPLES, Estimate, with_intervals
+from ats_cli.results.files import csv_bytes, write_whole
+from ats_cli.results.run import without_tiles
+from ats_cli.results.run_table import columns, row
+
+BY_CLASS = {"auroc": m.auroc_of, "auprc": m.auprc_of, "f1": m.f1_of, "sensitivity": m.sensitivity_of}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A slide's label, and the group that it belongs to."""
+
+    label: str
+    group: str
+
+
+@dataclass(frozen=True)
+class AtBudget:
+    """All figures at one budget. `cost`: means over slides of tiles, bytes, seconds; None where one is unknown."""
+
+    tiles: int | None
+    table: m.Table
+    figures: dict[str, Estimate]
+    by_class: dict[str, dict[str, Estimate]]
+    cost: dict[str, float | None]
+
+    @property
+    def confusion(self) -> list[list[int]]:
+        return [[int(n) for n in line] for line in m.confusion_matrices(self.table, self.table.ones)[0]]
+
+
+def evaluate_table(
+    tiles: int | None, predictions: Sequence[Prediction], truth: Mapping[str, Truth], classes: Sequence[str], seed: int
+) -> AtBudget:
+    """The figures of good `predictions` (at least one) at one budget."""
+    labels = np.array([classes.index(truth[p.slide_id].label) for p in predictions])
+    probabilities = np.array([p.probabilities for p in predictions], np.float64)
+    table = m.Table(labels, probabilities)
+    groups = [truth[p.slide_id].group for p in predictions]
+    wanted = {**m.FIGURES}
+    wanted |= {f"{f}/{c}": make(i) for i, c in enumerate(classes) for f, make in BY_CLASS.items()}
+    found = with_intervals(table, groups, wanted, seed)
+    return AtBudget(
+        tiles,
+        table,
+        {name: found[name] for name in m.FIGURES},
+        {c: {f: found[f"{f}/{c}"] for f in BY_CLASS} for c in classes},
+        {
+            "tiles": _mean([p.tiles for p in predictions]),
+            "bytes": _mean([p.bytes_read for p in predictions]),
+            "seconds": _mean([(p.seconds or {}).get("total") for p in predictions]),
+        },
+    )
+
+
+class Evaluation:
+    """Predictions of labelled slides at several budgets, gathered one by one, and what they come to.
+
+    `truth`: by slide id, in the order of the tables. `budgets`: from the smallest; None for all tiles. `failed`: by
+    slide id, the sentence why. A slide that fails at one budget is in the figures of none.
+    """
+
+    def __init__(self, truth: Mapping[str, Truth], classes: tuple[str, ...], budgets: Sequence[int | None]) -> None:
+        self.truth, self.classes = truth, classes
+        self.failed: dict[str, str] = {}
+        self._found: dict[int | None, dict[str, Prediction]] = {budget: {} for budget in budgets}
+
+    def add(self, budget: int | None, prediction: Prediction) -> None:
+        """Take in one slide's prediction at one budget."""
+        self._found[budget][prediction.slide_id] = without_tiles(prediction)
+        if prediction.status == "failed":
+            self.failed[prediction.slide_id] = str(prediction.error)
+
+    def figures(self, seed: int) -> list[AtBudget]:
+        """The figures at each budget, of the slides that did not fail; none where all did."""
+        good = [slide_id for slide_id in self.truth if slide_id not in self.failed]
+        return [
+            evaluate_table(budget, [own[slide_id] for slide_id in good], self.truth, self.classes, seed)
+            for budget, own in self._found.items()
+            if good
+        ]
+
+    def as_dict(
+        self, found: Sequence[AtBudget], model: Mapping[str, Any], settings: Mapping[str, Any], seed: int
+    ) -> dict[str, Any]:
+        """metrics.json: JSON-ready values; a figure that cannot be said is null."""
+        groups = {t.group for t in self.truth.values()}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "model": dict(model),
+            "settings": {name: value for name, value in settings.items() if name != "tiles"},
+            "classes": list(self.classes),
+            "slides": len(self.truth),
+            "groups": len(groups),
+            "slides_by_class": {c: sum(t.label == c for t in self.truth.values()) for c in self.classes},
+            "failed": sorted(self.failed),
+            "intervals": {"level": LEVEL, "method": "bootstrap over groups", "resamples": RESAMPLES, "seed": seed},
+            "budgets": [
+                {
+                    "tiles": at.tiles,
+                    "figures": {name: asdict(estimate) for name, estimate in at.figures.items()},
+                    "by_class": {c: {f: asdict(e) for f, e in own.items()} for c, own in at.by_class.items()},
+                    "confusion_matrix": at.confusion,
+                    "calibration": calibration(at.table),
+                    "cost": at.cost,
+                }
+                for at in found
+            ],
+        }
+
+    def write(self, folder: Path, said: Mapping[str, Any], found: Sequence[AtBudget]) -> None:
+        """Write predictions.csv of the largest budget, of each where there are several, the plots, and metrics.json."""
+        from ats_cli.results.plots import write_plots
+
+        for budget, own in self._found.items():
+            table = self._table(own)
+            if len(self._found) > 1:
+                write_whole(folder / f"predictions_{budget}.csv", table)
+        write_whole(folder / "predictions.csv", table)
+        write_plots(folder, self.classes, found)
+        text = json.dumps(said, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+        write_whole(folder / "metrics.json", text.encode("utf-8"))
+
+    def _table(self, own: Mapping[str, Prediction]) -> bytes:
+        """predictions.csv as `ats predict` writes it, with the columns label and group at its end."""
+        heading: list[object] = [*columns(self.classes), "label", "group"]
+        rows = [
+            [*row(own[slide_id], len(self.classes)), truth.label, truth.group]
+            for slide_id, truth in self.truth.items()
+            if slide_id in own
+        ]
+        return csv_bytes([heading, *rows])
+
+
+def calibration(table: m.Table) -> list[dict[str, float]]:
+    """Of each bin of confidence that holds slides: their mean confidence, the share that is right, how many."""
+    confidence = table.probabilities.max(1)
+    bins = m.confidence_bins(confidence)
+    return [
+        {
+            "confidence": float(confidence[bins == b].mean()),
+            "accuracy": float(table.right[bins == b].mean()),
+            "slides": int(np.count_nonzero(bins == b)),
+        }
+        for b in np.unique(bins)
+    ]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -1,0 +1,49 @@
+"""The model that is used when none is named, kept in the user's configuration folder. No torch."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+from ats_cli.records import AtsError
+
+FOLDER_VARIABLE = "ATS_CONFIG"
+
+
+def config_file() -> Path:
+    """config.toml in the folder that ATS_CONFIG names, else where the system keeps configurations."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return Path(named) / "config.toml"
+    from platformdirs import user_config_path
+
+    return user_config_path("ats", appauthor=False) / "config.toml"
+
+
+def default_model() -> str | None:
+    """What `ats models default` was told last, or None. AtsError for a file that cannot be understood."""
+    file = config_file()
+    try:
+        model = tomllib.loads(file.read_text(encoding="utf-8")).get("model")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise AtsError(f"{file}: cannot be read ({error}). Mend or delete it.") from error
+    if model is not None and not isinstance(model, str):
+        raise AtsError(f"{file}: model is not a name in quotes. Mend or delete it.")
+    return model
+
+
+def set_default_model(name: str | None) -> None:
+    """Keep a model's name, or forget it. OSError where the file cannot be written."""
+    import tomli_w
+
+    file = config_file()
+    if name is None:
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    beside.write_text(tomli_w.dumps({"model": name}), encoding="utf-8")
+    beside.replace(file)

@@ -1,0 +1,84 @@
+"""Model folders from the Hugging Face hub: `hf://owner/name`, or `hf://owner/name@revision`. No torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from ats_cli.records import ModelError
+
+PREFIX = "hf://"
+NAME = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+# What a model folder is made of. Whatever else lies there is not fetched: no code, no pickle.
+FILES = ("model.toml", "weights.safetensors", "familiarity.safetensors", "SHA256SUMS", "README.md", "metrics.json")
+
+
+def is_hub_name(name: str) -> bool:
+    return name.startswith(PREFIX)
+
+
+def pull(name: str) -> Path:
+    """Fetch a model folder into the hub's cache, or find it there; return where it lies.
+
+    `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` mean what they mean to huggingface-hub. Without a connection, what was
+    fetched before is used. Raises ModelError with a sentence.
+    """
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise ModelError(f"{name}: not a model of the hub. Write hf://owner/name, or hf://owner/name@revision.")
+    import huggingface_hub
+    from huggingface_hub import errors
+    from huggingface_hub.utils.logging import set_verbosity_error
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    set_verbosity_error()  # type: ignore[no-untyped-call]
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        found = huggingface_hub.snapshot_download(
+            match["repo"], revision=match["revision"], allow_patterns=list(FILES), endpoint=endpoint
+        )
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(f"{name}: the hub has no revision {match['revision']} of it. Check it on its page.") from error
+    except errors.GatedRepoError as error:
+        raise ModelError(
+            f"{name}: its owners ask for consent. Give it on its page, and log in: hf auth login."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelError(f"{name}: not on the hub, or private. Check the name, or log in: hf auth login.") from error
+    except errors.HFValidationError as error:
+        raise ModelError(f"{name}: not a name that the hub can have ({error}). Write hf://owner/name.") from error
+    except errors.LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"{name}: the hub cannot be reached, and this model has not been fetched before. Check the connection, or "
+            "fetch it elsewhere and give its folder."
+        ) from error
+    except Exception as error:  # whatever the network throws: offline, proxies, certificates
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{name}: could not be fetched from the hub ({type(error).__name__}: {reason}). Check the connection, or "
+            "fetch it elsewhere and give its folder."
+        ) from error
+    folder = Path(str(found))
+    if not (folder / FILES[0]).is_file():
+        raise ModelError(f"{name}: holds no {FILES[0]}, so it is no model of ats. Check the name.")
+    return folder
+
+
+def pulled() -> list[str]:
+    """Names of the model folders in the hub's cache, sorted."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    return sorted(
+        PREFIX + repo.repo_id
+        for repo in repos
+        if any(file.file_name == FILES[0] for revision in repo.revisions for file in revision.files)
+    )

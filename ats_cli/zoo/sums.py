@@ -1,0 +1,36 @@
+"""SHA256SUMS, as `sha256sum` writes and checks it: over what makes a model answer as it does."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE
+
+SUMS_FILE = "SHA256SUMS"
+SUMMED = (SPEC_FILE, WEIGHTS_FILE)
+
+
+def write_sums(folder: Path) -> None:
+    """Write the checksums of a model folder's files."""
+    lines = [f"{_sha256(folder / name)}  {name}\n" for name in SUMMED if (folder / name).is_file()]
+    (folder / SUMS_FILE).write_text("".join(lines), encoding="utf-8")
+
+
+def differing(folder: Path) -> list[str]:
+    """Names of files that are missing, or not what the checksums say; none where a folder has no checksums."""
+    file = folder / SUMS_FILE
+    if not file.is_file():
+        return []
+    listed = [line.split(maxsplit=1) for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+    sums = {parts[1].lstrip("*"): parts[0] for parts in listed if len(parts) == 2}
+    return [name for name in SUMMED if name in sums and _sha256(folder / name) != sums[name]]
+
+
+def _sha256(path: Path) -> str:
+    """The digest of a file in hex; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,32 @@
+"""Whether a model folder is whole: checksums, description, shapes of the weights, and that all are numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ats_cli.records import ModelError
+from ats_cli.zoo.folder import WEIGHTS_FILE, read_folder
+from ats_cli.zoo.load import load_model
+from ats_cli.zoo.sums import SUMS_FILE, differing
+
+
+def verify(folder: Path) -> list[str]:
+    """What is wrong with a model folder, a sentence each; none when it is sound."""
+    problems = [
+        f"{folder / name}: not the file that {SUMS_FILE} lists. Fetch the model again, or train it anew."
+        for name in differing(folder)
+    ]
+    try:
+        found = read_folder(folder)
+        if not found.has_weights:
+            return [*problems, f"{folder}: no {WEIGHTS_FILE}: a recipe, not a model. Train it, or fetch it again."]
+        state = load_model(found).nets.state_dict()
+    except ModelError as error:
+        return [*problems, str(error)]
+    for name, tensor in state.items():
+        wrong = int((~torch.isfinite(tensor)).sum())
+        if wrong:
+            problems.append(f"{folder / WEIGHTS_FILE}: {wrong} of {name} are no numbers. Train the model anew.")
+    return problems

@@ -1,0 +1,90 @@
+"""Labelled slides, and what several budgets say of them."""
+
+from pathlib import Path
+
+import pytest
+
+from ats_cli.inference import predict_many
+from ats_cli.inference.evaluate import at_budgets, labelled_sources
+from ats_cli.inference.shorter import shorter
+from ats_cli.records import AtsError
+from ats_cli.slides import SlideSource
+from tests.small import damage, noise, random_model, small_spec, write_slide
+
+CLASSES = ("bright", "dark")
+
+
+@pytest.mark.parametrize("sampler", ["murthy", "without-replacement"])
+def test_fewer_tiles_of_a_race_are_a_draw_of_fewer(tmp_path: Path, sampler: str) -> None:
+    path = damage(write_slide(tmp_path / "one.tif", noise(200, 260)), 5)
+    model = random_model(small_spec())
+    how = {"sampler": sampler, "max_unreadable": 1.0}
+    (longest,) = predict_many([SlideSource("one", path)], model, tiles=40, **how)
+    assert longest.status == "ok" and longest.tiles_unreadable
+    for tiles in (1, 2, 7, 39, 40):
+        (fresh,) = predict_many([SlideSource("one", path)], model, tiles=tiles, **how)
+        derived = shorter(longest, tiles)
+        for name in ("probabilities", "se", "logits", "logits_se", "attention_mass", "mass_unreadable"):
+            assert getattr(derived, name) == pytest.approx(getattr(fresh, name), abs=1e-6), (tiles, name)
+        for name in ("predicted", "tiles", "tiles_unreadable", "se_kind", "bytes_view"):
+            assert getattr(derived, name) == getattr(fresh, name), (tiles, name)
+        assert derived.bytes_view <= derived.bytes_read <= longest.bytes_read
+
+
+def test_only_races_are_read_once(tmp_path: Path) -> None:
+    source = SlideSource("one", write_slide(tmp_path / "one.tif", noise(100, 100)))
+    model = random_model(small_spec())
+    for sampler, stops, passes in (("murthy", False, [9]), ("pivotal", False, [3, 9]), ("murthy", True, [3, 9])):
+        asked: list[int | None] = []
+
+        def predict(tiles: int | None, sampler: str = sampler, asked: list[int | None] = asked):
+            asked.append(tiles)
+            return predict_many([source], model, tiles=tiles, sampler=sampler)
+
+        found = list(at_budgets([3, 9], sampler, stops, predict))
+        assert asked == passes
+        assert [(budget, p.tiles) for budget, p in found] == [(3, 3), (9, 9)]
+
+
+def test_a_folder_with_a_subfolder_a_class(tmp_path: Path) -> None:
+    for place in ("bright/a", "bright/b", "dark/a"):
+        write_slide(tmp_path / f"{place}.tif", noise(32, 32))
+    found = labelled_sources(tmp_path, None, 0.5, CLASSES)
+    assert [(f.source.slide_id, f.label) for f in found] == [
+        ("bright/a", "bright"),
+        ("b", "bright"),
+        ("dark/a", "dark"),
+    ]
+    assert {f.source.mpp for f in found} == {0.5}
+    assert len({f.group for f in found}) == 3
+    (tmp_path / "Dark").mkdir()
+    with pytest.raises(AtsError, match=r'"Dark" is not a class of the model.*Did you mean "dark"\?'):
+        labelled_sources(tmp_path, None, None, CLASSES)
+
+
+def test_a_manifest_has_labels_groups_and_splits(tmp_path: Path) -> None:
+    manifest = tmp_path / "labels.csv"
+    manifest.write_text(
+        "slide,label,group,split,mpp\na.tif,bright,p1,test,\nb.tif,dark,p1,test,0.3\nc.tif,dark,,train,\n"
+    )
+    found = labelled_sources(None, manifest, 0.5, CLASSES)
+    assert [(f.source.slide_id, f.label, f.group, f.source.mpp) for f in found] == [
+        ("a", "bright", "p1", 0.5),
+        ("b", "dark", "p1", 0.3),
+    ]
+    assert [f.group for f in labelled_sources(None, manifest, None, CLASSES, "train")] == ["c"]
+    for text, said in {
+        "slide,label\na.tif,Bright\n": 'a.tif: "Bright" is not a class of the model, which knows bright, dark. '
+        'Did you mean "bright"? Correct the label.',
+        "slide,label\na.tif,7\n": '"7" is not a class of the model',
+        "slide,label\na.tif,\nb.tif,dark\n": "a.tif has no label. Fill in the column label.",
+        "slide\na.tif\n": "a.tif has no label",
+    }.items():
+        manifest.write_text(text)
+        with pytest.raises(AtsError) as error:
+            labelled_sources(None, manifest, None, CLASSES)
+        assert said in str(error.value)
+    with pytest.raises(AtsError, match=r"no row of split .val.\. Its splits: none\."):
+        labelled_sources(None, manifest, None, CLASSES, "val")
+    with pytest.raises(AtsError, match="--split chooses rows of a manifest"):
+        labelled_sources(tmp_path, None, None, CLASSES, "val")
