@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass
@@ -65,8 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         state = self.server_state
         place = urlsplit(self.path)
-        data = state.files.get(place.path.removeprefix("/folder/"))
-        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        data = state.files.get(unquote(place.path).removeprefix("/folder/"))
+        span = re.fullmatch(r"bytes=(\d*)-(\d+)", self.headers.get("Range", ""))
         with state.lock:
             state.requests.append(self.headers.get("Range", ""))
             fault = state.faults.pop(0) if state.faults and span else None
@@ -81,10 +81,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"none")
         elif not span or not state.ranges:
             self._answer(200, data)
-        elif int(span[1]) >= len(data):
+        elif int(span[1] or 0) >= len(data):
             self._answer(416, b"")
         else:
-            start, stop = int(span[1]), min(int(span[2]) + 1, len(data))
+            stop = min(int(span[2]) + 1, len(data)) if span[1] else len(data)
+            start = int(span[1]) if span[1] else max(0, len(data) - int(span[2]))
             part = data[start:stop]
             self._answer(206, part, f"bytes {start}-{stop - 1}/{len(data)}", short=fault == "short")
 

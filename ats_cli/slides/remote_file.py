@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import io
-import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, BinaryIO, cast
@@ -14,13 +13,13 @@ from typing import Any, BinaryIO, cast
 from ats_cli.records import SlideError
 from ats_cli.slides.byte_source import Fetch, Range
 from ats_cli.slides.header_cache import HeaderCache
-from ats_cli.slides.remote_object import IN_FLIGHT, Answer, Passing, remote_object
+from ats_cli.slides.remote_object import Answer, remote_object
 from ats_cli.slides.remote_path import RemotePath
+from ats_cli.slides.remote_tries import IN_FLIGHT, persistent
 from ats_cli.slides.tiff_walk import walk_tiff
 
 # Ranges nearer to each other than GAP bytes are one request, unless it grows beyond LONGEST: see benchmarks/remote.py.
 GAP, LONGEST = 16 * 1024, 512 * 1024
-TRIES, FIRST_PAUSE = 6, 0.1
 # Headers are kept in blocks. The first request takes FIRST bytes, as a rule all that a small slide's headers are.
 BLOCK, FIRST = 16 * 1024, 64 * 1024
 # An index of 100 gigapixels is some 30 MB; a header that leads to more is a lie.
@@ -72,13 +71,14 @@ class RemoteFile:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Fetch]:
-        asked: list[Future[bytes]] = []
+        asked: set[Future[bytes]] = set()  # not answered yet
 
         def fetch(ranges: Sequence[Range]) -> list[Callable[[], bytes]]:
             reads: dict[Range, Callable[[], bytes]] = {}
             for start, stop, members in merged(ranges, self.size):
                 future = asyncio.run_coroutine_threadsafe(self._get(start, stop), self._object.loop)
-                asked.append(future)
+                asked.add(future)
+                future.add_done_callback(asked.discard)
                 for offset, count in members:
                     reads[offset, count] = functools.partial(_part, future, offset - start, count)
             return [reads.get(one, bytes) for one in ranges]
@@ -86,7 +86,7 @@ class RemoteFile:
         try:
             yield fetch
         finally:
-            for future in asked:
+            for future in list(asked):
                 future.cancel()
 
     def blocks_of(self, start: int, stop: int, fetch: Fetch) -> list[Callable[[], bytes]]:
@@ -116,26 +116,10 @@ class RemoteFile:
         return answer.data
 
     async def _answer(self, start: int, stop: int) -> Answer:
-        """Bytes start to stop, after as many tries as it takes, up to TRIES, with longer and longer pauses."""
-        reason = ""
-        for attempt in range(TRIES):
-            if attempt:
-                # Many were turned away at once: they shall not all come back at once.
-                await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
-            try:
-                async with self._in_flight:
-                    answer = await self._object.get(start, stop)
-            except Passing as failure:
-                self.bytes_read += failure.received
-                reason = failure.reason
-                continue
-            self.bytes_read += len(answer.data)
-            if len(answer.data) == min(stop, answer.size) - start:
-                return answer
-            reason = "the answer was cut short"
-        raise SlideError(
-            f"{self.path.name}: could not be read from {self.path.folders[0]} ({reason}). Try again later."
-        )
+        return await persistent(self._object, start, stop, self._in_flight, self._count)
+
+    def _count(self, received: int) -> None:
+        self.bytes_read += received
 
 
 def merged(ranges: Sequence[Range], size: int) -> Iterator[tuple[int, int, list[Range]]]:

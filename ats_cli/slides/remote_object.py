@@ -17,11 +17,9 @@ from typing import Any, NamedTuple, Protocol
 from ats_cli.records import SlideError
 from ats_cli.slides.remote_path import RemotePath
 
-IN_FLIGHT = 64
-"""Requests at a time."""
-
 _CONNECT_SECONDS, _SILENT_SECONDS, _VERSION_SECONDS = 15.0, 60.0, 5.0
 _SIGNED_SECONDS = 3600
+_CONNECTIONS = 64
 _EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 _EXTRAS |= {"az": "az", "abfs": "az", "abfss": "az", "adl": "az"}
 
@@ -41,6 +39,10 @@ class WholeOnlyError(SlideError):
     """What can be read once it is on a local disk, and only then."""
 
 
+class NotThereError(SlideError):
+    """An object that does not exist."""
+
+
 class Answer(NamedTuple):
     """Bytes, the size of the whole object, and what changes when the object does (None where the server tells none)."""
 
@@ -50,7 +52,10 @@ class Answer(NamedTuple):
 
 
 class RemoteObject(Protocol):
-    """`get` asks for bytes start to stop. `loop` is where it runs; `whole` writes all of the object to a file."""
+    """`get` asks for bytes start to stop; for the last ones, if start is below 0. It runs in `loop`.
+
+    `whole` writes all of the object to a file.
+    """
 
     path: RemotePath
     loop: asyncio.AbstractEventLoop
@@ -85,8 +90,8 @@ def _denied(path: RemotePath, code: int | str) -> SlideError:
     )
 
 
-def _missing(path: RemotePath, code: int | str) -> SlideError:
-    return SlideError(f"{path.name}: no such file at {path} ({code}). Check the URL.")
+def _missing(path: RemotePath, code: int | str) -> NotThereError:
+    return NotThereError(f"{path.name}: no such file at {path} ({code}). Check the URL.")
 
 
 def _no_ranges(path: RemotePath) -> WholeOnlyError:
@@ -95,10 +100,14 @@ def _no_ranges(path: RemotePath) -> WholeOnlyError:
     )
 
 
+def _range(start: int, stop: int) -> str:
+    return f"bytes={start}" if start < 0 else f"bytes={start}-{stop - 1}"
+
+
 def _content_range(path: RemotePath, header: str | None, start: int) -> int:
     """The whole size, from `bytes 0-99/1234`."""
     span, _, size = (header or "").removeprefix("bytes ").partition("/")
-    if not size.isdigit() or span.partition("-")[0] != str(start):
+    if not size.isdigit() or (start >= 0 and span.partition("-")[0] != str(start)):
         raise _no_ranges(path)
     return int(size)
 
@@ -116,11 +125,13 @@ class _Http:
 
         session = await self._fs.set_session()
         options = dict(self._fs.kwargs)
-        headers = {**options.pop("headers", {}), "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        headers = {**options.pop("headers", {}), "Range": _range(start, stop), "Accept-Encoding": "identity"}
         options.setdefault("timeout", aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS))
         received = 0
         try:
             async with session.get(self._url, headers=headers, **options) as reply:
+                if reply.status == 416 and start <= 0:
+                    return Answer(b"", 0, None)
                 self._check(reply.status)
                 if reply.status == 206:
                     size = _content_range(self.path, reply.headers.get("Content-Range"), start)
@@ -213,7 +224,7 @@ class _S3:
 
         received = 0
         try:
-            reply = await self._fs._call_s3("get_object", **self._place, Range=f"bytes={start}-{stop - 1}")
+            reply = await self._fs._call_s3("get_object", **self._place, Range=_range(start, stop))
             async with reply["Body"] as body:
                 data = await body.read()
             received = len(data)
@@ -272,6 +283,7 @@ class _Any:
                 self._asked = time.monotonic()
                 self._known = asyncio.ensure_future(self._facts())
             size, version = await asyncio.shield(self._known)
+            start = max(0, size + start) if start < 0 else start
             data = await self._fs._cat_file(self._place, start=start, end=min(stop, size)) if start < size else b""
             return Answer(data, size, version)
         except FileNotFoundError:
@@ -332,7 +344,7 @@ def _s3_filesystem(scheme: str) -> Any:
     importlib.import_module("s3fs")
     given = fsspec.config.conf.get(scheme, {}).get("config_kwargs", {})
     timeouts = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _SILENT_SECONDS}
-    own = {"max_pool_connections": IN_FLIGHT, "retries": {"max_attempts": 0}, **timeouts}
+    own = {"max_pool_connections": _CONNECTIONS, "retries": {"max_attempts": 0}, **timeouts}
     filesystem = fsspec.filesystem(scheme, config_kwargs={**own, **given})
     filesystem.retries = 1
     return filesystem

@@ -62,6 +62,8 @@ def _reader(path: RemotePath, backend: str | None, plane: Plane | None) -> Reade
         raise SlideError(
             f"{path.name}: a slide of many files is read from local disks only. Download its whole folder."
         )
+    if backend == "zarr" or (backend is None and _in_zarr(path)):
+        return _zarr(path, plane)
     source = RemoteFile(path)
     if not source.head.startswith((b"II", b"MM")) or backend not in (None, "tiff"):
         raise _whole_only(source, _kind(source.head))
@@ -73,6 +75,19 @@ def _reader(path: RemotePath, backend: str | None, plane: Plane | None) -> Reade
     if index.whole:
         raise _whole_only(source, "this TIFF")
     return TiffReader(source, index)
+
+
+def _in_zarr(path: RemotePath) -> bool:
+    """Whether the URL is one of a Zarr, or of an image in it."""
+    parts = (*path.folders, path.name)
+    return path.suffix.lower() in ("", ".zarr") and any(part.lower().endswith(".zarr") for part in parts)
+
+
+def _zarr(path: RemotePath, plane: Plane | None) -> Reader:
+    from ats_cli.slides.remote_store import remote_store  # zarr takes its time to import
+    from ats_cli.slides.zarr_reader import ZarrReader
+
+    return ZarrReader(path, plane, remote_store(path))
 
 
 def _fetched(path: RemotePath) -> tuple[Path, Callable[[], None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from ats_cli.records import SlideError, without_secrets
@@ -49,10 +49,19 @@ class RemotePath:
     def suffix(self) -> str:
         return PurePosixPath(self.name).suffix
 
+    def child(self, key: str) -> RemotePath:
+        """What lies below, opened by the same query."""
+        path, mark, query = self.url.partition("?")
+        return RemotePath(f"{path.rstrip('/')}/{quote(key) if self._escaped else key}{mark}{query}")
+
+    @property
+    def _escaped(self) -> bool:
+        return self.scheme in ("http", "https")
+
     def _parts(self) -> tuple[str, ...]:
         _, _, rest = str(self).partition("://")
         # A name on a web server is escaped; one in a bucket is as it is. The same slide has the same name in both.
-        rest = unquote(rest) if self.scheme in ("http", "https") else rest
+        rest = unquote(rest) if self._escaped else rest
         return tuple(part for part in rest.split("/") if part) or ("",)
 
 

@@ -25,6 +25,7 @@ from ats_cli.slides.ngff import NgffImage, find_image
 from ats_cli.slides.pixels import PixelKind, shown_range, to_rgb
 from ats_cli.slides.plane import Plane, pick, pick_channel, said
 from ats_cli.slides.reader import Box, Level, Pixels, Region, unreadable
+from ats_cli.slides.remote_path import AnyPath
 from ats_cli.slides.zarr_chunks import Chunks, CountingStore, Span, local_store
 
 # Chunks of a few rows are read several at a time.
@@ -32,6 +33,7 @@ _LEAST_SIDE = 64
 # A chunk is decoded whole, so that a larger one is refused before anything is allocated for it.
 _MOST_CHUNK_BYTES = 256 * 1024 * 1024
 _WHITE = 230
+_FAR_THREADS = 32
 
 # JPEG and its like inside Zarr are imagecodecs' own.
 imagecodecs.numcodecs.register_codecs(verbose=False)
@@ -46,11 +48,11 @@ class ZarrReader:
     name = "zarr"
     reduced: tuple[Level, ...] = ()
 
-    def __init__(self, path: Path, plane: Plane | None = None, store: CountingStore | None = None) -> None:
+    def __init__(self, path: AnyPath, plane: Plane | None = None, store: CountingStore | None = None) -> None:
         self._path = path
         self._local = store is None
-        self._store = store or local_store(path)
-        self.holds_handle = self._local and path.is_file()
+        self._store = store or local_store(_on_disk(path))
+        self.holds_handle = self._local and _on_disk(path).is_file()
         self.identity: str | None = None
         self.resident_bytes = 0
         self._bytes_total: int | None = None
@@ -78,7 +80,8 @@ class ZarrReader:
     @property
     def bytes_total(self) -> int | None:
         if self._bytes_total is None and self._local:
-            files = self._path.rglob("*") if self._path.is_dir() else [self._path]
+            path = _on_disk(self._path)
+            files = path.rglob("*") if path.is_dir() else [path]
             self._bytes_total = sum(file.stat().st_size for file in files if file.is_file())
         return self._bytes_total
 
@@ -87,6 +90,8 @@ class ZarrReader:
         return self._store.bytes_read
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        # Far away, a thread does little but wait for its chunk.
+        threads = threads if self._local else max(threads, _FAR_THREADS)
         return read_tiled(self.levels[level], boxes, lambda tile: self._tile(level, tile), threads)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
@@ -121,6 +126,8 @@ class ZarrReader:
                 root = zarr.open(store=self._store, path=self._store.root, mode="r")
             except FileNotFoundError:
                 raise SlideError(f"{self._path.name}: no Zarr array or group is there. Copy it again.") from None
+            except SlideError:
+                raise
             except Exception as error:
                 raise unreadable(self._path, error, "its Zarr metadata could not be read") from error
             try:
@@ -151,6 +158,8 @@ class ZarrReader:
         try:
             pixels = np.asarray(array[tuple(slice(*spans[axis]) for axis in self._axes)])
             lacking = [chunk for chunk in wanted if self._chunks[level].lacks(chunk)]
+        except SlideError:
+            raise
         except Exception as error:
             chunks = " to ".join(_numbers(chunk) for chunk in (wanted[0], *wanted[1:][-1:]))
             what = f"chunk {chunks} of the array {_place(array)} is damaged or cut short"
@@ -164,6 +173,12 @@ class ZarrReader:
         order = [self._axes.index(axis) for axis in "yx"] + [i for i, axis in enumerate(self._axes) if axis not in "yx"]
         plane = pixels.transpose(order)
         return np.ascontiguousarray(to_rgb(plane.reshape(*plane.shape[:2], -1), self._kind))
+
+
+def _on_disk(path: AnyPath) -> Path:
+    """A path, where there is no store that says otherwise."""
+    assert isinstance(path, Path)
+    return path
 
 
 def _choose(name: str, image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str, Span]]:

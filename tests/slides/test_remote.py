@@ -16,7 +16,7 @@ from range_server import RangeServer, range_server
 from slide_pictures import picture
 
 from ats_cli.records import SlideError
-from ats_cli.slides import Slide, header_cache, open_slide, remote_file
+from ats_cli.slides import Slide, header_cache, open_slide, remote_file, remote_tries
 from ats_cli.slides.remote_file import RemoteFile, merged
 from ats_cli.slides.remote_path import RemotePath
 
@@ -26,7 +26,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_file, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(remote_tries, "FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture
