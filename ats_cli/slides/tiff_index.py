@@ -78,10 +78,14 @@ class TiffIndex:
 
 @dataclass(frozen=True)
 class _Shown:
-    """Which pages of a series are shown: one, or three as red, green, blue. `channel`: this sample alone, as grey."""
+    """Which pages of a series are shown: one, or three as red, green, blue. `channel`: this sample alone, as grey.
+
+    `channel_of_file`: counted over all pages.
+    """
 
     pages: list[int]
     channel: int | None
+    channel_of_file: int
     said: str | None
 
 
@@ -100,7 +104,7 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
         # A level of other pixels than the first is left out: the next finer one serves.
         if downsample is None or (reduced is not series and not _alike(reduced, series)):
             continue
-        kind = kind_of(name, reduced.keyframe, ome, shown.channel, len(shown.pages))
+        kind = kind_of(name, reduced.keyframe, ome, shown.channel, len(shown.pages), shown.channel_of_file)
         level = _level(tiff, reduced, shown, kind, downsample)
         if not isinstance(level, str):
             found.append(level)
@@ -160,7 +164,8 @@ def _shown(name: str, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, 
     texts = [said({**sizes, "c": channels}, index | ({} if channel is None else {"c": channel}))]
     if len(tiff.series) > 1 and (tiff.is_ome or asked(plane).get("series")):
         texts.append(f"series={number_of(tiff, series)} of {len(tiff.series)}")
-    return _Shown(numbers, None if channel is None else channel % samples, ", ".join(filter(None, texts)) or None)
+    sample = None if channel is None else channel % samples
+    return _Shown(numbers, sample, channel or 0, ", ".join(filter(None, texts)) or None)
 
 
 def _page_number(sizes: dict[str, int], index: dict[str, int]) -> int:
@@ -182,7 +187,7 @@ def _alike(reduced: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) ->
 
 def _plain(kind: PixelKind) -> bool:
     """Whether Pillow makes the same of such pixels."""
-    return kind.shown in (None, (0.0, 1.0)) and not kind.ycc
+    return kind.shown in (None, (0.0, 1.0))
 
 
 def _level(

@@ -111,3 +111,9 @@ def test_strips_planes_and_numbers_as_rasterio_and_qupath_write_them(data: Path)
             theirs = tiff.series[0].asarray()
             theirs = theirs.transpose(1, 2, 0) if tiff.series[0].axes == "SYX" else theirs
         assert np.array_equal(open_slide(data / name).read_view(1), theirs)
+
+
+def test_floats_in_the_range_that_imagej_names_are_its_own_8_bits(data: Path) -> None:
+    cells = data / "qupath-cells"
+    eight = open_slide(cells / "cells-gray8.png").read_view(1)
+    assert np.array_equal(open_slide(cells / "cells-gray32.tif").read_view(1), eight)

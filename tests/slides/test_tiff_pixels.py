@@ -6,7 +6,6 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
-import openslide
 import pytest
 import tifffile
 from PIL import Image, ImageOps
@@ -235,7 +234,7 @@ def test_more_samples_than_a_colour_has(tmp_path: Path) -> None:
         assert np.array_equal(level(open_slide(path, plane=Plane(c=1))), five[..., [1, 1, 1]])
 
 
-def test_jpeg_2000_in_ycbcr_as_aperio_writes_it(tmp_path: Path) -> None:
+def test_aperios_jpeg_2000_in_ycbcr_goes_to_openslide(tmp_path: Path) -> None:
     pixels = np.kron(picture(30, 40), np.ones((8, 8, 1), np.uint8))
     ycc = np.asarray(Image.fromarray(pixels).convert("YCbCr"))
     tiles = [
@@ -250,6 +249,36 @@ def test_jpeg_2000_in_ycbcr_as_aperio_writes_it(tmp_path: Path) -> None:
         out.write(iter(tiles), shape=(240, 320, 3), dtype=np.uint8, tile=(80, 80), photometric="rgb",
                   compression=33003, description=description, metadata=None)  # fmt: skip
     slide = open_slide(tmp_path / "a.svs")
-    theirs = np.asarray(openslide.OpenSlide(tmp_path / "a.svs").read_region((0, 0), 0, (320, 240)).convert("RGB"))
-    assert slide.reader == "tiff" and np.array_equal(level(slide), theirs)
-    assert np.abs(theirs.astype(int) - pixels).max() <= 3
+    assert slide.reader == "openslide" and slide.mpp == 0.5
+    assert np.abs(level(slide).astype(int) - pixels).max() <= 3
+    with pytest.raises(SlideError, match="read by OpenSlide only"):
+        open_slide(tmp_path / "a.svs", backend="tiff")
+
+
+def test_what_imagej_shows_as_black_and_white(tmp_path: Path) -> None:
+    ramp = np.arange(2 * 40 * 50, dtype=np.uint16).reshape(2, 40, 50)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, ramp[0], imagej=True, metadata={"min": 500.0, "max": 1500.0})
+    exact = (ramp[0].astype(float) - 500).clip(0, 1000) / 1000 * 255
+    assert np.abs(level(open_slide(path))[..., 0] - exact).max() <= 0.51
+    ranges = (0.0, 10.0, 2000.0, 3000.0)
+    tifffile.imwrite(path, ramp, imagej=True, metadata={"axes": "CYX", "Ranges": ranges, "min": 0.0, "max": 10.0})
+    exact = (ramp[1].astype(float) - 2000).clip(0, 1000) / 1000 * 255
+    assert np.abs(level(open_slide(path, plane=Plane(c=1)))[..., 0] - exact).max() <= 0.51
+    tifffile.imwrite(path, ramp, imagej=True, metadata={"axes": "CYX", "min": 0.0, "max": 10.0})
+    with pytest.raises(SlideError, match="does not say which values"):
+        open_slide(path, plane=Plane(c=1))
+
+
+def test_overviews_in_pages_and_masks_that_are_no_levels(tmp_path: Path) -> None:
+    # As GDAL lays out a COG: overviews and masks are pages of their own.
+    full, half, mask = picture(256, 320), picture(128, 160, 1), np.ones((256, 320), bool)
+    options = {"tile": (64, 64), "metadata": None, "compression": "zlib"}
+    with tifffile.TiffWriter(tmp_path / "cog.tif") as out:
+        out.write(full, photometric="rgb", **options)
+        out.write(mask, photometric="mask", subfiletype=4, **options)
+        out.write(half, photometric="rgb", subfiletype=1, **options)
+        out.write(mask[::2, ::2], photometric="mask", subfiletype=5, **options)
+    slide = open_slide(tmp_path / "cog.tif")
+    assert [lv.downsample for lv in slide.levels] == [1.0, 2.0]
+    assert np.array_equal(level(slide), full) and np.array_equal(level(slide, 1), half)
