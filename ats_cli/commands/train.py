@@ -33,9 +33,14 @@ def command(
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split' and 'mpp'.",
+            help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split' (train, val, test), "
+            "'group' (the patient), 'mpp' and 'weight'; or with the names that CLAM and STAMP give them.",
             rich_help_panel=o.SLIDES,
         ),
+    ] = None,
+    slides_root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the manifest's slides lie.", rich_help_panel=o.SLIDES),
     ] = None,
     mpp: o.Mpp = None,
     validation: Annotated[
@@ -44,6 +49,18 @@ def command(
             "--val", metavar="FRACTION", min=0, max=0.9, help="The share of slides held out.", rich_help_panel=o.SLIDES
         ),
     ] = 0.2,
+    folds: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Cross-validate in K folds first, then train on all slides.",
+            rich_help_panel=o.SLIDES,
+        ),
+    ] = 0,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Train without the slides that cannot be read.", rich_help_panel=o.SLIDES),
+    ] = False,
     recipe: Annotated[
         str,
         typer.Option(
@@ -52,6 +69,20 @@ def command(
     ] = DEFAULT_RECIPE,
     name: Annotated[
         str | None, typer.Option(help="The model's name. Without it, the folder's.", rich_help_panel=o.MODEL)
+    ] = None,
+    task: Annotated[
+        Literal["multi-class", "multi-label", "regression"] | None,
+        typer.Option(
+            help="One class a slide; several labels a slide, 'a;b'; or a number. Without it, the recipe's.",
+            rich_help_panel=o.MODEL,
+        ),
+    ] = None,
+    balance: Annotated[
+        Literal["none", "weights", "draws"] | None,
+        typer.Option(
+            help="Let all classes count alike, by weights in the loss or by how often slides are drawn.",
+            rich_help_panel=o.MODEL,
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps. Without it, the recipe's.", rich_help_panel=o.MODEL)
@@ -121,6 +152,8 @@ def command(
     if (data is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest labels.csv.")
 
+    if folds == 1 or folds < 0:
+        raise AtsError(f"--folds {folds}: cross-validation takes 2 folds or more.")
     import shlex
     import sys
 
@@ -136,7 +169,19 @@ def command(
             recipe=recipe,
             output=output,
             name=name,
-            overrides={"steps": steps, "lr": lr, "batch_size": batch_size, "sampler": sampler, "tiles": tiles},
+            overrides={
+                "steps": steps,
+                "lr": lr,
+                "batch_size": batch_size,
+                "sampler": sampler,
+                "tiles": tiles,
+                "task": task,
+                "balance": balance,
+            },
+            slides_root=slides_root,
+            number_of_folds=folds,
+            skip_bad=skip_bad,
+            tell=say,
             validation=validation,
             seed=seed,
             mpp=mpp,

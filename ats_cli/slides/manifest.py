@@ -1,30 +1,41 @@
-"""A table of slides: CSV with a column slide (or path), and perhaps mpp, label, split, group."""
+"""A table of slides: CSV with a column slide (or path), and perhaps mpp, label, split, group, weight."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+import difflib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ats_cli.records import SlideError
+from ats_cli.slides.find import EXTENSIONS
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 
-COLUMNS = ("slide", "path", "mpp", "label", "split", "group")
+COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight")
+
+OTHER_NAMES = {"slide_id": "slide", "filename": "slide", "case_id": "group", "patient": "group"}
+"""What CLAM (case_id, slide_id, label) and STAMP (PATIENT, FILENAME) call these columns."""
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row. What its column leaves empty, or what has no column, is None."""
+    """One row. What its column leaves empty, or what has no column, is None. `row`: its number in the file."""
 
     path: AnyPath
     mpp: float | None = None
     label: str | None = None
     split: str | None = None
     group: str | None = None
+    weight: float | None = None
+    row: int = field(default=0, compare=False)
 
 
-def read_manifest(path: str | Path) -> list[ManifestRow]:
-    """The rows of a manifest, paths or URLs; relative paths are taken from the manifest's own folder.
+def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[ManifestRow]:
+    """The rows of a manifest, paths or URLs; relative paths lie in `slides_root`, without it in the manifest's own
+    folder.
+
+    The columns may have the names that CLAM and STAMP give them. A slide may be named without its extension, where
+    one file only is called so.
 
     Raises SlideError, one sentence with the manifest's name and the row (the header is row 1).
     """
@@ -38,8 +49,10 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
         raise SlideError(f"{file.name}: could not be read as CSV ({error}). Save it as CSV in UTF-8.") from error
     if len(lines) < 2:
         raise SlideError(f"{file.name}: no rows. Give a header with a column slide, and a row for each slide.")
-    header = [name.strip().lower() for name in lines[0][1]]
+    written = [name.strip().lower() for name in lines[0][1]]
+    header = [OTHER_NAMES.get(name, name) for name in written]
     key = _check_header(file.name, header)
+    root = slides_root or file.parent
     rows: list[ManifestRow] = []
     seen: dict[AnyPath, int] = {}
     for number, cells in lines[1:]:
@@ -51,14 +64,14 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
         row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
         if not row.get(key):
             raise SlideError(f"{file.name}: row {number} names no slide. Fill in the column {key}.")
-        slide = slide_path(row[key], file.parent)
+        slide = _with_extension(slide_path(row[key], root))
         first = seen.setdefault(slide if isinstance(slide, RemotePath) else slide.resolve(), number)
         if first != number:
             raise SlideError(f"{file.name}: row {number} names {row[key]} again, as row {first} does. Remove one.")
-        mpp = _mpp(file.name, number, row.get("mpp"))
-        rows.append(
-            ManifestRow(slide, mpp, row.get("label") or None, row.get("split") or None, row.get("group") or None)
-        )
+        mpp = _number(file.name, number, "mpp", row.get("mpp"), "0.25")
+        weight = _number(file.name, number, "weight", row.get("weight"), "2")
+        label, split, group = (row.get(name) or None for name in ("label", "split", "group"))
+        rows.append(ManifestRow(slide, mpp, label, split, group, weight, number))
     return rows
 
 
@@ -66,7 +79,9 @@ def _check_header(name: str, header: list[str]) -> str:
     """The column that names the slides. Raises SlideError for a header that is not understood."""
     for column in header:
         if column not in COLUMNS:
-            raise SlideError(f"{name}: row 1 has an unknown column {column!r}. Known are {', '.join(COLUMNS)}.")
+            near = difflib.get_close_matches(column, (*COLUMNS, *OTHER_NAMES), 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(COLUMNS)}."
+            raise SlideError(f"{name}: row 1 has an unknown column {column!r}. {hint}")
         if header.count(column) > 1:
             raise SlideError(f"{name}: row 1 has the column {column} twice. Remove one.")
     keys = [column for column in ("slide", "path") if column in header]
@@ -76,7 +91,15 @@ def _check_header(name: str, header: list[str]) -> str:
     return keys[0]
 
 
-def _mpp(name: str, number: int, text: str | None) -> float | None:
+def _with_extension(path: AnyPath) -> AnyPath:
+    """CLAM's slide_id is a file's name without its extension."""
+    if isinstance(path, RemotePath) or path.suffix.lower() in EXTENSIONS or path.exists() or not path.parent.is_dir():
+        return path
+    found = [p for extension in EXTENSIONS if (p := path.with_name(path.name + extension)).exists()]
+    return found[0] if len(found) == 1 else path
+
+
+def _number(name: str, number: int, column: str, text: str | None, example: str) -> float | None:
     if not text:
         return None
     try:
@@ -84,5 +107,5 @@ def _mpp(name: str, number: int, text: str | None) -> float | None:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise SlideError(f"{name}: row {number} has mpp {text!r}, not a number above 0. Write it like 0.25.")
+        raise SlideError(f"{name}: row {number} has {column} {text!r}, not a number above 0. Write it like {example}.")
     return value

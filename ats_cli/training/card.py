@@ -27,8 +27,18 @@ def model_card(spec: ModelSpec, metrics: dict[str, Any], command: str) -> str:
             f"{validation['step']}, cross entropy {validation['loss']:.3f}. The checkpoint was chosen on these same "
             "slides: expect a little less on new ones",
         ]
-    else:
+    elif not metrics.get("cross_validation"):
         lines += ["- Not validated: no slides were kept for it"]
+    folds = metrics.get("cross_validation")
+    if folds:
+        lines += [
+            f"- Cross-validated, {folds['folds']} folds, nothing chosen on the held-out slides: accuracy "
+            f"{folds['accuracy']:.3f}, standard deviation over the folds {folds['accuracy_sd_over_folds']:.3f}. "
+            "This model is trained on all slides by the same recipe"
+        ]
+    lines += [f"- Told while it was trained: {note}" for note in metrics.get("notes", ())]
+    if metrics.get("skipped"):
+        lines += [f"- {len(metrics['skipped'])} slides could not be read and were left out"]
     if command:
         lines += ["", "Made by:", "", f"    {command}"]
     if spec.notice:

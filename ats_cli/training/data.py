@@ -1,13 +1,16 @@
-"""Which slides there are, what they are, and which are kept for validation."""
+"""Which slides there are to learn from, and what they are: a folder of classes or a manifest."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ats_cli.records import AtsError
 from ats_cli.slides import AnyPath, find_slides, read_manifest
 from ats_cli.slides.find import slide_ids
+from ats_cli.slides.manifest import ManifestRow
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,28 @@ def labels_of(label: str) -> list[str]:
     return [name for part in label.split(";") if (name := part.strip())]
 
 
-def labelled_slides(data: Path | None, manifest: Path | None, mpp: float | None = None) -> list[LabelledSlide]:
-    """Slides and labels from a folder with a subfolder a class, or from a manifest `slide,label[,split,mpp]`.
+def labelled_slides(
+    data: Path | None,
+    manifest: Path | None,
+    mpp: float | None = None,
+    slides_root: Path | None = None,
+    task: str = "multi-class",
+) -> list[LabelledSlide]:
+    """Slides and labels from a folder with a subfolder a class, or from a manifest (see `read_manifest`).
 
-    A manifest's relative paths lie beside it. Raises AtsError with a sentence when there is nothing to learn:
-    no slide, no label, one class only, an empty class folder.
+    A manifest's relative paths lie in `slides_root`, without it beside the manifest. Raises AtsError with a sentence
+    that names the row when there is nothing to learn or something is wrong: no slide, a file that is not there, no
+    label, one class only, a label in another case, an empty class folder, a group in two splits.
     """
     if (data is None) == (manifest is None):
         raise AtsError("Give either a folder with one subfolder a class, or --manifest table.csv with slide,label.")
-    slides = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp)  # type: ignore[arg-type]
-    labels = sorted({slide.label for slide in slides})
-    if len(labels) < 2:
-        raise AtsError(f"{data or manifest}: all slides are of one class ({labels[0]}). Training needs two or more.")
+    if data is not None and task != "multi-class":
+        raise AtsError(f"{data}: a folder of classes gives each slide one class. For {task}, give --manifest.")
+    slides = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task)  # type: ignore[arg-type]
+    labels = sorted({name for slide in slides for name in _names(slide.label, task)})
+    if len(labels) < (1 if task == "multi-label" else 2):
+        of = f"one class ({labels[0]})" if labels else "no class"
+        raise AtsError(f"{data or manifest}: all {len(slides)} slides are of {of}. Training needs two or more.")
     return slides
 
 
@@ -52,6 +65,7 @@ def _from_folder(data: Path, mpp: float | None) -> list[LabelledSlide]:
     classes = sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not classes:
         raise AtsError(f"{data}: no subfolders. Put each class's slides into a subfolder named after the class.")
+    _refuse_cases([folder.name for folder in classes], [f"{data}: folder {folder.name}" for folder in classes])
     return [
         LabelledSlide(f"{folder.name}/{source.slide_id}", source.path, folder.name, mpp=source.mpp)
         for folder in classes
@@ -59,45 +73,67 @@ def _from_folder(data: Path, mpp: float | None) -> list[LabelledSlide]:
     ]
 
 
-def _from_manifest(manifest: Path, mpp: float | None) -> list[LabelledSlide]:
-    rows = read_manifest(manifest)
+def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: str) -> list[LabelledSlide]:
+    rows = read_manifest(manifest, root)
     for row in rows:
-        if not row.label:
-            raise AtsError(f"{manifest}: {row.path} has no label. Training needs a column label, filled in every row.")
-        if row.split not in (None, "", "train", "val", "test"):
-            raise AtsError(f"{manifest}: split {row.split!r} of {row.path} is none of train, val, test.")
+        if row.label is None and task != "multi-label":
+            raise AtsError(
+                f"{manifest}: row {row.row}: {row.path} has no label. Training needs a column label, filled everywhere."
+            )
+        if row.split not in (None, "", *SPLITS):
+            raise AtsError(f"{manifest}: row {row.row}: split {row.split!r} is none of {', '.join(SPLITS)}.")
+        if task == "regression" and not _is_number(row.label or ""):
+            raise AtsError(f"{manifest}: row {row.row}: label {row.label!r} is not a number, as regression needs it.")
+        if not _there(row):
+            raise AtsError(
+                f"{manifest}: row {row.row}: no such file: {row.path}. Mend the path, or give --slides-root."
+            )
+    if task != "regression":
+        named = [(name, f"{manifest}: row {row.row}") for row in rows for name in _names(row.label or "", task)]
+        _refuse_cases([name for name, _ in named], [where for _, where in named])
+    _refuse_groups_apart(manifest, rows)
     ids = slide_ids([row.path for row in rows])
     return [
-        LabelledSlide(slide_id, row.path, row.label or "", row.split or "", row.mpp or mpp)
+        LabelledSlide(
+            slide_id, row.path, row.label or "", row.split or "", row.mpp or mpp, row.group or "", row.weight or 1.0
+        )
         for slide_id, row in zip(ids, rows, strict=True)
     ]
 
 
-def split_off(
-    slides: list[LabelledSlide], fraction: float, seed: int
-) -> tuple[list[LabelledSlide], list[LabelledSlide]]:
-    """(train, validation). A manifest's own split is kept; else `fraction` of each class, at least one, is drawn.
+def _names(label: str, task: str) -> list[str]:
+    return labels_of(label) if task == "multi-label" else [label]
 
-    Raises AtsError when a class would have no slide to train on.
-    """
-    if not 0 <= fraction < 1:
-        raise AtsError(f"--val {fraction}: not a fraction. Give a number from 0 to below 1, like --val 0.2.")
-    train = [s for s in slides if s.split in ("", "train")]
-    for label in sorted({s.label for s in slides} - {s.label for s in train}):
-        raise AtsError(f"class {label} has no slide to train on: all are kept for validation or test. Add slides.")
-    if any(s.split == "val" for s in slides):
-        return train, [s for s in slides if s.split == "val"]
-    if fraction == 0:
-        return train, []
-    rng = np.random.default_rng(seed)
-    held: set[int] = set()
-    for label in sorted({s.label for s in train}):
-        members = [i for i, s in enumerate(train) if s.label == label]
-        many = max(1, round(fraction * len(members)))
-        if many >= len(members):
-            raise AtsError(
-                f"class {label} has {len(members)} slide(s): too few to keep some for validation. "
-                "Add slides, or train with --val 0."
-            )
-        held.update(rng.choice(members, many, replace=False).tolist())
-    return [s for i, s in enumerate(train) if i not in held], [s for i, s in enumerate(train) if i in held]
+
+def _refuse_cases(labels: Sequence[str], where: Sequence[str]) -> None:
+    """ "Tumour" and "tumour" would be two classes."""
+    first: dict[str, tuple[str, str]] = {}
+    for label, place in zip(labels, where, strict=True):
+        before, there = first.setdefault(label.casefold(), (label, place))
+        if before != label:
+            raise AtsError(f"{place} has label {label!r}, but {there} {before!r}. Write a class in one way only.")
+
+
+def _refuse_groups_apart(manifest: Path, rows: Sequence[ManifestRow]) -> None:
+    """A patient of whom something was learnt says too much of how good a model is."""
+    first: dict[str, ManifestRow] = {}
+    for row in rows:
+        if row.group:
+            before = first.setdefault(row.group, row)
+            if (before.split or "") != (row.split or ""):
+                raise AtsError(
+                    f"{manifest}: row {row.row}: group {row.group} is in split {row.split or 'none'!r}, but in row "
+                    f"{before.row} in {before.split or 'none'!r}. Keep all slides of a patient on one side."
+                )
+
+
+def _there(row: ManifestRow) -> bool:
+    # What is no path on a local disk cannot be looked up here.
+    return not isinstance(row.path, Path) or row.path.exists()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

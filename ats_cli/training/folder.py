@@ -2,19 +2,22 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from ats_cli.records import AtsError, ModelSpec
 from ats_cli.results.files import csv_bytes, write_whole
 from ats_cli.results.run_facts import facts, now
 from ats_cli.training.card import model_card
-from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of, split_off
+from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of
 from ats_cli.training.diary import Diary
 from ats_cli.training.processes import first_process
+from ats_cli.training.split import folds, split_off
+from ats_cli.training.store import unreadable
 from ats_cli.training.train import Report, Trained, train_model
 from ats_cli.training.views import ViewCache
 from ats_cli.zoo import save_model
@@ -39,45 +42,112 @@ def train_folder(
     threads: int = 4,
     command: str = "",
     report: Report | None = None,
+    slides_root: Path | None = None,
+    number_of_folds: int = 0,
+    skip_bad: bool = False,
     resume: bool = False,
     checkpoint_every: int = 50,
     devices: int = 1,
     precision: str = "fp32",
     parts: int = 1,
     disk: int = 10_000_000_000,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Train by `recipe` (a shipped name or a folder) on labelled slides and write the model folder `output`.
 
-    `overrides`: training keys of the recipe to replace (None values are ignored), and `tiles`, the budget. A folder
-    that exists and is not empty is refused before anything is read, but with `resume`: then a training with the same
-    settings goes on from its last checkpoint, or begins where there is none. Interrupted, what was best so far is
-    written. `disk`: bytes of views that are kept on disk while training.
+    `overrides`: training keys of the recipe to replace (None values are ignored), `tiles`, the budget, and `task`. A
+    folder that exists and is not empty is refused before anything is read, but with `resume`: then a training with
+    the same settings goes on from its last checkpoint, or begins where there is none. Interrupted, what was best so
+    far is written. `disk`: bytes of views that are kept on disk while training. `tell` is given sentences.
+
+    With `number_of_folds`, a model is first trained for each fold, in `output`/folds, and judged once, at its end, on
+    slides that it never saw; the model written is then trained on all slides, and the folds' figures stand for it.
+
+    Slides that cannot be read are an error that lists them, or left out with `skip_bad`.
     """
     if first_process() and not resume:  # which has claimed the folder for all, once the others are there
         _refuse_full(output)
-    slides = labelled_slides(data, manifest, mpp)
-    train, held = split_off(slides, validation, seed)
-    spec = _spec_for(find_recipe(recipe).spec, slides, name or output.resolve().name, overrides or {})
-    settings = _as_json({"seed": seed, "precision": precision, "recipe": asdict(spec)})
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    base = find_recipe(recipe).spec
+    task = given.get("task", base.task)
+    slides = labelled_slides(data, manifest, mpp, slides_root, task)
+    stratify = task == "multi-class"
     with _claimed(output):
-        if first_process():
-            _write_down(output, settings, train, held, command, device)
-        diary, cache = Diary(output, checkpoint_every), ViewCache(output / VIEWS_FOLDER, disk)
-        trained = train_model(
-            spec, train, held, seed, memory, device, threads, report,
-            devices=devices, precision=precision, parts=parts, cache=cache, diary=diary, resume=resume,
-        )  # fmt: skip
+        cache = ViewCache(output / VIEWS_FOLDER, disk)
+        spec = _spec_for(base, slides, name or output.resolve().name, given)
+        bad = unreadable(spec, slides, threads, cache)
+        slides = _without(slides, bad, skip_bad, spec, tell)
+
+        def into(folder: Path, sides: tuple[list[LabelledSlide], list[LabelledSlide]], choose: bool) -> Trained:
+            settings = _as_json({"seed": seed, "precision": precision, "choose": choose, "recipe": asdict(spec)})
+            if first_process():
+                _write_down(folder, settings, *sides, command, device)
+            return train_model(
+                spec, *sides, seed, memory, device, threads, report,
+                devices=devices, precision=precision, parts=parts, cache=cache, diary=Diary(folder, checkpoint_every),
+                resume=resume, choose=choose,
+            )  # fmt: skip
+
+        judged: list[dict[str, float]] = []
+        sides = split_off(slides, 0 if number_of_folds else validation, seed, stratify)
+        if number_of_folds:
+            sides = [s for s in slides if s.split != "test"], []
+        for number, (train, held) in enumerate(folds(slides, number_of_folds, seed, stratify), 1):
+            trained = into(output / "folds" / str(number), (train, held), choose=False)
+            if trained.interrupted:
+                return trained
+            judged.append(trained.metrics["validation"])
+            tell(f"fold {number} of {number_of_folds}: {_said(judged[-1])}")
+        trained = into(output, sides, choose=True)
+        metrics = trained.metrics | _of_folds(judged) | ({"skipped": bad} if bad else {})
+        trained = replace(trained, metrics=metrics)
         if first_process() and (trained.steps_done or not trained.interrupted):
-            card = model_card(trained.nets.spec, trained.metrics, command)
-            save_model(output, trained.nets, trained.metrics, card)
+            save_model(output, trained.nets, metrics, model_card(trained.nets.spec, metrics, command))
         if first_process() and not trained.interrupted:
             cache.delete()
     return trained
 
 
+def _without(
+    slides: list[LabelledSlide],
+    bad: dict[str, str],
+    skip_bad: bool,
+    spec: ModelSpec,
+    tell: Callable[[str], None],
+) -> list[LabelledSlide]:
+    """The slides that can be read; the others are told, and are an error unless `skip_bad`."""
+    if not bad:
+        return slides
+    listed = "".join(f"\n  {slide_id}: {why}" for slide_id, why in bad.items())
+    message = f"{len(bad)} of {len(slides)} slides cannot be read:{listed}\n"
+    if not skip_bad:
+        raise AtsError(f"{message}Mend or remove them, or train without them: --skip-bad.")
+    tell(f"{message}They are left out.")
+    kept = [slide for slide in slides if slide.slide_id not in bad]
+    gone = set(spec.classes) - {slide.label for slide in kept}
+    if spec.task == "multi-class" and gone:
+        raise AtsError(f"class {min(gone)}: none of its slides can be read. Mend them, or train without that class.")
+    return kept
+
+
+def _of_folds(judged: list[dict[str, float]]) -> dict[str, Any]:
+    """Mean and standard deviation over the folds."""
+    if not judged:
+        return {}
+    figures: dict[str, Any] = {"folds": len(judged)}
+    for name in ("accuracy", "loss"):
+        values = [fold[name] for fold in judged]
+        figures |= {name: mean(values), f"{name}_sd_over_folds": stdev(values), f"{name}_by_fold": values}
+    return {"cross_validation": figures}
+
+
+def _said(figures: dict[str, float]) -> str:
+    return f"accuracy {figures['accuracy']:.3f}, loss {figures['loss']:.3f}"
+
+
 def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrides: dict[str, Any]) -> ModelSpec:
     """The recipe, for these classes, with what the user asked for."""
-    given = {key: value for key, value in overrides.items() if value is not None}
+    given = dict(overrides)
     tiles = given.pop("tiles", recipe.tiles)
     task = given.pop("task", recipe.task)
     if task == "regression":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.nets.geometry import Geometry, geometry_on
-from ats_cli.records import ModelSpec
+from ats_cli.records import ModelSpec, SlideError
 from ats_cli.slides import Slide, open_slide, tissue_mask
 from ats_cli.training.data import LabelledSlide
 from ats_cli.training.views import ViewCache
@@ -53,6 +53,42 @@ class Seen:
         stride = self.geometry.stride
         view = self.view[top * stride : (top + cells) * stride, left * stride : (left + cells) * stride]
         return Seen(np.ascontiguousarray(view), allowed, self.geometry, self.top + top, self.left + left)
+
+
+def see_slide(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: ViewCache | None) -> Seen:
+    """The view of an open slide. Raises SlideError where it cannot be read."""
+    geometry = geometry_on(spec, image.require_mpp() if spec.unit == "um" else None)
+    view = None if cache is None else cache.get(slide, geometry.view_downsample)
+    if view is None:
+        view = image.read_view(geometry.view_downsample, threads=1)
+        if cache is not None:
+            cache.put(slide, geometry.view_downsample, view)
+    mask = tissue_mask(view) if spec.attention.tissue_only else np.ones(view.shape[:2], bool)
+    if not mask.any():
+        mask[:] = True  # a training slide without tissue still has a label: let the nets see it as it is
+    return Seen(view, geometry.positions_in(mask), geometry)
+
+
+def unreadable(
+    spec: ModelSpec, slides: list[LabelledSlide], threads: int, cache: ViewCache | None = None
+) -> dict[str, str]:
+    """The slides, by id, that cannot be learnt from, and the sentence why: their view or their middle tile cannot be
+    read, or they lack the microns per pixel."""
+
+    def problem(slide: LabelledSlide) -> str | None:
+        try:
+            with open_slide(slide.path, mpp=slide.mpp) as image:
+                seen = see_slide(image, slide, spec, cache)
+                places = np.flatnonzero(seen.allowed)
+                boxes = seen.boxes(places[len(places) // 2 :][:1])
+                list(image.read_tiles(boxes, spec.features.patch_size, spec.background, threads=1))
+        except SlideError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        found = zip(slides, pool.map(problem, slides), strict=True)
+        return {slide.slide_id: why for slide, why in found if why is not None}
 
 
 class SlideStore:
@@ -123,17 +159,7 @@ class SlideStore:
         return future
 
     def _see(self, slide: LabelledSlide) -> Seen:
-        image = self.open[slide.slide_id]
-        geometry = geometry_on(self.spec, image.require_mpp() if self.spec.unit == "um" else None)
-        view = None if self.cache is None else self.cache.get(slide, geometry.view_downsample)
-        if view is None:
-            view = image.read_view(geometry.view_downsample, threads=1)
-            if self.cache is not None:
-                self.cache.put(slide, geometry.view_downsample, view)
-        mask = tissue_mask(view) if self.spec.attention.tissue_only else np.ones(view.shape[:2], bool)
-        if not mask.any():
-            mask[:] = True  # a training slide without tissue still has a label: let the nets see it as it is
-        return Seen(view, geometry.positions_in(mask), geometry)
+        return see_slide(self.open[slide.slide_id], slide, self.spec, self.cache)
 
     def _read(self, slide: LabelledSlide, boxes: NDArray[np.float64]) -> NDArray[np.uint8]:
         patches = self.open[slide.slide_id].read_tiles(

@@ -93,6 +93,7 @@ def train_model(
     cache: ViewCache | None = None,
     diary: Diary | None = None,
     resume: bool = False,
+    choose: bool = True,
     fresh: Callable[[ModelSpec, int], Model] | None = None,
 ) -> Trained:
     """The loop. `train` and `held` (validation, may be empty) are labelled with classes of `spec`.
@@ -104,7 +105,8 @@ def train_model(
     `devices`: processes that share each batch. `parts`: a process takes its share in so many parts, reading the tiles
     of one while the nets work on another; less memory, and the same gradient. `diary` writes checkpoints and history
     (of the first process); with `resume` the training goes on from its last checkpoint, and ends as it would have.
-    `fresh` gives the nets to begin with.
+    `fresh` gives the nets to begin with. Without `choose` the last nets are kept, not those that did best on `held`:
+    figures on `held` are then of slides on which nothing was chosen.
 
     Raises AtsError where the loss or a gradient is no longer a number; the last checkpoint is of before.
     """
@@ -166,7 +168,7 @@ def train_model(
                 validation = None
                 if held and (step % recipe.validate_every == 0 or step == recipe.steps):
                     validation = validate(nets, store, held, scale=scale, fabric=fabric)
-                    _keep_better(going, validation)
+                    _keep_better(going, validation, choose)
                 going.whole = True
 
                 progress = Progress(step, recipe.steps, goal, accuracy, mass, validation, effective, notes)
@@ -277,9 +279,9 @@ def _set_modes(nets: Model, recipe: TrainingSpec, step: int) -> None:
         net.requires_grad_(factor > 0).train(factor > 0)
 
 
-def _keep_better(going: _Going, figures: dict[str, float]) -> None:
+def _keep_better(going: _Going, figures: dict[str, float], choose: bool) -> None:
     """Keep the nets of the lowest validation loss: accuracy on a few hundred slides moves by chance."""
-    if not going.best or figures["loss"] < going.best["loss"]:
+    if not choose or not going.best or figures["loss"] < going.best["loss"]:
         going.best = {**figures, "step": going.step}
         going.best_weights = {k: v.clone() for k, v in going.nets.state_dict().items()}
 

@@ -31,6 +31,7 @@ def test_what_is_trained_can_be_used(ats: Run, labelled: Path, model: Path, tmp_
     assert "\x1b" not in err
     assert sorted(p.name for p in output.iterdir() if p.name != "tensorboard") == [
         "README.md",
+        "SHA256SUMS",
         "checkpoints",
         "history.csv",
         "metrics.json",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ats_cli.records import AtsError
 from ats_cli.training import LabelledSlide, labelled_slides, split_off
+from ats_cli.training.data import labels_of
+from ats_cli.training.split import folds
 
 
 def folder(root: Path, **counts: int) -> Path:
@@ -21,7 +26,12 @@ def folder(root: Path, **counts: int) -> Path:
 
 
 def manifest(root: Path, *rows: str, header: str = "slide,label,split") -> Path:
+    """A table, and an empty file for every slide a.tif to f.tif that it may name."""
     file = root / "table.csv"
+    (root / "sub").mkdir(exist_ok=True)
+    for name in "abcdef":
+        (root / f"{name}.tif").touch()
+        (root / "sub" / f"{name}.tif").touch()
     file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return file
 
@@ -76,13 +86,109 @@ def test_what_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
         with pytest.raises(AtsError, match=words) as caught:
             labelled_slides(data, table)
         assert len(str(caught.value).splitlines()) == 1
-    for rows, header, words in [
-        (("a.tif", "b.tif"), "slide", "no label"),
-        (("a.tif,cat,", "b.tif,cat,"), "slide,label,split", "one class"),
-        (("a.tif,cat,train", "b.tif,dog,validation"), "slide,label,split", "'validation'"),
-    ]:
-        with pytest.raises(AtsError, match=words):
-            labelled_slides(None, manifest(tmp_path, *rows, header=header))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "words"),
+    [
+        ("slide", ("a.tif", "b.tif"), r"row 2: .*a\.tif has no label"),
+        ("slide,label", ("a.tif,cat", "b.tif,"), r"row 3: .*b\.tif has no label"),
+        ("slide,label", ("a.tif,cat", "b.tif,cat"), r"all 2 slides are of one class \(cat\)"),
+        (
+            "slide,label,split",
+            ("a.tif,cat,train", "b.tif,dog,validation"),
+            "row 3: split 'validation' is none of train",
+        ),
+        ("slide,label", ("a.tif,cat", "gone.tif,dog"), r"row 3: no such file: .*gone\.tif\. .*--slides-root"),
+        ("slide,label,stain", ("a.tif,cat,he", "b.tif,dog,he"), "row 1 has an unknown column 'stain'"),
+        ("slide,label,groop", ("a.tif,cat,1", "b.tif,dog,2"), "row 1 .*'groop'. Did you mean 'group'"),
+        ("slide,label", ("a.tif,Cat", "b.tif,dog", "c.tif,cat"), "row 4 has label 'cat', but .*row 2 'Cat'"),
+        (
+            "slide,label,group,split",
+            ("a.tif,cat,P1,train", "b.tif,dog,P2,train", "c.tif,cat,P1,test"),
+            "row 4: group P1 is in split 'test', but in row 2 in 'train'",
+        ),
+        ("slide,label,weight", ("a.tif,cat,1", "b.tif,dog,0"), "row 3 has weight '0', not a number above 0"),
+        ("case_id,slide_id,patient,label", ("1,a,1,cat", "2,b,2,dog"), "row 1 has the column group twice"),
+    ],
+)
+def test_a_wrong_manifest_is_one_sentence_that_names_the_row(
+    tmp_path: Path, header: str, rows: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(AtsError, match=words) as caught:
+        labelled_slides(None, manifest(tmp_path, *rows, header=header))
+    assert len(str(caught.value).splitlines()) == 1 and "table.csv" in str(caught.value)
+
+
+def test_two_folders_of_one_class(tmp_path: Path) -> None:
+    with pytest.raises(AtsError, match=r"folder cat has label 'cat', but .*folder Cat 'Cat'"):
+        labelled_slides(folder(tmp_path / "data", Cat=1, cat=1), None)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("case_id,slide_id,label", ("P1,a,cat", "P1,b,cat", "P2,c,dog")),
+        ("PATIENT,FILENAME,label", ("P1,a.tif,cat", "P1,b.tif,cat", "P2,c.tif,dog")),
+        ("slide,label,group", ("a.tif,cat,P1", "b.tif,cat,P1", "c.tif,dog,P2")),
+    ],
+    ids=["CLAM", "STAMP", "ours"],
+)
+def test_tables_of_other_tools_and_slides_elsewhere(tmp_path: Path, header: str, rows: tuple[str, ...]) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    table = manifest(tmp_path, *rows, header=header).rename(tmp_path / "elsewhere" / "table.csv")
+    slides = labelled_slides(None, table, slides_root=tmp_path)
+    assert [(s.path, s.label, s.group) for s in slides] == [
+        (tmp_path / "a.tif", "cat", "P1"),
+        (tmp_path / "b.tif", "cat", "P1"),
+        (tmp_path / "c.tif", "dog", "P2"),
+    ]
+
+
+def test_several_labels_and_numbers(tmp_path: Path) -> None:
+    table = manifest(tmp_path, "a.tif,cat; dog", "b.tif,", "c.tif,dog", header="slide,label")
+    slides = labelled_slides(None, table, task="multi-label")
+    assert [labels_of(s.label) for s in slides] == [["cat", "dog"], [], ["dog"]]
+    with pytest.raises(AtsError, match=r"row 2: label 'cat; dog' is not a number"):
+        labelled_slides(None, table, task="regression")
+    table = manifest(tmp_path, "a.tif,-1.5", "b.tif,2e3", header="slide,label")
+    assert [float(s.label) for s in labelled_slides(None, table, task="regression")] == [-1.5, 2000]
+
+
+def grouped(patients: int, seed: int) -> list[LabelledSlide]:
+    """One to four slides a patient; every third patient has the rare class."""
+    rng = random.Random(seed)
+    return [
+        LabelledSlide(f"{p}-{i}", Path(f"{p}-{i}.tif"), "rare" if p % 3 == 0 else "common", group=f"P{p}")
+        for p in range(patients)
+        for i in range(rng.randint(1, 4))
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(12, 40), st.integers(2, 4), st.floats(0.05, 0.6), st.integers(0, 1000))
+def test_no_patient_is_on_both_sides(patients: int, count: int, fraction: float, seed: int) -> None:
+    slides = grouped(patients, seed)
+    pairs = folds(slides, count, seed)
+    for train, held in [split_off(slides, fraction, seed), *pairs]:
+        assert not {s.group for s in train} & {s.group for s in held}
+        assert sorted(s.slide_id for s in train + held) == sorted(s.slide_id for s in slides)
+        assert {s.label for s in held} == {s.label for s in train} == {"rare", "common"}
+    assert sorted(s.slide_id for _, held in pairs for s in held) == sorted(s.slide_id for s in slides)
+    for label in ("rare", "common"):
+        counts = [len({s.group for s in held if s.label == label}) for _, held in pairs]
+        assert max(counts) - min(counts) <= 1, "every fold has its share of each class"
+    sizes = [len({s.group for s in held}) for _, held in pairs]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_that_cannot_be() -> None:
+    with pytest.raises(AtsError, match=r"--folds 5: class owl has 3 slides or groups"):
+        folds(made_up(cat=9, owl=3), 5, seed=0)
+    one_patient = [LabelledSlide(str(i), Path(f"{i}.tif"), "cat", group="P1") for i in range(9)]
+    with pytest.raises(AtsError, match=r"class cat has 1 group\(s\)"):
+        split_off(one_patient + made_up(dog=5), 0.2, seed=0)
+    assert not {s.split for _, held in folds(made_up(cat=9) + made_up("test", cat=9), 3, seed=0) for s in held} - {""}
 
 
 def test_some_of_each_class_are_kept_for_validation() -> None:

@@ -147,7 +147,7 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_pa
             train_folder(output=output, **nothing)
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AtsError, match="not a folder"):
+    with pytest.raises(AtsError, match="no such recipe"):
         train_folder(output=tmp_path / "empty", **nothing)
 
 

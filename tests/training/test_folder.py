@@ -1,0 +1,200 @@
+"""What `ats train` reads and writes around the loop: bad slides, folds, imbalance, several labels, numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from small import small_spec, square, write_model, write_slide
+
+from ats_cli.records import AtsError
+from ats_cli.slides import open_slide
+from ats_cli.training import LabelledSlide, train_folder, train_model
+from ats_cli.training.order import Order
+from ats_cli.training.store import SlideStore
+from ats_cli.training.task import chance_loss, slide_weights
+from ats_cli.training.train import Progress
+from ats_cli.training.views import ViewCache
+from ats_cli.zoo import load_model
+
+SPEC = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 4, "batch_size": 4}, tiles=6)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for number in range(12):
+        label, light = (("bright", 250), ("dark", 10))[number % 2]
+        write_slide(tmp_path / "data" / label / f"{number:02d}.tif", square(97, 83, 4 * number, 20, 30, light, 128))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    (write_model(tmp_path / "recipe", SPEC) / "weights.safetensors").unlink()
+    return str(tmp_path / "recipe")
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_slides_that_cannot_be_read_are_listed_before_training(data: Path, recipe: str, tmp_path: Path) -> None:
+    (data / "dark" / "broken.tif").write_bytes(b"no slide")
+    whole = data / "bright" / "00.tif"
+    whole.write_bytes(whole.read_bytes()[:700])
+    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "output": tmp_path / "model"}
+    steps: list[Progress] = []
+    with pytest.raises(AtsError, match=r"2 of 13 slides cannot be read") as caught:
+        train_folder(report=steps.append, **given)
+    message = str(caught.value)
+    assert "bright/00: 00.tif: " in message and "dark/broken: broken.tif: " in message and "--skip-bad" in message
+    assert not steps and not (tmp_path / "model").exists()
+
+    told: list[str] = []
+    trained = train_folder(skip_bad=True, tell=told.append, **given)
+    assert trained.metrics["train_slides"] + trained.metrics["validation_slides"] == 11
+    assert "bright/00" in told[0] and set(trained.metrics["skipped"]) == {"bright/00", "dark/broken"}
+    assert "2 slides could not be read" in (tmp_path / "model" / "README.md").read_text()
+    used = {row["slide_id"] for row in rows(tmp_path / "model" / "split.csv")}
+    assert len(used) == 11 and not used & {"bright/00", "dark/broken"}
+
+
+def test_what_is_written_beside_a_model(data: Path, recipe: str, tmp_path: Path) -> None:
+    output = tmp_path / "model"
+    train_folder(data=data, manifest=None, recipe=recipe, output=output, seed=3, command="ats train x")
+    history = rows(output / "history.csv")
+    assert [int(row["step"]) for row in history] == [1, 2, 3, 4]
+    assert float(history[-1]["lr"]) == pytest.approx(0.01 * 0.25 / 0.3) and history[-1]["validation_loss"]
+    written = json.loads((output / "training.json").read_text())
+    assert written["settings"]["seed"] == 3 and written["environment"]["command"] == "ats train x"
+    assert written["environment"]["libraries"]["torch"]
+    split = rows(output / "split.csv")
+    assert {row["split"] for row in split} == {"train", "val"} and len(split) == 12
+    assert not (output / "views.zarr").exists(), "views are kept while it trains"
+    checkpoints = sorted(p.name for p in (output / "checkpoints").iterdir())
+    assert checkpoints == ["best-4.safetensors", "last.safetensors"]
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(output / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert [e.value for e in events.Scalars("train/loss")] == pytest.approx([float(r["loss"]) for r in history])
+
+
+def test_folds_then_a_model_of_all_slides(data: Path, recipe: str, tmp_path: Path) -> None:
+    output, told = tmp_path / "model", list[str]()
+    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "output": output}
+    trained = train_folder(number_of_folds=3, tell=told.append, **given)
+    assert trained.metrics["train_slides"] == 12 and trained.metrics["validation"] is None
+    found = trained.metrics["cross_validation"]
+    assert found["folds"] == 3 and len(found["accuracy_by_fold"]) == 3
+    assert found["accuracy"] == pytest.approx(np.mean(found["accuracy_by_fold"]))
+    assert len(told) == 3 and "Cross-validated, 3 folds" in (output / "README.md").read_text()
+    held = [r["slide_id"] for k in "123" for r in rows(output / "folds" / k / "split.csv") if r["split"] == "val"]
+    assert len(held) == len(set(held)) == 12
+    assert load_model(output).spec.classes == ("bright", "dark")
+    before = (output / "weights.safetensors").read_bytes()
+    train_folder(number_of_folds=3, resume=True, **given)
+    assert (output / "weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("balance", ["weights", "draws"])
+def test_imbalance(balance: str) -> None:
+    """Nine of one class and one of the other count alike, and a slide's own weight counts within its class."""
+    slides = [LabelledSlide(str(i), Path(f"{i}"), "rare" if i == 0 else "common") for i in range(10)]
+    slides[9] = LabelledSlide("9", Path("9"), "common", weight=3.0)
+    spec = small_spec(training={"balance": balance}, classes=("common", "rare"))
+    weights = slide_weights(spec, slides)
+    assert weights[0] == pytest.approx(weights[1:].sum()) and weights[9] == pytest.approx(3 * weights[1])
+    assert chance_loss(spec, slides) == pytest.approx(np.log(2))
+    assert chance_loss(small_spec(classes=("common", "rare")), slides[:9]) == pytest.approx(
+        -(np.log(1 / 9) + 8 * np.log(8 / 9)) / 9
+    )
+    order = Order(10, 0, weights / weights.sum())
+    drawn = [i for _ in range(1000) for i in order.next(spec.training)[0]]
+    assert np.mean(np.array(drawn) == 0) == pytest.approx(0.5, abs=0.03)
+
+
+def test_several_labels_are_learnt_each_for_itself(tmp_path: Path) -> None:
+    """A bright square, a dark one, both or none."""
+    lines = ["slide,label"]
+    for number in range(24):
+        pixels = square(97, 83, 5, 5, 0, 0, 128)
+        labels = [name for bit, name in enumerate(("bright", "dark")) if number >> bit & 1]
+        for name, light, x in (("bright", 250, 5), ("dark", 10, 45)):
+            if name in labels:
+                pixels[20:50, x : x + 30] = light
+        write_slide(tmp_path / f"{number}.tif", pixels)
+        lines.append(f"{number}.tif,{';'.join(labels)}")
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    spec = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 150, "batch_size": 8}, tiles=16)
+    (write_model(tmp_path / "recipe", spec) / "weights.safetensors").unlink()
+    trained = train_folder(
+        data=None,
+        manifest=tmp_path / "table.csv",
+        recipe=str(tmp_path / "recipe"),
+        output=tmp_path / "model",
+        overrides={"task": "multi-label"},
+        validation=0.25,
+    )
+    written = tomllib.loads((tmp_path / "model" / "model.toml").read_text())
+    assert written["task"] == "multi-label" and written["classes"] == ["bright", "dark"]
+    assert trained.metrics["validation"]["accuracy"] > 0.8
+
+
+def test_numbers_are_learnt_and_answered_in_their_own_units(tmp_path: Path) -> None:
+    """The brightness of a square, as 1000 to 1250: a head that learnt around 0 answers around 1100."""
+    slides = []
+    for number in range(16):
+        light = 10 + 15 * number
+        path = write_slide(tmp_path / f"{number}.tif", square(97, 83, 20, 20, 50, light, 0))
+        slides.append(LabelledSlide(str(number), path, str(1000 + light)))
+    spec = small_spec(
+        {"prior": "bright"}, {"lr": 0.01, "steps": 150, "batch_size": 8, "validate_every": 150}, tiles=12,
+        task="regression", classes=("value",),
+    )  # fmt: skip
+    trained = train_model(spec, slides, slides)
+    assert trained.metrics["validation"]["loss"] < 0.3, "of a variance of 1"
+    with SlideStore(spec, 10**9, 1) as store:
+        from ats_cli.sampling import slide_rng
+        from ats_cli.training.augment import NONE
+        from ats_cli.training.step import Chance, look, see
+
+        chances = [Chance(NONE, slide_rng(0, s.path.name)) for s in slides]
+        answers = see(trained.nets, look(trained.nets, store, slides, 12, "systematic", chances)).logits[:, 0]
+    errors = answers.detach().numpy() - [float(s.label) for s in slides]
+    assert np.sqrt(np.mean(errors**2)) < 50 and np.corrcoef(answers.detach(), range(16))[0, 1] > 0.8
+
+
+def test_views_on_disk(tmp_path: Path) -> None:
+    """What is kept is what is read; a changed file is another; it stays within its bound and may go at any time."""
+    slides = [
+        LabelledSlide(str(i), write_slide(tmp_path / f"{i}.tif", square(90, 80, 3 * i, 20, 30, 200)), "a")
+        for i in range(3)
+    ]
+    size = 23 * 20 * 3
+    cache = ViewCache(tmp_path / "views.zarr", most=2 * size)
+    first = SlideStore(SPEC, 0, 2, cache).views(slides)
+    kept = sorted(zarr.open_group(tmp_path / "views.zarr", mode="r").array_keys())
+    assert len(kept) == 2 and cache.held == 2 * size
+    assert ViewCache(tmp_path / "views.zarr", most=2 * size).held == 2 * size
+    again = SlideStore(SPEC, 0, 2, cache).views(slides)
+    assert all(np.array_equal(a.view, b.view) for a, b in zip(first, again, strict=True))
+    at_hand = [i for i, s in enumerate(slides) if cache.get(s, 4.0) is not None]
+    assert len(at_hand) == 2
+    changed = slides[at_hand[0]]
+    write_slide(changed.path, square(90, 80, 40, 5, 20, 90))
+    assert cache.get(changed, 4.0) is None
+    with open_slide(changed.path) as slide:
+        assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([changed])[0].view, slide.read_view(4.0))
+    cache.delete()
+    assert cache.get(slides[1], 4.0) is None
+    assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([slides[1]])[0].view, first[1].view)
