@@ -45,7 +45,7 @@ def trained(manifest: Path, out: Path, seed: int, centred: bool) -> Path:
 
 def gradient_errors(nets: Model, slides: list[LabelledSlide]) -> dict[tuple[str, bool], float]:
     """{(sampler, centred): mean squared error of the attention net's gradient}, summed over its weights."""
-    parameters = list(nets.attention.parameters())
+    parameters = list(nets.attention.requires_grad_().parameters())
     store = SlideStore(nets.spec, memory=10**9, threads=2)
     exact = [_everything(nets, store, slide) for slide in slides]
     # Training centres on a moving average of the expected features of earlier slides.

@@ -166,7 +166,7 @@ def _covered(one: Scene, score: Floats, n: int, sampler: str, runs: int) -> tupl
         error = float(drawn.weights @ score[drawn.positions]) - truth
         se, _, df = standard_error(drawn, score[drawn.positions])
         if se is not None and df is not None:
-            inside.append(abs(error) <= _t(df) * float(se))
+            inside.append(abs(error) <= t_of(df) * float(se))
             squares.append(error**2)
             variances.append(float(se) ** 2)
     random = int(np.count_nonzero(drawn.weights > drawn.attention))
@@ -191,7 +191,7 @@ def _scored(name: str, seed: int) -> tuple[Scene, Floats]:
     return one, score
 
 
-def _t(df: float) -> float:
+def t_of(df: float) -> float:
     return _quantile(round(10 * df))
 
 
@@ -266,7 +266,7 @@ def _clear(drawn: Draw, margins: Floats, n: int) -> bool:
     """Does the 95 % interval from the first n tiles exclude 0?"""
     first = race_draw(drawn.positions[:n], drawn.attention[:n], "murthy")
     se, _, df = standard_error(first, margins[:n])
-    return se is not None and df is not None and abs(float(first.weights @ margins[:n])) > _t(df) * float(se)
+    return se is not None and df is not None and abs(float(first.weights @ margins[:n])) > t_of(df) * float(se)
 
 
 def streaming(quick: bool) -> Iterator[str]:

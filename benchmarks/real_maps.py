@@ -1,6 +1,6 @@
 """The estimators on the maps of a trained model: error, accuracy, stopping, and whether the mean is right.
 
-    python benchmarks/real_maps.py --slides OUT/1500px --model megapixel-digits
+    python -m benchmarks.real_maps --slides OUT/1500px --model megapixel-digits
 
 OUT/1500px holds test slides made by `benchmarks.megapixel_mnist.measure`. Every position of every slide is put
 through the feature net once; after that all draws are free, and compared with the exact answer. The samplers, the
@@ -23,6 +23,7 @@ from ats_cli.sampling import Betting, draw, lowest_margins, standard_error
 from ats_cli.slides import open_slide
 from ats_cli.slides.manifest import ManifestRow, read_manifest
 from ats_cli.zoo import LoadedModel, load_model
+from benchmarks.estimators import t_of
 
 CONFIDENCE, MOST = 0.95, 100
 
@@ -128,8 +129,8 @@ def means(one: Exact, bias: np.ndarray, seeds: int) -> None:
 
 def coverage(slides: list[Exact], bias: np.ndarray, draws: int) -> None:
     print(
-        "\nShare of draws whose logit of the predicted class lies within two standard errors of the exact one, and how"
-        " many of the draws have one.\n\n| sampler | n = 10 | n = 25 | n = 100 |\n|---|---|---|---|"
+        "\nShare of draws whose 95 % t interval about the logit of the predicted class holds the exact one, and how"
+        " many of the draws have an interval.\n\n| sampler | n = 10 | n = 25 | n = 100 |\n|---|---|---|---|"
     )
     for sampler in SAMPLERS:
         cells = []
@@ -141,8 +142,9 @@ def coverage(slides: list[Exact], bias: np.ndarray, draws: int) -> None:
                     drawn = draw(one.attention, n, sampler, np.random.default_rng(seed))
                     values = one.terms[drawn.positions, c]
                     error = standard_error(drawn, values)
-                    if error.se is not None:
-                        inside.append(abs(drawn.weights @ values + bias[c] - one.logits[c]) <= 2 * error.se)
+                    if error.se is not None and error.df is not None:
+                        off = abs(drawn.weights @ values + bias[c] - one.logits[c])
+                        inside.append(off <= t_of(error.df) * error.se)
             share = len(inside) / (len(slides) * draws)
             cells.append(f"{np.mean(inside):.2f} ({share:.0%})" if inside else "none")
         print(f"| {sampler} | {' | '.join(cells)} |")
