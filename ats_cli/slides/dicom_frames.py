@@ -13,6 +13,7 @@ from pydicom import uid
 from ats_cli.records import SlideError
 from ats_cli.slides.dicom_index import PixelFacts
 from ats_cli.slides.pixels import PixelKind, shown_range
+from ats_cli.slides.stream_size import refuse_large
 
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 _DECODERS: dict[str, Any] = {
@@ -66,6 +67,7 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
         samples = np.frombuffer(data, dtype=_dtype(facts)).reshape(shape)
         return (samples.transpose(1, 2, 0) if facts.planar else samples), said_ycc
     stream = b"".join(_fragments(data))
+    refuse_large(stream, rows * cols)
     if syntax in _JPEG:
         inside = jpeg_colours(stream)
         if inside is None:

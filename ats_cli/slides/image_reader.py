@@ -17,6 +17,13 @@ from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unread
 MAX_PIXELS = 500_000_000
 """Larger images are refused: they are decoded whole, at three bytes a pixel and more."""
 
+FEW_PIXELS = 10_000_000
+"""Up to here nothing is asked of a header. Beyond, a small file that promises a large image is damaged:"""
+PIXELS_A_BYTE = 10_000
+"""what the best compression of an even image comes to (deflate: 1,032 bytes a byte, of 8 pixels at one bit each)."""
+JPEG_PIXELS_A_BYTE = 600
+"""The same of JPEG, which has a bit at least for every block of 8 x 8."""
+
 # Pillow's own limit is lower and process-wide; ours is checked from the header, before anything is allocated.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -99,9 +106,16 @@ def _open(path: Path) -> Image.Image:
         raise SlideError(_too_large(path)) from None
     except Exception as error:
         raise unreadable(path, error) from error
-    if image.width * image.height > MAX_PIXELS:
+    pixels, size = image.width * image.height, path.stat().st_size
+    if pixels > MAX_PIXELS:
         image.close()
         raise SlideError(_too_large(path))
+    if pixels > FEW_PIXELS and pixels > size * (JPEG_PIXELS_A_BYTE if image.format == "JPEG" else PIXELS_A_BYTE):
+        image.close()
+        raise SlideError(
+            f"{path.name}: its header promises {image.width} x {image.height} pixels, more than {size:,} bytes can "
+            "hold: it is damaged. Copy or export it again."
+        )
     if image.width < 1 or image.height < 1:
         image.close()
         raise SlideError(f"{path.name}: the image has no pixels.")

@@ -168,11 +168,13 @@ def _aperio(file: Path, plane: Plane | None) -> Reader:
     """Aperio's tiled TIFF, by its own tiles: the same pixels as OpenSlide's on level 0 and several times as fast.
 
     On lower levels OpenSlide divides by the ratio of the levels' sizes (2.0005 for 2) and blurs by the fraction
-    of a pixel that is left. What the TIFF reader does not know for certain goes to OpenSlide.
+    of a pixel that is left. What the TIFF reader does not know for certain goes to OpenSlide. A damaged index does
+    not: OpenSlide shows white in the place of what is not in it.
     """
     try:
         return _tiff(file, plane)
-    except SlideError:
-        if plane is not None:
+    except SlideError as error:
+        damaged = error.__cause__ is not None
+        if damaged or plane is not None:
             raise
         return OpenSlideReader(file)

@@ -21,14 +21,13 @@ from ats_cli.slides.jpeg import REDUCTIONS
 from ats_cli.slides.pixels import PixelKind
 from ats_cli.slides.plane import Plane, asked, check, pick, pick_channel, said
 from ats_cli.slides.reader import Level, level_downsample
+from ats_cli.slides.stream_size import MOST_PIXELS
 from ats_cli.slides.tiff_facts import TiffFacts, facts, name_of, number_of, ome_pixels, orientation
 from ats_cli.slides.tiff_kind import has_alpha, kind_of, refusal_of_page
 
 _Page = tifffile.TiffPage | tifffile.TiffFrame
 _Table = NDArray[np.uint64]
 
-# A native tile is decoded whole at every read that touches it, and several are in memory at a time.
-_MOST_PIXELS = 1 << 24
 # Strips without compression that lie one after the other are cut anew, to about so many pixels.
 _CUT_PIXELS = 1 << 17
 _SIDE_PICTURES = ("label", "macro", "thumbnail", "overview")
@@ -220,7 +219,7 @@ def _level(
             decode = _in_memory(dtype.newbyteorder(tiff.byteorder), width, samples)
     elif any(shift for _, shift in pages):
         return "its planes are not stored one by one."
-    if tile_width * tile_height > _MOST_PIXELS:
+    if tile_width * tile_height > MOST_PIXELS:
         return f"its {'tiles' if key.is_tiled else 'strips'} are too large to be read one by one."
     if key.compression == 7 and kind == PixelKind() and parts == 1 and not key.extrasamples:
         decode = _jpeg(2 if key.photometric == 2 and not key.is_jfif else None)

@@ -17,6 +17,7 @@ from ats_cli.slides.native import read_tiled, tiles_down
 from ats_cli.slides.pixels import to_rgb
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Box, Pixels, Region, unreadable
+from ats_cli.slides.stream_size import refuse_large
 from ats_cli.slides.tiff_index import TiffIndex, index_of, reduced_levels
 from ats_cli.slides.turned import exchanges, stored_box, upright, upright_level
 
@@ -135,6 +136,7 @@ class TiffReader:
                 data = read()
                 if len(data) < count:
                     raise ValueError("the file ends too soon")
+                refuse_large(data)
                 if reduction > 1:
                     return decode_reduced(data, store.tables, store.ycbcr, reduction)
                 array = store.decode(data, tile, jpegtables=store.tables)[0]

@@ -22,11 +22,13 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, WrapperStore, ZipStore
 
 from ats_cli.records import SlideError
+from ats_cli.slides.stream_size import refuse_large
 
 METADATA = (".zgroup", ".zarray", "zarr.json")
 
 _REMEMBERED = 4096
-_MOST_CHUNKS = 1 << 28
+_MOST_CHUNKS = 1 << 27
+_MOST_CHUNK_PIXELS = 1 << 26
 _NONE = np.iinfo(np.uint64).max
 _CHUNK = re.compile(r"(?:c[./])?\d+(?:[./]\d+)*")
 
@@ -50,6 +52,7 @@ class CountingStore(WrapperStore[Store]):
         value = await self._store.get(key, prototype, byte_range)
         if value is not None:
             self.bytes_read += len(value)
+            refuse_large(value.to_bytes(), _MOST_CHUNK_PIXELS)
         else:
             self._lacking.pop(key, None)
             self._lacking[key] = None

@@ -32,6 +32,8 @@ from ats_cli.slides.zarr_chunks import Chunks, CountingStore, Span, local_store
 _LEAST_SIDE = 64
 # A chunk is decoded whole, so that a larger one is refused before anything is allocated for it.
 _MOST_CHUNK_BYTES = 256 * 1024 * 1024
+# Pixels of a chunk: an array of smaller ones would be all looking up.
+_LEAST_CHUNK = 16
 _WHITE = 230
 _FAR_THREADS = 32
 
@@ -100,8 +102,8 @@ class ZarrReader:
             return None
         try:
             held = self._chunks[level].held(self._axes, self._spans)
-        except ValueError:
-            return None  # a damaged shard is told where it is read
+        except Exception:
+            return None  # a damaged shard, or zip, is told where it is read
         if held is None or held.all():
             return None
         lv, (rows, cols) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
@@ -142,7 +144,11 @@ class ZarrReader:
             shape = " x ".join(str(n) for n in array.chunks)
             raise SlideError(f"{self._path.name}: chunks of {shape} are too large to be read one by one. Rechunk it.")
         height, width = _sides(self._axes, array.shape)
-        tile_height, tile_width = (-(-_LEAST_SIDE // side) * side for side in _sides(self._axes, array.chunks))
+        sides = _sides(self._axes, array.chunks)
+        tile_height, tile_width = (-(-_LEAST_SIDE // side) * side for side in sides)
+        if min(sides[0], height) * min(sides[1], width) < _LEAST_CHUNK and height * width > _LEAST_CHUNK:
+            shape = " x ".join(str(n) for n in array.chunks)
+            raise SlideError(f"{self._path.name}: chunks of {shape} are too small to be read one by one. Rechunk it.")
         return Level(width, height, downsample, tile_width, tile_height, _compression(array))
 
     def _tile(self, level: int, tile: int) -> Pixels | str:

@@ -83,7 +83,7 @@ def test_strips_are_read_strip_by_strip(tmp_path: Path) -> None:
 def test_a_huge_strip_that_must_be_decoded_whole_goes_to_the_image_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiff_index, "_MOST_PIXELS", 5000)
+    monkeypatch.setattr(tiff_index, "MOST_PIXELS", 5000)
     pixels = picture(100, 120)
     slide = open_slide(written(tmp_path / "a.tif", pixels, rowsperstrip=100, compression="zlib"))
     assert slide.reader == "image" and np.array_equal(slide.read_view(1), pixels)
