@@ -52,8 +52,8 @@ class Look:
 
 
 def begin_look(slide: Slide, model: LoadedModel) -> Look:
-    """Where the positions of a slide lie. Raises SlideError without microns per pixel where the model needs them, and
-    for a slide so wide that not even a row of its view fits into memory."""
+    """Where the positions of a slide lie. Raises SlideError without microns per pixel where the model needs them, for a
+    slide so wide that not even a row of its view fits into memory, and for a file that holds none of its tiles."""
     geometry = geometry_on(model.spec, slide.require_mpp() if model.spec.unit == "um" else None)
     view_rows, view_cols = slide.view_shape(geometry.view_downsample)
     if min(view_rows, geometry.stride + 2 * model.nets.attention.halo) * view_cols > WIDEST_STRIP:
@@ -62,6 +62,10 @@ def begin_look(slide: Slide, model: LoadedModel) -> Look:
             "held in memory. Check its size and --mpp with `ats info`, or use a model that looks at less resolution."
         )
     absence = slide.absence(geometry.tile_size / geometry.patch_size)
+    if absence is not None and absence.complete:
+        raise SlideError(
+            f"{slide.path.name}: its index says that the file holds none of its tiles. Copy or export it again."
+        )
     return Look(geometry, *geometry.grid_shape((view_rows, view_cols)), absence)
 
 
@@ -168,8 +172,6 @@ def _logits(model: LoadedModel, look: Look, strip: _Strip) -> tuple[NDArray[np.f
 def _nothing_to_draw(name: str, look: Look) -> str:
     if look.problem:
         return f"{look.problem} Nothing is left to draw in what can be read. Copy or export the file again."
-    if look.absent == look.rows * look.cols:
-        return f"{name}: its index says that the file holds none of its tiles. Copy or export it again."
     return (
         f"{name}: no tissue found in the low-resolution view. Check it with `ats info`; a slide that "
         "is not stained tissue on white needs a model made for it."

@@ -19,8 +19,17 @@ class Absence:
     def __init__(self, level: Level, absent: NDArray[np.bool_]) -> None:
         self._level = level
         # Counts of the tiles that are there, summed from the corner: a box of any size is four look-ups.
-        self._there = np.zeros((absent.shape[0] + 1, absent.shape[1] + 1), dtype=np.int64)
-        self._there[1:, 1:] = np.cumsum(np.cumsum(~absent, axis=0), axis=1)
+        counted = np.int32 if absent.size < 2**31 else np.int64
+        self._there = np.zeros((absent.shape[0] + 1, absent.shape[1] + 1), dtype=counted)
+        inner = self._there[1:, 1:]
+        inner[:] = ~absent
+        for axis in (0, 1):  # in place: a level may have many millions of tiles
+            np.cumsum(inner, axis=axis, out=inner)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file holds no tile of the level at all."""
+        return not self._there[-1, -1]
 
     def of(self, boxes: _Floats) -> NDArray[np.bool_]:
         """Of boxes (N, 4), x, y, width, height; (N,) bool. What lies outside the slide is not absent."""
