@@ -11,7 +11,7 @@ import pytest
 from small import SPEC, damage, noise, random_model, small_spec, write_pyramid, write_slide
 
 from ats_cli.inference import attention_map, look, predict_many, predict_slide
-from ats_cli.inference.look import softmax
+from ats_cli.inference.estimate import softmax
 from ats_cli.records import SAMPLERS, Prediction, SlideError
 from ats_cli.sampling import Draw
 from ats_cli.sampling.ratio import ratio_standard_error
