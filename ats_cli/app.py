@@ -83,6 +83,7 @@ def run(arguments: list[str]) -> int:
     0: all done; 1: some slides failed, or something unforeseen; 2: the call itself is wrong; 130: interrupted.
     """
     debug = "--debug" in arguments
+    _hear_the_rooms(quiet="--quiet" in arguments)
     try:
         status = _status_of_typer(arguments)
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told in a sentence
@@ -111,13 +112,22 @@ def _interrupt(*_: object) -> None:
 def _silence_libraries() -> None:
     """Keep what libraries remark in passing off the screen: what goes wrong is said in our own sentences."""
     logging.getLogger().addHandler(logging.NullHandler())
-    ours = logging.getLogger("ats_cli")
-    if not ours.handlers:
-        handler = logging.Handler()
-        handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]
-        ours.addHandler(handler)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+class _Notes(logging.Handler):
+    """Says what a room remarks on the way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def _hear_the_rooms(quiet: bool) -> None:
+    rooms = logging.getLogger("ats_cli")
+    rooms.setLevel(logging.ERROR if quiet else logging.WARNING)
+    if not any(isinstance(handler, _Notes) for handler in rooms.handlers):
+        rooms.addHandler(_Notes())
 
 
 def _status_of_typer(arguments: list[str]) -> int:

@@ -348,6 +348,7 @@ def main() -> None:
             f"{TILES} tiles and the view of {slide.name}, {slide.stat().st_size / 1e6:,.0f} MB; medians of "
             f"{arguments.repeats}; delay {DELAY * 1000:.0f} ms, {BANDWIDTH / 1e6:.0f} MB/s; terms in seconds"
         )
+        print(f"(the whole file would take {slide.stat().st_size / BANDWIDTH:.1f} s)")
         print(HEADING)
         compare("http", slide, http_url, arguments.repeats)
         compare("s3", slide, s3_url, arguments.repeats)

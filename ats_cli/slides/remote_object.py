@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qs
 
 from ats_cli.records import SlideError
 from ats_cli.slides.remote_path import RemotePath
@@ -186,10 +187,9 @@ class _S3:
     def __init__(self, path: RemotePath, filesystem: Any) -> None:
         self.path, self._fs = path, filesystem
         self.loop: asyncio.AbstractEventLoop = filesystem.loop
-        bucket, key, version = filesystem.split_path(path.url)
-        # s3fs knows versionId where it was made aware of versions; here it is always meant.
-        key, _, query = key.partition("?")
-        version = version or query.removeprefix("versionId=") if query.startswith("versionId=") else version
+        url, _, query = path.url.partition("?")
+        bucket, key, _ = filesystem.split_path(url)
+        version = parse_qs(query).get("versionId", [None])[0]
         self._place = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
         self._signed: _Http | None = None
         self._signs, self._proved, self._sign_again = True, False, 0.0
@@ -261,7 +261,8 @@ class _S3:
         return Passing(f"the server answers {status or code}")
 
     def whole(self, to: str) -> None:
-        _download(self._fs, self.path, self.path.url, to)
+        place = "{Bucket}/{Key}".format(**self._place)
+        _download(self._fs, self.path, place, to, version_id=self._place.get("VersionId"))
 
 
 class _Any:

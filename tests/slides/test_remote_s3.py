@@ -1,0 +1,123 @@
+"""Slides in S3, as moto serves it on this machine: signed URLs where they do, the client where they do not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ats_cli.records import SlideError
+from ats_cli.slides import open_slide, remote_tries
+from ats_cli.slides.remote_object import _S3, Passing
+
+boto3 = pytest.importorskip("boto3")
+moto_server = pytest.importorskip("moto.server")
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "AKIDs3cr3t",
+        "AWS_SECRET_ACCESS_KEY": "s3cr3t",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote_tries, "FIRST_PAUSE", 0.001)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="slides")
+    client.put_object(Bucket="slides", Key="a b/x+y.svs", Body=EXAMPLE.read_bytes())
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield client
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def by_client(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts the requests that go through the client."""
+    calls: list[int] = []
+    real = _S3._by_client
+
+    async def counted(self: _S3, start: int, stop: int) -> Any:
+        calls.append(start)
+        return await real(self, start, stop)
+
+    monkeypatch.setattr(_S3, "_by_client", counted)
+    return calls
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("signs", [True, False])
+def test_the_same_pixels(monkeypatch: pytest.MonkeyPatch, signs: bool) -> None:
+    calls = by_client(monkeypatch)
+    if not signs:
+
+        async def refuse(self: _S3) -> Any:
+            raise ValueError("no such signature")
+
+        monkeypatch.setattr(_S3, "_by_signed_url", refuse)
+    slide = open_slide("s3://slides/a b/x+y.svs")
+    assert np.array_equal(slide.read_view(8), open_slide(EXAMPLE).read_view(8))
+    assert slide.identity == "x+y.svs" and slide.bytes_total == EXAMPLE.stat().st_size
+    assert (calls == [0]) == signs
+
+
+@pytest.mark.usefixtures("bucket")
+def test_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failing = _S3._by_client, [Passing("the server answers 500", answered=True)] * 3
+
+    async def sometimes(self: _S3, start: int, stop: int) -> Any:
+        if failing:
+            raise failing.pop()
+        return await real(self, start, stop)
+
+    monkeypatch.setattr(_S3, "_by_client", sometimes)
+    assert open_slide("s3://slides/a b/x+y.svs").width == 2220
+    assert not failing
+
+
+def test_a_version_is_the_one_that_is_named(bucket: Any) -> None:
+    bucket.put_bucket_versioning(Bucket="slides", VersioningConfiguration={"Status": "Enabled"})
+    old = bucket.put_object(Bucket="slides", Key="v.svs", Body=EXAMPLE.read_bytes())["VersionId"]
+    bucket.put_object(Bucket="slides", Key="v.svs", Body=b"another thing")
+    assert open_slide(f"s3://slides/v.svs?versionId={old}").read_view(8).shape == (371, 278, 3)
+    with pytest.raises(SlideError, match=r"^v\.svs: this file is read from a local disk only"):
+        open_slide("s3://slides/v.svs")
+
+
+def test_sentences(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    with pytest.raises(SlideError, match=r"^none\.svs: no such file at s3://slides/none\.svs \(NoSuchKey\)"):
+        open_slide("s3://slides/none.svs")
+    with pytest.raises(SlideError, match=r"^x\.svs: no such file at s3://nowhere/x\.svs \(NoSuchBucket\)"):
+        open_slide("s3://nowhere/x.svs")
+    slide = open_slide("s3://slides/a b/x+y.svs")
+    bucket.put_object(Bucket="slides", Key="a b/x+y.svs", Body=EXAMPLE.read_bytes()[:-1] + b"!")
+    with pytest.raises(SlideError, match=r"^x\+y\.svs: the file was changed while it was read"):
+        slide.read_view(8)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(SlideError, match=r"^z\.svs: no credentials for S3 were found"):
+        open_slide("s3://slides/z.svs")
