@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ class AttentionSpec:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """The feature net and the patches it reads: `patch_size` pixels a side at `scale` (units as for attention)."""
+    """The feature net and the patches it reads: `patch_size` pixels a side at `scale` (units as for attention).
+
+    `pretrained`: where the weights that training begins with come from; empty: they are random. `mean` and `std`
+    normalise the patches; empty: as the view. `options` are given to timm with the net's name.
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
@@ -99,6 +103,10 @@ class FeatureSpec:
     patch_size: int
     net: str = "cnn"
     channels: tuple[int, ...] = (16, 32, 64, 32)
+    pretrained: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

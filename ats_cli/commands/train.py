@@ -16,8 +16,6 @@ ats train labelled/ -o my-model
 
 ats train --manifest labels.csv -o my-model --steps 2000 --tiles 50"""
 
-DEFAULT_RECIPE = "tissue"
-
 
 def command(
     data: Annotated[
@@ -62,11 +60,44 @@ def command(
         typer.Option("--skip-bad", help="Train without the slides that cannot be read.", rich_help_panel=o.SLIDES),
     ] = False,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NAME|FOLDER", help="What to build and how to train it: a model folder.", rich_help_panel=o.MODEL
+            metavar="NAME|FOLDER",
+            help="What to build and how to train it: a model folder. Without it, that of --init, else 'tissue'.",
+            rich_help_panel=o.MODEL,
         ),
-    ] = DEFAULT_RECIPE,
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER", help="Begin with the weights of this model, where they fit.", rich_help_panel=o.MODEL
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NET",
+            help="The feature net: cnn, timm:NAME, or timm:hf-hub:OWNER/NAME. Without it, the recipe's.",
+            rich_help_panel=o.MODEL,
+        ),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|hub",
+            help="The feature net's weights to begin with: a safetensors file, or 'hub' for timm's own.",
+            rich_help_panel=o.MODEL,
+        ),
+    ] = None,
+    lr_features: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="FACTOR",
+            help="The feature net's share of the learning rate; 0 leaves it as it is.",
+            rich_help_panel=o.MODEL,
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name. Without it, the folder's.", rich_help_panel=o.MODEL)
     ] = None,
@@ -177,7 +208,11 @@ def command(
                 "tiles": tiles,
                 "task": task,
                 "balance": balance,
+                "net": features,
+                "pretrained": pretrained,
+                "lr_features": lr_features,
             },
+            init=init,
             slides_root=slides_root,
             number_of_folds=folds,
             skip_bad=skip_bad,

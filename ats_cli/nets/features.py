@@ -58,14 +58,28 @@ def _build(spec: FeatureSpec) -> tuple[nn.Module, int]:
         resnet = ResNet(name)
         return resnet, resnet.num_features
     if kind == "timm":
-        import timm  # slow to import, and only some models need it
-
-        try:
-            backbone = timm.create_model(name, pretrained=False, num_classes=0)
-        except RuntimeError as error:
-            raise ModelError(
-                f"feature net {spec.net}: timm has no model of that name. See timm.list_models()."
-            ) from error
-        width: int = backbone.num_features  # type: ignore[assignment]
-        return backbone, width
+        return _timm(spec, name)
     raise ModelError(f'feature net {spec.net!r} is not known. Choose "cnn" or a timm model, "timm:resnet18".')
+
+
+def _timm(spec: FeatureSpec, name: str) -> tuple[nn.Module, int]:
+    """A timm model without its head, for patches of the model's size; weights are random until loaded."""
+    import timm  # slow to import, and only some models need it
+
+    if ":" in name:
+        raise ModelError(f"feature net {spec.net}: `ats train` fetches it, and writes down what it is.")
+    try:
+        facts = timm.get_pretrained_cfg(name)
+        # Transformers are built for one size of patches.
+        size = {"img_size": spec.patch_size} if facts is not None and facts.fixed_input_size else {}
+        backbone = timm.create_model(name, pretrained=False, num_classes=0, **{**size, **spec.options})
+    except RuntimeError as error:
+        raise ModelError(f"feature net {spec.net}: timm has no model of that name. See timm.list_models().") from error
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"feature net {spec.net}: cannot be built for patches of {spec.patch_size} pixels ({error}). Change "
+            "features.patch_size or features.options."
+        ) from error
+    # Some have a layer more between the last map and the head that was left out.
+    width: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features  # type: ignore[assignment]
+    return backbone, width

@@ -13,6 +13,8 @@ class Model(nn.Module):
 
     mean: Tensor
     std: Tensor
+    patch_mean: Tensor
+    patch_std: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -20,8 +22,14 @@ class Model(nn.Module):
         self.attention = AttentionNet(spec.attention)
         self.features = FeatureNet(spec.features)
         self.head = nn.Linear(self.features.width, len(spec.classes))
-        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        colours = {
+            "mean": spec.mean,
+            "std": spec.std,
+            "patch_mean": spec.features.mean or spec.mean,
+            "patch_std": spec.features.std or spec.std,
+        }
+        for name, values in colours.items():
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def attend(self, views: Tensor) -> Tensor:
         """Views (N, 3, H, W) in 0..1 -> attention logits (N, rows, cols)."""
@@ -33,7 +41,7 @@ class Model(nn.Module):
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""
-        out: Tensor = self.features((patches - self.mean) / self.std)
+        out: Tensor = self.features((patches - self.patch_mean) / self.patch_std)
         return out
 
     def logits(self, expected: Tensor) -> Tensor:

@@ -15,14 +15,16 @@ from ats_cli.results.run_facts import facts, now
 from ats_cli.training.card import model_card
 from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of
 from ats_cli.training.diary import Diary
+from ats_cli.training.pretrained import resolved
 from ats_cli.training.processes import first_process
 from ats_cli.training.split import folds, split_off
 from ats_cli.training.store import unreadable
 from ats_cli.training.train import Report, Trained, train_model
 from ats_cli.training.views import ViewCache
-from ats_cli.zoo import save_model
+from ats_cli.zoo import load_model, save_model
 from ats_cli.zoo.find import find_recipe
 
+DEFAULT_RECIPE = "tissue"
 SETTINGS_FILE, SPLIT_FILE, VIEWS_FOLDER = "training.json", "split.csv", "views.zarr"
 
 
@@ -30,7 +32,7 @@ def train_folder(
     *,
     data: Path | None,
     manifest: Path | None,
-    recipe: str,
+    recipe: str | None,
     output: Path,
     name: str | None = None,
     overrides: dict[str, Any] | None = None,
@@ -42,6 +44,7 @@ def train_folder(
     threads: int = 4,
     command: str = "",
     report: Report | None = None,
+    init: str | None = None,
     slides_root: Path | None = None,
     number_of_folds: int = 0,
     skip_bad: bool = False,
@@ -55,8 +58,10 @@ def train_folder(
 ) -> Trained:
     """Train by `recipe` (a shipped name or a folder) on labelled slides and write the model folder `output`.
 
-    `overrides`: training keys of the recipe to replace (None values are ignored), `tiles`, the budget, and `task`. A
-    folder that exists and is not empty is refused before anything is read, but with `resume`: then a training with
+    `overrides`: training keys of the recipe to replace (None values are ignored), `tiles`, the budget, `task`, and of
+    the features `net` and `pretrained`. `init`: a model to begin with; it is the recipe where none is given.
+
+    A folder that exists and is not empty is refused before anything is read, but with `resume`: then a training with
     the same settings goes on from its last checkpoint, or begins where there is none. Interrupted, what was best so
     far is written. `disk`: bytes of views that are kept on disk while training. `tell` is given sentences.
 
@@ -68,24 +73,27 @@ def train_folder(
     if first_process() and not resume:  # which has claimed the folder for all, once the others are there
         _refuse_full(output)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    base = find_recipe(recipe).spec
+    base = find_recipe(recipe or init or DEFAULT_RECIPE).spec
+    start = None if init is None else load_model(init).nets
     task = given.get("task", base.task)
     slides = labelled_slides(data, manifest, mpp, slides_root, task)
     stratify = task == "multi-class"
     with _claimed(output):
         cache = ViewCache(output / VIEWS_FOLDER, disk)
-        spec = _spec_for(base, slides, name or output.resolve().name, given)
+        spec = resolved(_spec_for(base, slides, name or output.resolve().name, given))
         bad = unreadable(spec, slides, threads, cache)
         slides = _without(slides, bad, skip_bad, spec, tell)
 
         def into(folder: Path, sides: tuple[list[LabelledSlide], list[LabelledSlide]], choose: bool) -> Trained:
-            settings = _as_json({"seed": seed, "precision": precision, "choose": choose, "recipe": asdict(spec)})
+            settings = _as_json(
+                {"seed": seed, "precision": precision, "choose": choose, "init": init, "recipe": asdict(spec)}
+            )
             if first_process():
                 _write_down(folder, settings, *sides, command, device)
             return train_model(
                 spec, *sides, seed, memory, device, threads, report,
                 devices=devices, precision=precision, parts=parts, cache=cache, diary=Diary(folder, checkpoint_every),
-                resume=resume, choose=choose,
+                resume=resume, choose=choose, init=start,
             )  # fmt: skip
 
         judged: list[dict[str, float]] = []
@@ -156,8 +164,9 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
         classes = tuple(sorted({label for slide in slides for label in labels_of(slide.label)}))
     else:
         classes = tuple(sorted({slide.label for slide in slides}))
+    features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
     training = replace(recipe.training, **given)
-    return replace(recipe, name=name, task=task, classes=classes, tiles=tiles, training=training)
+    return replace(recipe, name=name, task=task, classes=classes, tiles=tiles, features=features, training=training)
 
 
 def _write_down(

@@ -20,6 +20,7 @@ from ats_cli.training.checkpoint import Tensors, optimiser_tensors, part, restor
 from ats_cli.training.data import LabelledSlide
 from ats_cli.training.diary import Diary
 from ats_cli.training.order import Order
+from ats_cli.training.pretrained import load_matching, load_pretrained
 from ats_cli.training.processes import add_up, add_up_gradients, launch
 from ats_cli.training.step import Chance, look, see
 from ats_cli.training.store import SlideStore
@@ -94,7 +95,7 @@ def train_model(
     diary: Diary | None = None,
     resume: bool = False,
     choose: bool = True,
-    fresh: Callable[[ModelSpec, int], Model] | None = None,
+    init: Model | None = None,
 ) -> Trained:
     """The loop. `train` and `held` (validation, may be empty) are labelled with classes of `spec`.
 
@@ -105,7 +106,8 @@ def train_model(
     `devices`: processes that share each batch. `parts`: a process takes its share in so many parts, reading the tiles
     of one while the nets work on another; less memory, and the same gradient. `diary` writes checkpoints and history
     (of the first process); with `resume` the training goes on from its last checkpoint, and ends as it would have.
-    `fresh` gives the nets to begin with. Without `choose` the last nets are kept, not those that did best on `held`:
+    It begins with random weights, but for the feature net's where the spec names pretrained ones, and for those that
+    fit of `init`. Without `choose` the last nets are kept, not those that did best on `held`:
     figures on `held` are then of slides on which nothing was chosen.
 
     Raises AtsError where the loss or a gradient is no longer a number; the last checkpoint is of before.
@@ -115,7 +117,12 @@ def train_model(
     mine = slice(fabric.global_rank, None, fabric.world_size)
     if recipe.batch_size < fabric.world_size:
         raise AtsError(f"--batch-size {recipe.batch_size}: each of the {fabric.world_size} processes needs a slide.")
-    nets = (fresh or _fresh)(spec, seed).to(fabric.device)
+    nets = _fresh(spec, seed)
+    if not (resume and diary and diary.last.exists()):
+        load_pretrained(nets)
+        if init is not None:
+            load_matching(nets, init)
+    nets = nets.to(fabric.device)
     optimiser = torch.optim.Adam(_groups(nets, recipe), lr=recipe.lr, weight_decay=recipe.weight_decay)
     stepper: Any = fabric.setup_optimizers(optimiser)
     weights = slide_weights(spec, train)
@@ -272,11 +279,16 @@ def _set_rates(optimiser: torch.optim.Optimizer, recipe: TrainingSpec, step: int
 
 
 def _set_modes(nets: Model, recipe: TrainingSpec, step: int) -> None:
-    """What learns in this step. A part with factor 0 is as in prediction, its running statistics too."""
+    """What learns in this step. A part with factor 0 is as in prediction, and so are the running statistics of
+    pretrained feature nets: a patch's features then do not depend on those beside it."""
     nets.train()
     nets.attention.requires_grad_(recipe.lr_attention > 0 and step > recipe.freeze * recipe.steps)
     for net, factor in ((nets.features, recipe.lr_features), (nets.head, recipe.lr_head)):
         net.requires_grad_(factor > 0).train(factor > 0)
+    if nets.spec.features.pretrained:
+        for module in nets.features.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 def _keep_better(going: _Going, figures: dict[str, float], choose: bool) -> None:

@@ -68,7 +68,12 @@ def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
 
 def write_spec(spec: ModelSpec, path: Path) -> None:
     """Write model.toml. What is empty is left out."""
-    path.write_text(tomli_w.dumps({k: v for k, v in asdict(spec).items() if v not in ("", ())}), encoding="utf-8")
+    path.write_text(tomli_w.dumps(_without_empty(asdict(spec))), encoding="utf-8")
+
+
+def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
+    full = {key: _without_empty(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in full.items() if value not in ("", (), {})}
 
 
 def _refuse_unknown_keys(table: dict[str, Any], kind: type, where: str) -> None:
@@ -93,6 +98,7 @@ def _refuse_nonsense(spec: ModelSpec, where: str) -> None:
         "training.steps": spec.training.steps,
         "training.batch_size": spec.training.batch_size,
         "training.validate_every": spec.training.validate_every,
+        **{f"features.std[{i}]": value for i, value in enumerate(spec.features.std)},
         **{f"std[{i}]": value for i, value in enumerate(spec.std)},
         **{f"attention.channels[{i}]": value for i, value in enumerate(spec.attention.channels)},
         **{f"features.channels[{i}]": value for i, value in enumerate(spec.features.channels)},
@@ -126,6 +132,9 @@ def _refuse_nonsense(spec: ModelSpec, where: str) -> None:
             )
     if spec.training.sampler not in SAMPLERS:
         raise ModelError(f'{where}: training.sampler "{spec.training.sampler}" is not one of {", ".join(SAMPLERS)}.')
+    for key, values in (("mean", spec.features.mean), ("std", spec.features.std)):
+        if len(values) not in (0, 3):
+            raise ModelError(f"{where}: features.{key} must be three numbers, or none, not {len(values)}.")
     if len(set(spec.classes)) != len(spec.classes):
         raise ModelError(f"{where}: classes name the same class twice.")
 

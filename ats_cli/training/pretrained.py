@@ -1,0 +1,112 @@
+"""Weights that training begins with: of a timm model, from the hub or a local file, or of another model of ours."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ats_cli.nets.model import Model
+from ats_cli.records import ModelError, ModelSpec
+
+TIMM, HUB = "timm:", "hf-hub:"
+HEADS = ("fc.", "head.", "classifier.", "head_dist.")
+
+
+def resolved(spec: ModelSpec) -> ModelSpec:
+    """The spec with its feature net written out, so that the model needs neither the hub nor a network once trained.
+
+    `timm:hf-hub:owner/name` becomes timm's architecture with its options; with pretrained weights ("hub", or that
+    name), the colours are normalised as the net's own configuration says. Raises ModelError with a sentence.
+    """
+    features = spec.features
+    if not features.net.startswith(TIMM):
+        return spec
+    name = features.net.removeprefix(TIMM)
+    if name.startswith(HUB):
+        config, architecture, options = _from_hub(name)
+        net, given = TIMM + architecture, {**options, **features.options}
+        features = replace(features, net=net, options=given, pretrained=features.pretrained or name)
+    elif features.pretrained:
+        import timm
+
+        config = getattr(timm.get_pretrained_cfg(name), "__dict__", {})
+    else:
+        return spec
+    if not features.mean and not features.std and config.get("mean"):
+        features = replace(features, mean=tuple(config["mean"]), std=tuple(config["std"]))
+    return replace(spec, features=features)
+
+
+def load_pretrained(nets: Model) -> None:
+    """Give the feature net the weights that its spec names: a local safetensors file, "hub" for timm's own, or
+    `hf-hub:owner/name`. Heads are left out. Raises ModelError with a sentence."""
+    spec = nets.spec.features
+    if not spec.pretrained:
+        return
+    if spec.pretrained == "hub" or spec.pretrained.startswith(HUB):
+        import timm
+
+        name = spec.net.removeprefix(TIMM) if spec.pretrained == "hub" else spec.pretrained
+        size = {"img_size": spec.patch_size} if hasattr(nets.features.backbone, "patch_embed") else {}
+        try:
+            theirs = timm.create_model(name, pretrained=True, num_classes=0, **{**size, **spec.options})
+        except Exception as error:  # whatever the network throws
+            raise ModelError(_unreachable(name, error)) from error
+        weights: dict[str, Tensor] = theirs.state_dict()
+    else:
+        weights = _from_file(Path(spec.pretrained))
+    _load(nets.features.backbone, weights, spec.pretrained)
+
+
+def load_matching(nets: Model, others: nn.Module) -> list[str]:
+    """Take over the weights of another model where names and shapes are the same; return the names of the rest."""
+    theirs, ours = others.state_dict(), nets.state_dict()
+    same = {name: t for name, t in theirs.items() if name in ours and ours[name].shape == t.shape}
+    nets.load_state_dict(same, strict=False)
+    return sorted(set(ours) - set(same))
+
+
+def _from_hub(name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    from timm.models import load_model_config_from_hf
+
+    try:
+        config, architecture, options = load_model_config_from_hf(name.removeprefix(HUB))
+    except Exception as error:  # whatever the network throws
+        raise ModelError(_unreachable(name, error)) from error
+    return dict(config), str(architecture), dict(options or {})
+
+
+def _from_file(file: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(file))
+    except FileNotFoundError as error:
+        raise ModelError(f'features.pretrained: {file}: no such file. Give a safetensors file, or "hub".') from error
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"features.pretrained: {file}: not a readable safetensors file ({error}). Files that hold code are not "
+            "loaded: convert it with safetensors.torch.save_file."
+        ) from error
+
+
+def _load(backbone: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    try:
+        missing, unknown = backbone.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise ModelError(f"features.pretrained: {where}: its weights do not fit the feature net ({detail}).") from error
+    unknown = [name for name in unknown if not name.startswith(HEADS)]
+    if missing or unknown:
+        what = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which the net has not"
+        raise ModelError(f"features.pretrained: {where}: its weights are not of this feature net: it {what}.")
+
+
+def _unreachable(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"feature net {name}: could not be fetched from the hub ({type(error).__name__}: {reason}). Check the name and "
+        "the connection, log in where its owners ask for it (hf auth login), or give its weights as a local file "
+        "(features.pretrained)."
+    )
