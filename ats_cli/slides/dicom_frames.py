@@ -16,21 +16,16 @@ from ats_cli.slides.pixels import PixelKind, shown_range
 from ats_cli.slides.stream_size import refuse_large
 
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
-_DECODERS: dict[str, Any] = {
-    uid.JPEGLossless: imagecodecs.ljpeg_decode,
-    uid.JPEGLosslessSV1: imagecodecs.ljpeg_decode,
-    uid.JPEGLSLossless: imagecodecs.jpegls_decode,
-    uid.JPEGLSNearLossless: imagecodecs.jpegls_decode,
-    uid.JPEG2000Lossless: imagecodecs.jpeg2k_decode,
-    uid.JPEG2000: imagecodecs.jpeg2k_decode,
-    uid.HTJ2KLossless: imagecodecs.jpeg2k_decode,
-    uid.HTJ2KLosslessRPCL: imagecodecs.jpeg2k_decode,
-    uid.HTJ2K: imagecodecs.jpeg2k_decode,
-    "1.2.840.10008.1.2.4.110": imagecodecs.jpegxl_decode,
-    "1.2.840.10008.1.2.4.111": imagecodecs.jpegxl_decode,
-    "1.2.840.10008.1.2.4.112": imagecodecs.jpegxl_decode,
-}
 _J2K = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
+_JXL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112")
+_DECODERS: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(_JPEG, ("jpeg", imagecodecs.jpeg8_decode)),
+    **dict.fromkeys((uid.JPEGLossless, uid.JPEGLosslessSV1), ("jpeg lossless", imagecodecs.ljpeg_decode)),
+    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), ("jpeg-ls", imagecodecs.jpegls_decode)),
+    **dict.fromkeys(_J2K, ("jpeg2000", imagecodecs.jpeg2k_decode)),
+    **dict.fromkeys(_JXL, ("jpegxl", imagecodecs.jpegxl_decode)),
+    uid.RLELossless: ("rle", imagecodecs.dicomrle_decode),
+}
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
@@ -38,7 +33,7 @@ _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 def pixel_kind(name: str, facts: PixelFacts) -> PixelKind:
     """How the samples of an instance make a colour. Raises SlideError, beginning with `name`, where they do not."""
     syntax = facts.syntax
-    if syntax.is_encapsulated and syntax not in (*_JPEG, *_DECODERS, uid.RLELossless):
+    if syntax.is_encapsulated and syntax not in _DECODERS:
         raise SlideError(f"{name}: frames compressed as {syntax.name} are not read. Convert it.")
     grey = facts.photometric in _GREY and facts.samples == 1
     if not grey and not (facts.photometric in _COLOURS and facts.samples == 3 and facts.bits_stored == 8):
@@ -59,6 +54,10 @@ def pixel_kind(name: str, facts: PixelFacts) -> PixelKind:
     )
 
 
+def codec_name(syntax: uid.UID) -> str:
+    return _DECODERS[syntax][0] if syntax.is_encapsulated else "none"
+
+
 def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArray[Any], bool]:
     """(rows, cols, samples), and whether they still are Y, Cb and Cr. Raises whatever the decoder does."""
     syntax, said_ycc = facts.syntax, facts.photometric in ("YBR_FULL", "YBR_FULL_422")
@@ -68,23 +67,20 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
         return (samples.transpose(1, 2, 0) if facts.planar else samples), said_ycc
     stream = b"".join(_fragments(data))
     refuse_large(stream, rows * cols)
+    decoder = _DECODERS[syntax][1]
     if syntax in _JPEG:
         inside = jpeg_colours(stream)
         if inside is None:
             inside = "YCBCR" if facts.photometric.startswith("YBR") else "RGB"
-        samples = (
-            imagecodecs.jpeg8_decode(stream)
-            if facts.samples == 1
-            else imagecodecs.jpeg8_decode(stream, colorspace=inside, outcolorspace="RGB")
-        )
+        samples = decoder(stream) if facts.samples == 1 else decoder(stream, colorspace=inside, outcolorspace="RGB")
         said_ycc = False
     elif syntax == uid.RLELossless:
         # One plane of bytes after the other, the high byte of a sample first.
-        planes = np.frombuffer(imagecodecs.dicomrle_decode(stream, dtype="u1"), dtype=np.uint8)
+        planes = np.frombuffer(decoder(stream, dtype="u1"), dtype=np.uint8)
         planes = planes.reshape(facts.samples, facts.bits_allocated // 8, rows, cols)
         samples = np.ascontiguousarray(planes.transpose(2, 3, 0, 1)).view(_dtype(facts).newbyteorder(">"))[..., 0]
     else:
-        samples = _DECODERS[syntax](stream)
+        samples = decoder(stream)
         said_ycc = said_ycc and not (syntax in _J2K and _transformed(stream))
     return samples.reshape(rows, cols, facts.samples), said_ycc
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
 from ats_cli.slides.byte_source import ByteSource, LocalFile
-from ats_cli.slides.dicom_frames import decode, pixel_kind
+from ats_cli.slides.dicom_frames import codec_name, decode, pixel_kind
 from ats_cli.slides.dicom_index import Instance, join, read_instance, series_of
 from ats_cli.slides.native import read_tiled, tiles_across, tiles_down
 from ats_cli.slides.pixels import PixelKind, to_rgb
@@ -237,6 +237,5 @@ def _level(name: str, instance: Instance, downsample: float) -> Level:
     if instance.tile_width * instance.tile_height > _MOST_TILE_PIXELS:
         size = f"{instance.tile_width} x {instance.tile_height}"
         raise SlideError(f"{name}: frames of {size} pixels are too large to be read one by one. Convert it to tiles.")
-    syntax = instance.pixels.syntax
-    compression = syntax.name if syntax.is_encapsulated else "none"
+    compression = codec_name(instance.pixels.syntax)
     return Level(instance.width, instance.height, downsample, instance.tile_width, instance.tile_height, compression)

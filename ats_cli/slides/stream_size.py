@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-# Frames of JPEG: all of SOF0 to SOF15 but the three markers between them that are none.
-_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Frames of JPEG: all of SOF0 to SOF15 but the three markers between them that are none; and that of JPEG-LS.
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _JPEG_2000_WITHIN = 4096
 

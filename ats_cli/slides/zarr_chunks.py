@@ -27,6 +27,7 @@ from ats_cli.slides.stream_size import refuse_large
 METADATA = (".zgroup", ".zarray", "zarr.json")
 
 _REMEMBERED = 4096
+_INDICES = 256
 _MOST_CHUNKS = 1 << 27
 _MOST_CHUNK_PIXELS = 1 << 26
 _NONE = np.iinfo(np.uint64).max
@@ -37,7 +38,8 @@ Span = tuple[int, int]
 
 
 class CountingStore(WrapperStore[Store]):
-    """Counts the bytes that a store delivers, and remembers the last keys that it did not have.
+    """Counts the bytes that a store delivers, and remembers the last keys that it did not have, and the last ends of
+    objects: the indices of shards, which zarr would ask for again with every chunk.
 
     `keys(prefix)` lists what the store holds, None where that takes long. `root` is where in it the Zarr begins.
     """
@@ -47,17 +49,21 @@ class CountingStore(WrapperStore[Store]):
         self.keys, self.root = keys, root
         self.bytes_read = 0
         self._lacking: dict[str, None] = {}
+        self._ends: dict[tuple[str, int], Buffer] = {}
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        end = (key, byte_range.suffix) if isinstance(byte_range, SuffixByteRequest) else None
+        if end in self._ends:
+            return self._ends[end]
         value = await self._store.get(key, prototype, byte_range)
-        if value is not None:
-            self.bytes_read += len(value)
-            refuse_large(value.to_bytes(), _MOST_CHUNK_PIXELS)
+        if value is None:
+            _remember(self._lacking, key, None, _REMEMBERED)
+            return None
+        self.bytes_read += len(value)
+        if end is not None:
+            _remember(self._ends, end, value, _INDICES)
         else:
-            self._lacking.pop(key, None)
-            self._lacking[key] = None
-            if len(self._lacking) > _REMEMBERED:
-                del self._lacking[next(iter(self._lacking))]
+            refuse_large(value.to_bytes(), _MOST_CHUNK_PIXELS)
         return value
 
     def lacked(self, key: str) -> bool:
@@ -108,13 +114,20 @@ class Chunks:
                 continue
             y, x = starts["y"], starts["x"]
             here = found[y : y + per["y"], x : x + per["x"]]
-            held = None if self._shards is None else self._held_in_shard(shard)
+            held = self._told_of(shard)
             if held is None:
                 here[:] = True
                 continue
             part = held[tuple(within.get(axis, slice(None)) for axis in axes)].transpose(order)
             here |= np.asarray(part.reshape(*part.shape[:2], -1).any(axis=2))[: here.shape[0], : here.shape[1]]
         return found
+
+    def _told_of(self, shard: tuple[int, ...]) -> NDArray[Any] | None:
+        """Which chunks a shard that is there holds; None if nothing is sharded, or its index is not understood."""
+        try:
+            return None if self._shards is None else self._held_in_shard(shard)
+        except Exception:  # what is damaged is told where it is read
+            return None
 
     def any_held(self) -> bool:
         """Whether the store holds anything of the array. Lists the store, up to the first find."""
@@ -153,6 +166,14 @@ class Chunks:
             raise ValueError("the index of its shard is damaged")
         spans: NDArray[np.uint64] = np.frombuffer(table, dtype="<u8").reshape(*per, 2)
         return np.asarray((spans != _NONE).any(axis=-1))
+
+
+def _remember(last: dict[Any, Any], key: Any, value: Any, most: int) -> None:
+    """Put the key at the end of `last`, which is kept to the `most` last ones."""
+    last.pop(key, None)
+    last[key] = value
+    if len(last) > most:
+        del last[next(iter(last))]
 
 
 def local_store(path: Path) -> CountingStore:

@@ -100,10 +100,7 @@ class ZarrReader:
         """Known from a list of what the store holds, and from the shards' indices; not asked of stores far away."""
         if not (self._local and self._background[level]):
             return None
-        try:
-            held = self._chunks[level].held(self._axes, self._spans)
-        except Exception:
-            return None  # a damaged shard, or zip, is told where it is read
+        held = self._chunks[level].held(self._axes, self._spans)
         if held is None or held.all():
             return None
         lv, (rows, cols) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)

@@ -343,6 +343,16 @@ def test_a_file_cut_short_is_damage_in_its_place(tmp_path: Path, table: str) -> 
             open_slide(path)
 
 
+@pytest.mark.parametrize("codec", ["jpeg", "jpeg-ls", "jpeg 2000"])
+def test_a_stream_that_lies_of_its_size_is_not_decoded(tmp_path: Path, codec: str) -> None:
+    syntax, encode, _ = SYNTAXES[codec]
+    frames = [encode(np.zeros((32 * n, 48, 3), np.uint8)) for n in (1, 2)]
+    slide = open_slide(write(tmp_path / "a.dcm", picture(32, 96), frames, syntax))
+    ((_, damage),) = slide._reader.read(0, [(0, 0, 96, 32)], 1)
+    assert [part.box for part in damage] == [(48, 0, 48, 32)]
+    assert "its stream promises 48 x 64 pixels" in damage[0].reason
+
+
 def test_a_promise_of_a_million_pixels_a_side_allocates_nothing(tmp_path: Path) -> None:
     import tracemalloc
 

@@ -289,6 +289,15 @@ def test_bytes_are_counted(tmp_path: Path) -> None:
     assert slide.bytes_total == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
+def test_the_index_of_a_shard_is_read_once(tmp_path: Path) -> None:
+    pixels = picture(128, 192)
+    path = write(tmp_path / "a.zarr", [pixels], v=3, shards=(128, 192, 3), compressors=None)
+    slide = open_slide(path)
+    before = slide.bytes_read
+    assert before is not None and np.array_equal(level(slide), pixels) and np.array_equal(level(slide), pixels)
+    assert slide.bytes_read == before + 2 * pixels.size + 16 * 4 * 4 + 4
+
+
 def test_a_promise_of_a_million_pixels_a_side_allocates_nothing(tmp_path: Path) -> None:
     import tracemalloc
 
