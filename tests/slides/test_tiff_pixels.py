@@ -282,3 +282,27 @@ def test_overviews_in_pages_and_masks_that_are_no_levels(tmp_path: Path) -> None
     slide = open_slide(tmp_path / "cog.tif")
     assert [lv.downsample for lv in slide.levels] == [1.0, 2.0]
     assert np.array_equal(level(slide), full) and np.array_equal(level(slide, 1), half)
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("layout", [{"tile": (128, 128)}, {"rowsperstrip": 48}])
+def test_jpeg_with_any_chroma_is_what_libtiff_makes_of_it(
+    tmp_path: Path, subsampling: tuple[int, int], layout: dict[str, object]
+) -> None:
+    options = {"compression": "jpeg", "subsampling": subsampling, "compressionargs": {"level": 90}, **layout}
+    slide = open_slide(written(tmp_path / "a.tif", picture(300, 400), **options))
+    with Image.open(tmp_path / "a.tif") as theirs:
+        assert slide.reader == "tiff" and np.array_equal(level(slide), np.asarray(theirs.convert("RGB")))
+
+
+def test_jpeg_that_keeps_red_green_and_blue_as_they_are(tmp_path: Path) -> None:
+    pixels = picture(256, 384)
+    tiles = [
+        imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels[y : y + 128, x : x + 128]), level=95,
+                                 colorspace="RGB", outcolorspace="RGB")
+        for y in range(0, 256, 128) for x in range(0, 384, 128)
+    ]  # fmt: skip
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, iter(tiles), shape=pixels.shape, dtype=np.uint8, tile=(128, 128), photometric="rgb",
+                     compression=7, metadata=None)  # fmt: skip
+    assert np.abs(level(open_slide(path)).astype(int) - pixels).max() <= 12
