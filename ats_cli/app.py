@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from ats_cli.commands.messages import say, say_traceback, sentence
 from ats_cli.records import AtsError
 
-COMMANDS = ("info", "predict", "heatmap", "train", "evaluate", "models")
+COMMANDS = ("info", "predict", "merge", "heatmap", "train", "evaluate", "models")
 
 DONE, SOME_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 

@@ -49,6 +49,10 @@ def clean(text: str) -> str:
     return re.sub(r"[A-Za-z][\w+.\-]*://[^\s\"'<>]+", lambda found: without_secrets(found[0]), text)
 
 
+Failure = Literal["unreadable", "no scale", "no tissue", "crashed", "timed out", "memory", "unforeseen"]
+"""Kinds of failed slides: what to do about one is what to do about all of its kind."""
+
+
 class AtsError(Exception):
     """Something the user can act on. The message is a sentence: what, where, what to do next.
 
@@ -60,7 +64,11 @@ class AtsError(Exception):
 
 
 class SlideError(AtsError):
-    """A slide that cannot be opened or read. The message begins with the slide's file name."""
+    """A slide that cannot be opened or read. The message begins with the slide's file name; `kind` is of `Failure`."""
+
+    def __init__(self, sentence: str, kind: Failure = "unreadable") -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 class ModelError(AtsError):
@@ -243,6 +251,7 @@ class Prediction:
     path: str
     status: Literal["ok", "failed"]
     error: str | None = None
+    failure: Failure | None = None
     predicted: str | None = None
     classes: tuple[str, ...] = ()
     probabilities: tuple[float, ...] | None = None

@@ -124,10 +124,10 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed (the figures are of the others), 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.predict import DEFAULTS, _asked
+    from ats_cli.commands.settings import DEFAULTS, asked_for
 
     one = None if tiles is None else 1  # several are not for a single run
-    asked = _asked(one, sampler, adaptive, confidence, exhaustive, seed, backend, plane, color_profile)
+    asked = asked_for(one, sampler, adaptive, confidence, exhaustive, seed, backend, plane, color_profile)
     if output is not None and output.exists() and not overwrite and (not output.is_dir() or any(output.iterdir())):
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
 

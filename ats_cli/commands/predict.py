@@ -4,29 +4,19 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ats_cli.commands import options as o
-from ats_cli.records import MAX_UNREADABLE, AtsError
+from ats_cli.commands.settings import DEFAULTS, asked_for, refuse_together, shard_of
+from ats_cli.records import MAX_UNREADABLE
 
 EXAMPLES = """Examples:
 
 ats predict slide.svs
 
 ats predict slides/ --model my-model --tiles 200 --adaptive -o run"""
-
-# What a run is made with where nothing is said. `tiles`: None for the model's own.
-DEFAULTS: dict[str, Any] = {
-    "tiles": None,
-    "sampler": "pivotal",
-    "confidence": None,
-    "seed": 0,
-    "backend": None,
-    "plane": None,
-    "color_profile": "none",
-}
 
 
 def command(
@@ -127,6 +117,25 @@ def command(
         ),
     ] = None,
     slide_timeout: o.SlideTimeout = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT",
+            help="Predict on the workers of a Dask scheduler; results are written here.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N parts of the slides, for job arrays. `ats merge` joins their runs.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first slide that fails.", rich_help_panel=o.RUNNING)
+    ] = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
@@ -136,7 +145,7 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    asked = _asked(tiles, sampler, adaptive, confidence, exhaustive, seed, backend, plane, color_profile)
+    asked = asked_for(tiles, sampler, adaptive, confidence, exhaustive, seed, backend, plane, color_profile)
 
     import sys
 
@@ -144,6 +153,7 @@ def command(
     from ats_cli.commands.runs import begin_run, open_run, with_those_of
     from ats_cli.commands.sources import gather
 
+    refuse_together(cluster, processes, shard)
     run = open_run(output, asked, extend=extend, retry_failed=retry_failed, overwrite=overwrite)
     sources = [] if extend and not slides and not manifest else gather(slides, manifest, mpp)
     settings = {**DEFAULTS, **asked}
@@ -153,7 +163,7 @@ def command(
         model = model or run.model["folder"]
 
     from ats_cli.inference.job import Engine
-    from ats_cli.inference.run import jobs, keep, shares, start_crew
+    from ats_cli.inference.run import jobs, keep, part, shares, start_crew
     from ats_cli.zoo import find_model
 
     folder = find_model(model)
@@ -165,15 +175,19 @@ def command(
         if settings["sampler"] == "exhaustive" and done == 0 and not quiet:
             say(f"{slide_id}: reading all {all_tiles} tiles.")
 
+    if shard is not None:
+        sources = part(sources, *shard_of(shard))
     processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
     tally, answer = Tally(len(sources)), Answer(json, [source.slide_id for source in sources])
     interrupted = False
-    with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug) as crew:
+    if extend and run is not None and precision == "auto":
+        precision = run.settings.get("precision", precision)
+    with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug, cluster) as crew:
         kept = {}
         settings["precision"] = crew.precision
         if run is not None:
             flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
-            kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], **flags)
+            kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], shard, **flags)
         todo = [source for source in sources if source.slide_id not in kept]
         if len(todo) < len(sources) and not quiet:
             say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
@@ -185,6 +199,8 @@ def command(
                     tally.count(prediction.error if prediction.status == "failed" else None)
                     answer.add(prediction)
                     advance()
+                    if fail_fast and tally.failed:
+                        break
             except KeyboardInterrupt:
                 interrupted = True
             finally:
@@ -197,37 +213,3 @@ def command(
             "What is printed above is complete." if run is None else f"{output} has them, and the same call {goes_on}."
         )
     tally.finish()
-
-
-def _asked(
-    tiles: int | None,
-    sampler: str | None,
-    adaptive: bool,
-    confidence: float | None,
-    exhaustive: bool,
-    seed: int | None,
-    backend: str | None,
-    plane: str | None,
-    color_profile: str | None,
-) -> dict[str, Any]:
-    """The settings that the call names, as in DEFAULTS. AtsError where two of them contradict each other."""
-    from ats_cli.slides import parse_plane
-
-    if confidence is not None and not adaptive:
-        raise AtsError("--confidence goes with --adaptive. Give both, or neither.")
-    if confidence is not None and not 0 < confidence < 1:
-        raise AtsError(f"--confidence {confidence:g}: not a confidence. Give a number between 0 and 1, like 0.95.")
-    if adaptive and sampler not in (None, "murthy"):
-        raise AtsError(f"--adaptive draws in race order (murthy), not by --sampler {sampler}. Leave one of them out.")
-    if exhaustive and (adaptive or sampler is not None or tiles is not None):
-        raise AtsError("--exhaustive reads every position. Leave out --tiles, --sampler and --adaptive.")
-    given = {
-        "tiles": tiles,
-        "sampler": "exhaustive" if exhaustive else "murthy" if adaptive else sampler,
-        "confidence": (confidence or 0.95) if adaptive else None,
-        "seed": seed,
-        "backend": backend,
-        "plane": str(parse_plane(plane)) if plane is not None else None,
-        "color_profile": color_profile,
-    }
-    return {name: value for name, value in given.items() if value is not None}

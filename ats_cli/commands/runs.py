@@ -59,6 +59,7 @@ def begin_run(
     folder: ModelFolder,
     device: str,
     arguments: Sequence[str],
+    shard: str | None,
     **flags: bool,
 ) -> dict[str, Prediction]:
     """Begin or go on; return what is done already, by slide id. `flags` are those of `RunFolder.begin`."""
@@ -70,7 +71,7 @@ def begin_run(
         settings,
         {"name": folder.spec.name, "hash": folder.hash, "folder": str(folder.path.absolute())},
         folder.spec.classes,
-        facts(arguments, device),
+        facts(arguments, device) | {"shard": shard},
         **flags,
     )
 

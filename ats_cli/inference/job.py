@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ats_cli.records import Prediction, TilesRead
+from ats_cli.records import Failure, Prediction, TilesRead
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import ModelFolder
 
@@ -37,13 +37,14 @@ class Job:
     before: TilesRead | None = None
 
 
-def failed(source: SlideSource, model: ModelFolder | Any, sentence: str) -> Prediction:
+def failed(source: SlideSource, model: ModelFolder | Any, sentence: str, kind: Failure) -> Prediction:
     """The record of a slide that could not be predicted. `model`: a ModelFolder or a LoadedModel."""
     return Prediction(
         slide_id=source.slide_id,
         path=str(source.path),
         status="failed",
         error=sentence,
+        failure=kind,
         classes=model.spec.classes,
         model_name=model.spec.name,
         model_hash=model.hash,

@@ -85,7 +85,7 @@ def strips(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterat
         look.problem = look.problem or problem
         yield logits
     if not look.positions:
-        raise SlideError(_nothing_to_draw(slide.path.name, look))
+        raise _nothing_to_draw(slide.path.name, look)
 
 
 class _Strip(NamedTuple):
@@ -169,12 +169,13 @@ def _logits(model: LoadedModel, look: Look, strip: _Strip) -> tuple[NDArray[np.f
         return logits, int(np.count_nonzero(unreadable)), view.problem
 
 
-def _nothing_to_draw(name: str, look: Look) -> str:
+def _nothing_to_draw(name: str, look: Look) -> SlideError:
     if look.problem:
-        return f"{look.problem} Nothing is left to draw in what can be read. Copy or export the file again."
-    return (
+        return SlideError(f"{look.problem} Nothing is left to draw in what can be read. Copy or export the file again.")
+    return SlideError(
         f"{name}: no tissue found in the low-resolution view. Check it with `ats info`; a slide that "
-        "is not stained tissue on white needs a model made for it."
+        "is not stained tissue on white needs a model made for it.",
+        "no tissue",
     )
 
 

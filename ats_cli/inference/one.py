@@ -24,13 +24,16 @@ def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Predi
             opened = time.perf_counter() - start
             prediction = predict_slide(slide, model, **how)
     except SlideError as error:
-        return failed(source, model, str(error))
+        return failed(source, model, str(error), error.kind)
     except MemoryError:
-        return failed(source, model, f"{source.path.name}: not enough memory for this slide. Use fewer --threads.")
+        return failed(
+            source, model, f"{source.path.name}: not enough memory for this slide. Use fewer --threads.", "memory"
+        )
     except Exception as error:
         # Whatever a library throws at one slide, its neighbours are still to be predicted.
         reason = clean(" ".join(str(error).split()))[:300]
-        return failed(source, model, f"{source.path.name}: unforeseen {type(error).__name__} ({reason}).")
+        sentence = f"{source.path.name}: unforeseen {type(error).__name__} ({reason})."
+        return failed(source, model, sentence, "unforeseen")
     total = time.perf_counter() - start
     seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}
     return replace(prediction, seconds=seconds)

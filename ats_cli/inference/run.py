@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ats_cli.inference.job import Engine, Job, Told
@@ -49,8 +49,22 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def start_crew(engine: Engine, processes: int, slide_timeout: float | None, debug: bool) -> Crew:
-    """Start what predicts. `slide_timeout`, in seconds, is for workers."""
+def part(sources: Sequence[SlideSource], number: int, parts: int) -> list[SlideSource]:
+    """The `number`-th (from 1) of `parts` of the slides: every `parts`-th, so that parts are alike."""
+    return list(sources[number - 1 :: parts])
+
+
+def start_crew(
+    engine: Engine, processes: int, slide_timeout: float | None, debug: bool, cluster: str | None = None
+) -> Crew:
+    """Start what predicts: a Dask cluster if its address is given, else worker processes, or this process for 0.
+
+    `slide_timeout` is in seconds.
+    """
+    if cluster is not None:
+        from ats_cli.inference.cluster import Cluster
+
+        return Cluster(cluster, engine, slide_timeout)
     if processes:
         from ats_cli.inference.workers import Workers
 

@@ -19,7 +19,7 @@ from types import TracebackType
 
 from ats_cli.inference.job import Engine, Job, Told, failed
 from ats_cli.inference.worker import Progress, Ready, work
-from ats_cli.records import AtsError, Prediction
+from ats_cli.records import AtsError, Failure, Prediction
 
 # Seconds for one slide: generous, so that only a reader that hangs comes to it.
 SLIDE_TIMEOUT = 3600.0
@@ -120,28 +120,29 @@ class Workers:
             try:
                 message = worker.pipe.recv() if worker.pipe.poll() else None
             except (EOFError, OSError):
-                yield from self._replace(place, worker, None)
+                yield from self._replace(place, worker)
                 continue
             if message is not None:
                 yield from self._take(worker, message)
             elif worker.job is not None and time.monotonic() - worker.since > self._limit(worker.job):
                 worker.process.kill()
-                why = f"took more than {self._limit(worker.job):g} s and was stopped. {_LATE}"
-                yield from self._replace(place, worker, why)
+                yield from self._replace(place, worker, late=True)
 
     def _limit(self, job: Job) -> float:
         """The most seconds for a job."""
         return self._slide_timeout or (math.inf if job.drawing.get("exhaustive") else SLIDE_TIMEOUT)
 
-    def _replace(self, place: int, worker: _Worker, why: str | None) -> Iterator[Prediction]:
+    def _replace(self, place: int, worker: _Worker, late: bool = False) -> Iterator[Prediction]:
         """Put a new worker in the place of one that is dead, and say what became of its slide."""
         worker.process.join()
         worker.pipe.close()
         self._workers[place] = self._start()
         if worker.job is not None:
             source = worker.job.source
-            sentence = f"{source.path.name}: {why or _death(worker.process.exitcode)}"
-            yield failed(source, self._engine.model, sentence)
+            kind, why = _death(worker.process.exitcode)
+            if late:
+                kind, why = "timed out", f"took more than {self._limit(worker.job):g} s and was stopped. {_LATE}"
+            yield failed(source, self._engine.model, f"{source.path.name}: {why}", kind)
         elif not worker.ready:
             self._count_stillborn(worker.process.exitcode)
 
@@ -169,10 +170,12 @@ class Workers:
 _LATE = "Give more --slide-timeout, or find out with `ats info` what is wrong with the file."
 
 
-def _death(exitcode: int | None) -> str:
+def _death(exitcode: int | None) -> tuple[Failure, str]:
     if exitcode == -9:
-        return "its process was killed, as a rule because memory ran out. Use fewer --processes or --threads."
-    return f"crashed the process that read it ({_ended(exitcode)}). The file may be damaged: try another --backend."
+        why = "its process was killed, as a rule because memory ran out. Use fewer --processes or --threads."
+        return "memory", why
+    why = f"crashed the process that read it ({_ended(exitcode)}). The file may be damaged: try another --backend."
+    return "crashed", why
 
 
 def _ended(exitcode: int | None) -> str:

@@ -23,6 +23,7 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
         "path": p.path,
         "status": p.status,
         "error": p.error,
+        "failure": p.failure,
         "predicted": p.predicted,
         "classes": list(p.classes),
         "probabilities": _by_class(p.classes, p.probabilities),

@@ -24,7 +24,7 @@ from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
 from ats_cli.results.files import delete_parts, write_whole
 from ats_cli.results.run_facts import now
 from ats_cli.results.run_table import predictions_csv
-from ats_cli.results.slide_files import delete_slide, read_draw, read_record, slide_folder, write_slide
+from ats_cli.results.slide_files import copy_slide, delete_slide, read_draw, read_record, slide_folder, write_slide
 
 LOCK = ".lock"
 
@@ -141,6 +141,29 @@ class RunFolder:
         if self._table_cost <= max(TABLE_QUICK, TABLE_SHARE * (time.perf_counter() - self._table_written)):
             self._write_table()
 
+    def take(self, other: RunFolder, slide_id: str) -> bool:
+        """Copy a slide's files from another run; whether it has been predicted there."""
+        record = copy_slide(other._folder(slide_id), self._folder(slide_id))
+        if record is not None:
+            self._records[slide_id] = record
+        return record is not None
+
+    def classes(self) -> tuple[str, ...]:
+        """The classes that the run's records have, () where there are none."""
+        records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
+        return next((record.classes for record in records if record is not None), ())
+
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """Which part of how many the run is, (I, N), or None."""
+        number, slash, parts = str(self._run.get("shard") or "").partition("/")
+        return (int(number), int(parts)) if slash else None
+
+    @property
+    def device(self) -> str:
+        """What its nets were computed on."""
+        return str(self._run.get("device"))
+
     def end(self) -> None:
         """Bring predictions.csv and run.json to the last slide, whether or not all are done."""
         try:
@@ -190,18 +213,24 @@ class RunFolder:
                 f"{self.path}: has {self.settings['tiles']} tiles a slide already, more than {settings['tiles']}. "
                 "Give more --tiles."
             )
-        differ = [
-            f"{name} {_said(self.settings.get(name))}, not {_said(value)}"
-            for name, value in settings.items()
-            if value != self.settings.get(name) and not (extend and name == "tiles")
-        ]
-        if model["hash"] != self.model["hash"]:
-            differ.insert(0, "model {name} ({hash})".format(**self.model) + ", not {name} ({hash})".format(**model))
+        wanted = {name: value for name, value in settings.items() if not (extend and name == "tiles")}
+        differ = self.differences(wanted, model)
         if differ:
             raise AtsError(
                 f"{self.path}: this run was made with {'; '.join(differ)}. "
                 "Give the same, or another folder with -o, or --overwrite to start over."
             )
+
+    def differences(self, settings: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
+        """In which of `settings`, or in its model, the run is another: "tiles 5, not 6"."""
+        differ = [
+            f"{name} {_said(self.settings.get(name))}, not {_said(value)}"
+            for name, value in settings.items()
+            if value != self.settings.get(name)
+        ]
+        if model["hash"] != self.model["hash"]:
+            differ.insert(0, "model {name} ({hash})".format(**self.model) + ", not {name} ({hash})".format(**model))
+        return differ
 
     def _refuse_strangers(self, slides: Sequence[RunSlide]) -> None:
         """AtsError for another file under the id of one of the run's, or the same under another id."""

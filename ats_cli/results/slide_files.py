@@ -63,6 +63,15 @@ def read_draw(folder: Path) -> TilesRead | None:
     return TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z)
 
 
+def copy_slide(source: Path, folder: Path) -> Prediction | None:
+    """Copy a slide's files, the record last; return what was predicted, or None where nothing whole is there."""
+    record = read_record(source)
+    if record is not None:
+        names = sorted((f.name for f in source.iterdir() if f.is_file() and f.name[0] != "."), key=RECORD.__eq__)
+        write_together({folder / name: (source / name).read_bytes() for name in names})
+    return record
+
+
 def delete_slide(folder: Path, slides: Path) -> None:
     """Delete a slide's files, and the folders up to `slides` that are empty then. What else lies there stays."""
     for name in FILES:

@@ -115,7 +115,7 @@ class Slide:
     def require_mpp(self) -> float:
         """`mpp`, or the SlideError that says what is the matter with it and what to do."""
         if self.mpp is None:
-            raise SlideError(self._mpp_problem or "")
+            raise SlideError(self._mpp_problem or "", "no scale")
         return self.mpp
 
     def view_shape(self, downsample: float) -> tuple[int, int]:

@@ -1,0 +1,50 @@
+"""`ats merge`: the runs of a job array become one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ats_cli.commands import options as o
+
+EXAMPLES = """Examples:
+
+ats merge parts/1 parts/2 parts/3 -o run
+
+ats merge parts/* -o run --overwrite"""
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders that `ats predict -o` wrote, as a rule with --shard.", metavar="RUN..."),
+    ],
+    *,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="The run folder that gets them all.", rich_help_panel=o.OUTPUT
+        ),
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start it over: what it had is lost.", rich_help_panel=o.OUTPUT)
+    ] = False,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Join run folders into one: their slides in the order of the whole list, their files copied.
+
+    Runs of different models, settings or precisions are refused, and so is a slide that is in two of them.
+    """
+    import sys
+
+    from ats_cli.commands.messages import say
+    from ats_cli.results.merge import merge_runs
+    from ats_cli.results.run_facts import facts
+
+    merged = merge_runs(runs, output, facts(sys.argv[1:], ""), overwrite=overwrite)
+    if not quiet:
+        missing = f", {merged.missing} of them not predicted yet" if merged.missing else ""
+        say(f"{merged.slides} slides of {len(runs)} runs are in {output}{missing}.")
