@@ -63,7 +63,9 @@ def certain_and_rest(attention: Floats, tiles: int, order: Indices) -> tuple[Flo
     lam = threshold(attention, tiles)
     along = attention[order]
     certain = along >= lam * ALMOST_CERTAIN
-    return along, certain, np.cumsum(np.where(certain, 0.0, along)), tiles - int(np.count_nonzero(certain))
+    cumulative = np.where(certain, 0.0, along)
+    np.cumsum(cumulative, out=cumulative)  # in place: a large map is 80 MB each time
+    return along, certain, cumulative, tiles - int(np.count_nonzero(certain))
 
 
 def systematic(attention: Floats, tiles: int, order: Indices, start: float) -> tuple[Indices, Floats]:
