@@ -196,7 +196,7 @@ def _mend_zip(content: Bytes) -> None:
         return
     at = content.find(b"PK\1\2")
     for entry in entries:
-        if at < 0 or at + 46 > len(content) or entry.header_offset + 30 > len(content):
+        if at < 0 or at + 46 > len(content) or not 0 <= entry.header_offset <= len(content) - 30:
             return
         start = entry.header_offset + 30 + sum(struct.unpack_from("<HH", content, entry.header_offset + 26))
         struct.pack_into("<I", content, at + 16, zlib.crc32(content[start : start + entry.compress_size]))
