@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -12,6 +12,7 @@ from pydicom import uid
 
 from ats_cli.records import SlideError
 from ats_cli.slides.dicom_index import PixelFacts
+from ats_cli.slides.jpeg import decode_whole
 from ats_cli.slides.pixels import PixelKind, shown_range
 from ats_cli.slides.stream_size import refuse_large
 
@@ -72,7 +73,7 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
         inside = jpeg_colours(stream)
         if inside is None:
             inside = "YCBCR" if facts.photometric.startswith("YBR") else "RGB"
-        samples = decoder(stream) if facts.samples == 1 else decoder(stream, colorspace=inside, outcolorspace="RGB")
+        samples = decoder(stream) if facts.samples == 1 else decode_whole(stream, None, inside)
         said_ycc = False
     elif syntax == uid.RLELossless:
         # One plane of bytes after the other, the high byte of a sample first.
@@ -85,7 +86,7 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
     return samples.reshape(rows, cols, facts.samples), said_ycc
 
 
-def jpeg_colours(stream: bytes) -> str | None:
+def jpeg_colours(stream: bytes) -> Literal["RGB", "YCBCR"] | None:
     """What three components of a JPEG are, "RGB" or "YCBCR", by what it says itself; None where it says nothing.
 
     Adobe's and JFIF's markers say it; so do components called R, G and B, and chroma that is halved.

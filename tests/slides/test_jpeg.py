@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from slide_pictures import picture
 
 from ats_cli.slides import open_slide
-from ats_cli.slides.jpeg import REDUCTIONS, decode_reduced
+from ats_cli.slides.jpeg import REDUCTIONS, decode_reduced, decode_whole
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
 
@@ -92,3 +94,51 @@ def test_what_is_damaged_is_an_error() -> None:
     for damaged in (b"", stream[:100], stream[:300], b"\xff\xd8" + b"x" * 500):
         with pytest.raises(ValueError):
             decode_reduced(damaged, None, True, 8)
+
+
+def tiles_of_the_example(count: int) -> tuple[list[bytes], bytes]:
+    with tifffile.TiffFile(EXAMPLE) as tiff:
+        page = tiff.pages.first
+        assert page.jpegtables
+        streams = []
+        for offset, length in list(zip(page.dataoffsets, page.databytecounts, strict=True))[40 : 40 + count]:
+            tiff.filehandle.seek(offset)
+            streams.append(tiff.filehandle.read(length))
+        return streams, page.jpegtables
+
+
+@pytest.mark.parametrize("size", [64, 512, 4096])
+def test_a_part_of_a_tile_that_was_never_written_is_an_error_and_no_grey(size: int) -> None:
+    rng = np.random.default_rng(size)
+    streams, tables = tiles_of_the_example(8)
+    for stream in streams:
+        whole = decode_whole(stream, tables, "RGB")
+        assert np.array_equal(whole, imagecodecs.jpeg8_decode(stream, tables=tables, colorspace=2, outcolorspace=2))
+        at = int(rng.integers(200, len(stream) - 100))
+        hole = stream[:at] + bytes(min(size, len(stream) - at)) + stream[at + size :]
+        assert imagecodecs.jpeg8_decode(hole, tables=tables).shape == whole.shape, "libjpeg lets it pass"
+        with pytest.raises(ValueError, match=r"(?i)premature end|corrupt"):
+            decode_whole(hole, tables, "RGB")
+        with pytest.raises(ValueError, match=r"(?i)premature end|corrupt"):
+            decode_whole(stream[:at], tables, "RGB")
+
+
+def test_a_few_bytes_too_many_before_the_end_spoil_nothing() -> None:
+    (stream,), tables = tiles_of_the_example(1)
+    longer = stream[: stream.rindex(b"\xff\xd9")] + b"\1\2\3" + b"\xff\xd9"
+    assert np.array_equal(decode_whole(longer, tables, "RGB"), decode_whole(stream, tables, "RGB"))
+
+
+def test_unusual_kinds_are_decoded_too() -> None:
+    smooth = means(picture(64, 96), 2).astype(np.uint8)
+    progressive = io.BytesIO()
+    Image.fromarray(smooth).save(progressive, "JPEG", progressive=True)
+    streams = [imagecodecs.jpeg8_encode(smooth, 95, subsampling=kind) for kind in ("440", "411")]
+    for stream in (*streams, progressive.getvalue()):
+        assert np.array_equal(decode_whole(stream, None, None), imagecodecs.jpeg8_decode(stream))
+    # Chroma at a third: nothing that the strict decoder knows.
+    odd = bytearray(imagecodecs.jpeg8_encode(smooth, 95, subsampling="444"))
+    frame = odd.index(b"\xff\xc0")
+    assert odd[frame + 11] == 0x11
+    odd[frame + 11] = 0x31
+    assert np.array_equal(decode_whole(bytes(odd), None, None), imagecodecs.jpeg8_decode(bytes(odd)))
