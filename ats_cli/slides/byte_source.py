@@ -68,13 +68,15 @@ class LocalFile:
         except OSError as error:
             raise unreadable(self.path, error) from error
         with file:
+            size, lock = self.size, self._lock
             read_at = _pread(file) if hasattr(os, "pread") else _seek_and_read(file)
 
             def read(offset: int, count: int) -> bytes:
                 # An index that lies asks for more than there is: no memory is set aside for it.
-                count = min(count, self.size - offset)
+                count = min(count, size - offset)
                 data = read_at(offset, count) if count > 0 else b""
-                self.count(len(data))
+                with lock:
+                    self.bytes_read += len(data)
                 return data
 
             # One at a time, when it is wanted: a disk has no use for being asked ahead, and memory stays small.
@@ -99,7 +101,8 @@ class _Counted(io.FileIO):
 
 
 def _pread(file: io.FileIO) -> Callable[[int, int], bytes]:
-    return lambda offset, count: os.pread(file.fileno(), count, offset)
+    descriptor = file.fileno()
+    return lambda offset, count: os.pread(descriptor, count, offset)
 
 
 def _seek_and_read(file: io.FileIO) -> Callable[[int, int], bytes]:

@@ -20,6 +20,8 @@ from ats_cli.slides.tiff_walk import walk_tiff
 
 # Ranges nearer to each other than GAP bytes are one request, unless it grows beyond LONGEST: see benchmarks/remote.py.
 GAP, LONGEST = 16 * 1024, 512 * 1024
+# No native tile is larger; an index that lies asks for the whole file.
+LARGEST = 64 * 1024 * 1024
 # Headers are kept in blocks. The first request takes FIRST bytes, as a rule all that a small slide's headers are.
 BLOCK, FIRST = 16 * 1024, 64 * 1024
 # An index of 100 gigapixels is some 30 MB; a header that leads to more is a lie.
@@ -123,7 +125,7 @@ class RemoteFile:
 
 
 def merged(ranges: Sequence[Range], size: int) -> Iterator[tuple[int, int, list[Range]]]:
-    """Cut ranges off at `size`, and merge those that touch, overlap or are near: (start, stop, those in it).
+    """Cut ranges off at `size` and LARGEST, and merge those that are near: (start, stop, those in it).
 
     >>> list(merged([(0, 10), (12, 5), (100_000, 5), (0, 0)], 100_003))
     [(0, 17, [(0, 10), (12, 5)]), (100000, 100003, [(100000, 5)])]
@@ -132,7 +134,7 @@ def merged(ranges: Sequence[Range], size: int) -> Iterator[tuple[int, int, list[
     members: list[Range] = []
     start = stop = 0
     for offset, count in inside:
-        end = min(offset + count, size)
+        end = min(offset + min(count, LARGEST), size)
         if members and (offset > stop + GAP or (end - start > LONGEST and end > stop)):
             yield start, stop, members
             members = []

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 from ats_cli.records import SlideError
 from ats_cli.slides.remote_path import RemotePath
 
-_CONNECT_SECONDS, _SILENT_SECONDS, _VERSION_SECONDS = 15.0, 60.0, 5.0
+_CONNECT_SECONDS, _SILENT_SECONDS, _VERSION_SECONDS = 15.0, 30.0, 5.0
 _SIGNED_SECONDS = 3600
 _CONNECTIONS = 64
 _EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
@@ -75,7 +75,7 @@ def remote_object(path: RemotePath) -> RemoteObject:
             return _Http(path, fsspec.filesystem(path.scheme))
         if extra == "s3":
             return _S3(path, _s3_filesystem(path.scheme))
-        return _Any(path, fsspec.filesystem(path.scheme, skip_instance_cache=False, use_listings_cache=False))
+        fsspec.get_filesystem_class(path.scheme)
     except ImportError:
         how = f"pip install 'ats-cli[{extra}]'" if extra else f"Install what fsspec needs for {path.scheme}://"
         raise SlideError(f"{path.name}: {path.scheme}:// needs a library that is not here. {how}.") from None
@@ -83,6 +83,15 @@ def remote_object(path: RemotePath) -> RemoteObject:
         raise SlideError(
             f"{path.name}: {path.scheme}:// is no kind of URL that is read. Use https://, s3://, gs:// or az://."
         ) from None
+    try:
+        filesystem, place = fsspec.core.url_to_fs(path.url, use_listings_cache=False)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SlideError(
+            f"{path.name}: {path.scheme}:// could not be set up ({reason.rstrip('.')}). Check the URL, the credentials "
+            "and fsspec's settings."
+        ) from None
+    return _Any(path, filesystem, place)
 
 
 def _denied(path: RemotePath, code: int | str) -> SlideError:
@@ -268,13 +277,13 @@ class _S3:
 class _Any:
     """Whatever else fsspec opens. Its answers tell no version: that is asked for beside them, every few seconds."""
 
-    def __init__(self, path: RemotePath, filesystem: Any) -> None:
+    def __init__(self, path: RemotePath, filesystem: Any, place: str) -> None:
         from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
         self.path = path
         self._fs = filesystem if filesystem.async_impl else AsyncFileSystemWrapper(filesystem)
         self.loop: asyncio.AbstractEventLoop = self._fs.loop
-        self._place = filesystem._strip_protocol(path.url)
+        self._place = place
         self._known: asyncio.Future[tuple[int, str | None]] | None = None
         self._asked = 0.0
 

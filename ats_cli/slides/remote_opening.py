@@ -134,7 +134,7 @@ def _fetch(path: RemotePath, file: Path) -> None:
 def _whole_only(source: RemoteFile, kind: str) -> WholeOnlyError:
     return WholeOnlyError(
         f"{source.path.name}: {kind} is read from a local disk only; where they lie, tiled TIFFs and OME-Zarr are. "
-        f"Fetch it whole ({_megabytes(source.size)}) with --download."
+        f"Fetch it whole ({_megabytes(source.size)}) with --download (predict, info)."
     )
 
 

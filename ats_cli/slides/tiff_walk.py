@@ -14,7 +14,9 @@ from typing import Protocol
 _LONGEST_CHAIN = 64
 # A directory and the short values that writers put behind it.
 _DIRECTORY_BYTES = 8 * 1024
-_LARGEST_VALUE = 64 * 1024 * 1024
+# What may be long: description, tables of strips and of tiles, colour profile. Of others, the short ones are asked for.
+_LONG = {270: 1 << 26, 273: 1 << 26, 279: 1 << 26, 324: 1 << 26, 325: 1 << 26, 34675: 1 << 24}
+_SHORT_VALUE = 64 * 1024
 _SUB_DIRECTORIES = 330
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
@@ -83,7 +85,7 @@ class _Form:
             size = _BYTES_OF_TYPE.get(kind, 0) * count
             if code == _SUB_DIRECTORIES and size <= self._wide:
                 directories += self.offsets(value[:size])
-            elif self._wide < size <= _LARGEST_VALUE:
+            elif self._wide < size <= _LONG.get(code, _SHORT_VALUE):
                 place = self.offset(value)
                 (lists if code == _SUB_DIRECTORIES else values).append((place, place + size))
         if end + self._wide <= len(data):

@@ -83,7 +83,7 @@ def test_what_must_be_local_is_fetched_if_asked(ats: Run, model: Path, slides: P
     web.files["one.png"] = (slides / "one.png").read_bytes()
     url = web.url("one.png", f"?token={SECRET}")
     status, _, err = ats("predict", url, "-m", model)
-    assert status == 1 and "Fetch it whole (0.1 MB) with --download." in err
+    assert status == 1 and "Fetch it whole (0.1 MB) with --download (predict, info)." in err
     status, out, err = ats("predict", url, "-m", model, "--download", "--json")
     here = json.loads(ats("predict", slides / "one.png", "-m", model, "--json")[1])
     assert status == 0 and "ats: one.png: fetching 0.1 MB." in err

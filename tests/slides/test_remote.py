@@ -126,6 +126,7 @@ def test_neighbours_are_one_request(path: Path, web: RangeServer) -> None:
     web.requests.clear()
     slide.read_view(4)
     assert 1 <= len(web.requests) <= 3, "a level lies in one piece"
+    assert list(merged([(5, 2**50)], 2**60)) == [(5, 5 + remote_file.LARGEST, [(5, 2**50)])], "an index that lies"
     spans = merged([(1000 * i, 500) for i in range(5000)], 10**9)
     lengths = [(stop - start, members) for start, stop, members in spans]
     assert sum(len(members) for _, members in lengths) == 5000
