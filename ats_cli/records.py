@@ -221,7 +221,8 @@ class TilesRead:
     int64. `boxes`: (n, 4), x, y, width, height in level-0 pixels. `terms`: (n, C), what each adds to the class logits
     at weight 1: logits = weights @ terms + bias. `readable`: (n,) bool; a tile that could not be read has weight and
     terms 0. `log_z`: of a race, log of the sum of exp(logit) over all positions, such that
-    attention = exp(logit - log_z).
+    attention = exp(logit - log_z). `features`: (n, d), summaries of the tiles' features, of a model that keeps what is
+    familiar to it.
     """
 
     positions: NDArray[np.int64]
@@ -234,6 +235,7 @@ class TilesRead:
     bias: NDArray[np.float64]
     grid: tuple[int, int]
     log_z: float | None = None
+    features: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,10 @@ class Prediction:
     settled before the budget was spent. `tiles_unreadable`: how many of the `tiles` drawn could not be read;
     `mass_unreadable`: the share of the attention that is estimated to lie on what cannot be read. `bytes_view`: what
     of `bytes_read` the look took, before any tile. `kept`: for a run folder, the tiles as arrays.
+
+    `unfamiliar`: whether the slide is unlike those that the model was trained on; `unfamiliar_score`: its distance from
+    them, 1 being the limit; `unfamiliar_to`: which these are. None of a model that does not know. `traits`: what is
+    compared.
     """
 
     slide_id: str
@@ -278,5 +284,9 @@ class Prediction:
     seconds: dict[str, float] | None = None
     model_name: str | None = None
     model_hash: str | None = None
+    unfamiliar: bool | None = None
+    unfamiliar_score: float | None = None
+    unfamiliar_to: str | None = None
+    traits: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     drawn: tuple[DrawnTile, ...] = ()
     kept: TilesRead | None = field(default=None, repr=False, compare=False)

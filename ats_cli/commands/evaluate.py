@@ -149,6 +149,7 @@ def command(
     sources = [one.source for one in labelled]
     truth = {one.source.slide_id: Truth(one.label, one.group) for one in labelled}
     evaluation = Evaluation(truth, folder.spec.classes, budgets)
+    unfamiliar: set[str] = set()
     processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
     how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
     with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug) as crew:
@@ -160,9 +161,10 @@ def command(
         with progress(len(sources) * len(budgets), quiet) as advance:
             for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict):
                 evaluation.add(budget, prediction)
+                unfamiliar.update({prediction.slide_id} if prediction.unfamiliar else ())
                 advance()
     found = evaluation.figures(seed)
-    tally = Tally(len(sources))
+    tally = Tally(len(sources), unfamiliar=0 if quiet else len(unfamiliar))
     for slide_id in truth:
         tally.count(evaluation.failed.get(slide_id))
     if found:

@@ -78,7 +78,7 @@ class Answer:
 
             answer(json_line(prediction_dict(prediction)))
         else:
-            self._found[prediction.slide_id] = replace(prediction, kept=None, drawn=())
+            self._found[prediction.slide_id] = replace(prediction, kept=None, drawn=(), traits=None)
 
     def end(self) -> None:
         if self._found:
@@ -94,6 +94,7 @@ class Tally:
     total: int
     done: int = 0
     failed: int = 0
+    unfamiliar: int = 0
 
     def count(self, failure: str | None, debug: bool = False) -> None:
         """Count a slide; say its failure, if any (with `debug`, within an `except`: after the traceback)."""
@@ -105,14 +106,25 @@ class Tally:
             say_traceback()
         say(failure)
 
+    def _warn(self) -> None:
+        """Say once of all slides that are unlike those that the model was trained on."""
+        if self.unfamiliar:
+            what, theirs = ("is", "its") if self.unfamiliar == 1 else ("are", "their")
+            say(
+                f"{self.unfamiliar} of {self.total} {_slides(self.total)} {what} unlike those the model was trained "
+                f"on (unfamiliar): do not rely on {theirs} class."
+            )
+
     def finish(self) -> None:
         """Raise the exit of a run that came to its end: 0, or 1 where slides failed."""
+        self._warn()
         if self.failed:
             say(f"{self.failed} of {self.total} {_slides(self.total)} failed.")
         raise typer.Exit(1 if self.failed else 0)
 
     def interrupted(self, kept: str) -> typer.Exit:
         """Say what an interrupted run keeps and return its exit, 130."""
+        self._warn()
         say(f"interrupted after {self.done} of {self.total} {_slides(self.total)}. {kept}")
         return typer.Exit(130)
 

@@ -197,6 +197,7 @@ def command(
             try:
                 for prediction in chain((kept[s.slide_id] for s in sources if s.slide_id in kept), found):
                     tally.count(prediction.error if prediction.status == "failed" else None)
+                    tally.unfamiliar += bool(prediction.unfamiliar) and not quiet
                     answer.add(prediction)
                     advance()
                     if fail_fast and tally.failed:

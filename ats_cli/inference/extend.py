@@ -11,8 +11,9 @@ from ats_cli.records import SlideError, TilesRead
 LOG_Z_TOLERANCE = 1e-3
 
 
-def terms_so_far(drawing: Drawing, before: TilesRead | None, classes: int, name: str) -> NDArray[np.float64]:
-    """Terms (n, `classes`) of a draw's tiles, taken from the shorter draw `before`; NaN for those not read yet.
+def terms_so_far(drawing: Drawing, before: TilesRead | None, width: int, name: str) -> NDArray[np.float64]:
+    """Terms (n, `width`) of a draw's tiles, taken from the shorter draw `before`; NaN for those not read yet. Columns
+    after those of the classes are the summaries of the features.
 
     Tiles that could not be read count as not read: they are tried again, as a draw from the start would.
 
@@ -20,7 +21,7 @@ def terms_so_far(drawing: Drawing, before: TilesRead | None, classes: int, name:
     by rounding. Raises SlideError, with the slide's file `name`, when `before` was not the beginning of this draw: the
     file is another one than it was.
     """
-    terms = np.full((len(drawing.draw.positions), classes), np.nan)
+    terms = np.full((len(drawing.draw.positions), width), np.nan)
     if before is None:
         return terms
     if not _same_race(drawing, before):
@@ -29,7 +30,8 @@ def terms_so_far(drawing: Drawing, before: TilesRead | None, classes: int, name:
             "Give the file that was read then, or start over with --overwrite."
         )
     _, here, there = np.intersect1d(drawing.draw.positions, before.positions, assume_unique=True, return_indices=True)
-    terms[here] = np.where(before.readable[there, None], before.terms[there], np.nan)
+    known = before.terms if before.features is None else np.hstack([before.terms, before.features])
+    terms[here] = np.where(before.readable[there, None], known[there, :width], np.nan)
     return terms
 
 

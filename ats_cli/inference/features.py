@@ -25,9 +25,11 @@ def tile_terms(
     threads: int,
     spent: Spent,
     problems: list[str],
+    summed_up: bool = False,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
     """Yield what tiles (n, 4) would add to the class logits at weight 1, up to `batch_size` at a time: terms (b, C)
-    float64 and which tiles could be read (b,). The terms of the others are 0, and `problems` says why.
+    float64 and which tiles could be read (b,). The terms of the others are 0, and `problems` says why. With `summed_up`
+    there are more columns: the summary of each tile's features.
 
     Time is spent on "read" (waiting for patches) and on "features".
     """
@@ -55,6 +57,8 @@ def tile_terms(
         with spent.on("features"), torch.inference_mode():
             features = model.nets.embed(to_unit(to_device(batch, model.device)))[: len(readable)]
             found = model.nets.tile_terms(features).cpu().double().numpy()
+            if summed_up:
+                found = np.hstack([found, model.nets.summary(features).cpu().double().numpy()])
         return np.where(readable[:, None], found, 0.0), readable
 
     return in_order(terms, batches(), passes_at_a_time(model.device, threads))

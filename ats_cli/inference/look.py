@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ats_cli.inference.described import Described
 from ats_cli.inference.passes import Spent, in_order, passes_at_a_time
 from ats_cli.nets.geometry import Geometry, geometry_on
 from ats_cli.nets.model import to_unit
@@ -32,7 +33,8 @@ class Look:
     """A look at one slide, as far as it has come. Time is `spent` on reading the "view" and on "attention".
 
     `positions` can be drawn. `absent` ones show tiles that the file says it lacks; of `unreadable` ones a part of the
-    view is damaged, `problem` says what first. Neither has attention.
+    view is damaged, `problem` says what first. Neither has attention. `described`: of a model that describes slides,
+    what is seen where the attention lies.
     """
 
     geometry: Geometry
@@ -44,6 +46,7 @@ class Look:
     unreadable: int = 0
     problem: str | None = None
     spent: Spent = field(default_factory=lambda: Spent("view", "attention"))
+    described: Described | None = None
 
     @property
     def unreadable_share(self) -> float:
@@ -79,10 +82,11 @@ def strips(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterat
     """
     pieces = _strips_of_view(slide, model, look, threads)
     at_a_time = passes_at_a_time(model.device, threads)
-    for logits, unreadable, problem in in_order(partial(_logits, model, look), pieces, at_a_time):
+    for logits, unreadable, problem, described in in_order(partial(_logits, model, look), pieces, at_a_time):
         look.positions += int(np.count_nonzero(logits > -np.inf))
         look.unreadable += unreadable
         look.problem = look.problem or problem
+        look.described = described if look.described is None else look.described.with_(described)
         yield logits
     if not look.positions:
         raise _nothing_to_draw(slide.path.name, look)
@@ -147,26 +151,37 @@ def _absent(look: Look, start: int, stop: int) -> NDArray[np.bool_]:
     return look.absence.grid(x, y, look.geometry.tile_size)
 
 
-def _logits(model: LoadedModel, look: Look, strip: _Strip) -> tuple[NDArray[np.float32], int, str | None]:
+class _Seen(NamedTuple):
     """The logits of a strip, (rows, cols), -inf for what is not to be drawn; how many of its positions are damaged,
-    and the sentence that says so."""
+    and the sentence that says so; what is seen there."""
+
+    logits: NDArray[np.float32]
+    unreadable: int = 0
+    problem: str | None = None
+    described: Described | None = None
+
+
+def _logits(model: LoadedModel, look: Look, strip: _Strip) -> _Seen:
     absent, view, above = strip
     if view is None:
-        return np.full(absent.shape, -np.inf, np.float32), 0, None
+        return _Seen(np.full(absent.shape, -np.inf, np.float32))
     keep = slice(above, above + len(absent))
     with look.spent.on("attention"):
         with torch.inference_mode():
-            seen = model.nets.attend(to_unit(torch.from_numpy(view.pixels)[None].to(model.device)))
+            views = to_unit(torch.from_numpy(view.pixels)[None].to(model.device))
+            seen, shown = model.nets.attend_and_describe(views) if model.describes else (model.nets.attend(views), None)
         logits: NDArray[np.float32] = seen[0, keep].float().cpu().numpy()
         allowed = ~absent
         if model.spec.attention.tissue_only:
             # The mask looks one pixel around, so it too is cut from the strip with its halo.
             allowed &= look.geometry.positions_in(tissue_mask(view.pixels))[keep]
-        if not view.unreadable.any():
-            return np.where(allowed, logits, np.float32(-np.inf)), 0, None
-        unreadable = look.geometry.positions_in(view.unreadable)[keep] & ~absent
+        unreadable = np.zeros_like(absent)
+        if view.unreadable.any():
+            unreadable = look.geometry.positions_in(view.unreadable)[keep] & ~absent
         logits = np.where(allowed & ~unreadable, logits, np.float32(-np.inf))
-        return logits, int(np.count_nonzero(unreadable)), view.problem
+        described = None if shown is None else Described.of(logits, shown[0, :, keep].float().cpu().numpy())
+        many = int(np.count_nonzero(unreadable))
+        return _Seen(logits, many, view.problem if many else None, described)
 
 
 def _nothing_to_draw(name: str, look: Look) -> SlideError:

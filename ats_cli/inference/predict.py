@@ -71,14 +71,20 @@ def predict_slide(
     bytes_view = slide.bytes_read
     bias = model.nets.head.bias.cpu().double().numpy()
     test = None if confidence is None else _test(model, bias, confidence)
-    known = terms_so_far(drawing, before, len(bias), slide.path.name)
+    describes = model.describes and (before is None or before.features is not None)
+    width = len(bias) + (model.nets.summary_width if describes else 0)
+    known = terms_so_far(drawing, before, width, slide.path.name)
     tiles_read = _read(slide, model, drawing, known, test, batch_size, threads, spent, progress)
-    terms, readable = tiles_read.terms, tiles_read.readable
+    terms, features, readable = tiles_read.terms, tiles_read.features, tiles_read.readable
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
         drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
     lost = _mass_lost(drawing, tiles_read, max_unreadable, slide.path.name)
     estimate = estimate_from(drawing.draw, terms, readable, bias, stopped=confidence is not None)
     look = drawing.look
+    traits = None
+    if describes and look.described is not None:
+        traits = np.concatenate([look.described.traits(), estimate.weights @ features])
+    unfamiliar = None if traits is None or model.familiarity is None else model.familiarity.score(traits)
     seconds = {**look.spent.seconds, **spent.seconds, "total": time.perf_counter() - clock}
     return Prediction(
         slide_id=slide_id or slide.path.stem,
@@ -110,16 +116,21 @@ def predict_slide(
         seconds={name: round(value, 4) for name, value in seconds.items()},
         model_name=model.name,
         model_hash=model.hash,
+        unfamiliar=None if unfamiliar is None else unfamiliar > 1,
+        unfamiliar_score=unfamiliar,
+        unfamiliar_to=None if unfamiliar is None or model.familiarity is None else model.familiarity.described,
+        traits=traits,
         drawn=() if exhaustive else _drawn_tiles(drawing, estimate.weights, terms, readable, bias),
-        kept=_kept(drawing, estimate.weights, terms, readable, bias),
+        kept=_kept(drawing, estimate.weights, terms, readable, bias, features if describes else None),
     )
 
 
 class _Tiles(NamedTuple):
     """Terms (n, C) of the drawn tiles in the order of the draw, 0 where `readable` (n,) says that there are none;
-    `problem` is the first sentence why."""
+    `problem` is the first sentence why. `features`: their summaries (n, d), d = 0 where they are not asked for."""
 
     terms: Floats
+    features: Floats
     readable: NDArray[np.bool_]
     problem: str | None
 
@@ -135,7 +146,8 @@ def _read(
     spent: Spent,
     progress: Callable[[int, int], None] | None,
 ) -> _Tiles:
-    """The drawn tiles; with a test, only until it settles. Only those that are NaN in `known`, (n, C), are read."""
+    """The drawn tiles; with a test, only until it settles. Only those that are NaN in `known`, (n, C + d), are read."""
+    classes = len(model.spec.classes)
     boxes, terms = drawing.boxes(), known.copy()
     readable: NDArray[np.bool_] = np.asarray(np.isfinite(terms).all(axis=1))
     done = int(readable.sum())
@@ -147,7 +159,7 @@ def _read(
     for start in range(0, len(boxes), group):
         stop = min(start + group, len(boxes))
         missing = start + np.flatnonzero(~readable[start:stop])
-        some_terms = tile_terms(slide, model, boxes[missing], batch, threads, spent, problems)
+        some_terms = tile_terms(slide, model, boxes[missing], batch, threads, spent, problems, terms.shape[1] > classes)
         for some, could_read in some_terms if len(missing) else ():
             now, missing = missing[: len(some)], missing[len(some) :]
             terms[now], readable[now] = some, could_read
@@ -156,10 +168,11 @@ def _read(
                 progress(done, len(boxes))
         if test is not None:
             for i in range(start, stop):
-                test.update(terms[i] if readable[i] else None, float(drawing.draw.attention[i]))
+                test.update(terms[i, :classes] if readable[i] else None, float(drawing.draw.attention[i]))
             if test.settled is not None:
                 break
-    return _Tiles(terms[:stop], readable[:stop], problems[0] if problems else None)
+    first = problems[0] if problems else None
+    return _Tiles(terms[:stop, :classes], terms[:stop, classes:], readable[:stop], first)
 
 
 def _mass_lost(drawing: Drawing, tiles: _Tiles, most: float, name: str) -> float:
@@ -202,7 +215,9 @@ def _drawn_tiles(
     )
 
 
-def _kept(drawing: Drawing, weights: Floats, terms: Floats, readable: NDArray[np.bool_], bias: Floats) -> TilesRead:
+def _kept(
+    drawing: Drawing, weights: Floats, terms: Floats, readable: NDArray[np.bool_], bias: Floats, features: Floats | None
+) -> TilesRead:
     drawn, look = drawing.draw, drawing.look
     return TilesRead(
         drawn.positions,
@@ -215,4 +230,5 @@ def _kept(drawing: Drawing, weights: Floats, terms: Floats, readable: NDArray[np
         bias,
         (look.rows, look.cols),
         None if drawing.race is None else drawing.race.log_z,
+        features,
     )

@@ -37,9 +37,17 @@ class AttentionNet(nn.Module):
 
     def at_pixels(self, view: Tensor, normalised: Tensor) -> Tensor:
         """View (N, 3, H, W) in 0..1, and the same with its colours normalised -> logits of its pixels (N, H, W)."""
+        return self.from_hidden(view, self.hidden_of(normalised))
+
+    def hidden_of(self, normalised: Tensor) -> Tensor:
+        """What the last convolution sees, (N, channels, H, W), each in -1..1."""
         hidden = normalised
         for conv in self.hidden:
             hidden = torch.tanh(conv(hidden))
+        return hidden
+
+    def from_hidden(self, view: Tensor, hidden: Tensor) -> Tensor:
+        """Logits of pixels (N, H, W)."""
         logits: Tensor = self.last(hidden) + content_prior(view, self.spec)
         return logits[:, 0]
 

@@ -2,10 +2,14 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ats_cli.nets.attention import AttentionNet
 from ats_cli.nets.features import FeatureNet
 from ats_cli.records import ModelSpec
+
+# Numbers that a tile's features are summed up in, to compare slides by.
+SUMMARY = 32
 
 
 class Model(nn.Module):
@@ -39,6 +43,15 @@ class Model(nn.Module):
         """The same, before pixels are pooled into positions: (N, H, W)."""
         return self.attention.at_pixels(views, (views - self.mean) / self.std)
 
+    def attend_and_describe(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """The attention logits (N, rows, cols), and what is seen at each position, (N, T, rows, cols): the mean colour
+        in 0..1 and the mean of each of the attention net's hidden channels."""
+        hidden = self.attention.hidden_of((views - self.mean) / self.std)
+        seen = torch.cat([views, hidden], 1)
+        pooled = self.attention.pool(seen.flatten(0, 1))
+        shape = (*seen.shape[:2], *pooled.shape[1:])
+        return self.attention.pool(self.attention.from_hidden(views, hidden)), pooled.reshape(shape)
+
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""
         out: Tensor = self.features((patches - self.patch_mean) / self.patch_std)
@@ -56,6 +69,20 @@ class Model(nn.Module):
     def tile_terms(self, features: Tensor) -> Tensor:
         """Features (n, D) -> (n, C): what each tile would add to the logits at weight 1, bias apart."""
         return self.spec.head_scale * features @ self.head.weight.T
+
+    @property
+    def summary_width(self) -> int:
+        return min(self.features.width, SUMMARY)
+
+    def summary(self, features: Tensor) -> Tensor:
+        """Features (n, D) -> (n, min(D, SUMMARY)): as they are or, if there are many, on the first cosines (DCT-II)
+        over their numbers, which is to say on some fixed directions at right angles."""
+        many = features.shape[-1]
+        if many <= SUMMARY:
+            return features
+        places = torch.arange(many, device=features.device) + 0.5
+        cosines = torch.cos(torch.pi / many * places[:, None] * torch.arange(SUMMARY, device=features.device))
+        return features.float() @ functional.normalize(cosines, dim=0)
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -48,6 +48,9 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
         "reader": p.reader,
         "precision": p.precision,
         "seconds": None if p.seconds is None else {key: _finite(value) for key, value in p.seconds.items()},
+        "unfamiliar": p.unfamiliar,
+        "unfamiliar_score": _finite(p.unfamiliar_score),
+        "unfamiliar_to": p.unfamiliar_to,
         "model": model,
     }
 

@@ -268,7 +268,7 @@ class RunFolder:
 
 def without_tiles(prediction: Prediction) -> Prediction:
     """Return a prediction without what is large in it."""
-    return replace(prediction, kept=None, drawn=())
+    return replace(prediction, kept=None, drawn=(), traits=None)
 
 
 def _failed(prediction: Prediction) -> bool:

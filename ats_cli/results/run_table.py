@@ -13,7 +13,8 @@ def columns(classes: tuple[str, ...]) -> list[str]:
     return [
         "slide_id", "path", "status", "predicted", *(f"prob_{name}" for name in classes),
         *(f"se_{name}" for name in classes), "se_kind", "tiles", "positions", "attention_mass", "effective_positions",
-        "tiles_unreadable", "bytes_read", "seconds", "mpp", "mpp_source", "precision", "error",
+        "tiles_unreadable", "bytes_read", "seconds", "mpp", "mpp_source", "precision",
+        "unfamiliar", "unfamiliar_score", "error",
     ]  # fmt: skip
 
 
@@ -28,5 +29,6 @@ def row(p: Prediction, classes: int) -> list[object]:
     return [
         p.slide_id, p.path, p.status, p.predicted, *(p.probabilities or nothing),
         *(p.se or nothing), p.se_kind, p.tiles, p.positions, p.attention_mass, p.effective_positions,
-        p.tiles_unreadable, p.bytes_read, (p.seconds or {}).get("total"), p.mpp, p.mpp_source, p.precision, p.error,
+        p.tiles_unreadable, p.bytes_read, (p.seconds or {}).get("total"), p.mpp, p.mpp_source, p.precision,
+        p.unfamiliar, p.unfamiliar_score, p.error,
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from ats_cli.results.record import prediction_dict, prediction_from
 RECORD, TILES, DRAW = "prediction.json", "tiles.csv", "draw.npz"
 FILES = (RECORD, TILES, DRAW)
 ARRAYS = ("positions", "attention", "weights", "draws", "boxes", "terms", "readable", "bias")
+OPTIONAL = {"features"}
 
 
 def slide_folder(slides: Path, slide_id: str) -> Path:
@@ -57,7 +58,7 @@ def read_draw(folder: Path) -> TilesRead | None:
         with np.load(folder / DRAW, allow_pickle=False) as file:
             rows, cols = file["grid"].tolist()
             log_z = float(file["log_z"])
-            arrays = {name: file[name] for name in ARRAYS}
+            arrays = {name: file[name] for name in (*ARRAYS, *(OPTIONAL & set(file.files)))}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
     return TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z)
@@ -114,6 +115,8 @@ def _draw_bytes(kept: TilesRead) -> bytes:
     file = io.BytesIO()
     log_z = np.float64(np.nan if kept.log_z is None else kept.log_z)
     arrays = {name: getattr(kept, name) for name in ARRAYS}
+    if kept.features is not None:
+        arrays["features"] = kept.features
     np.savez(file, schema_version=np.int64(SCHEMA_VERSION), grid=np.array(kept.grid), log_z=log_z, **arrays)
     return file.getvalue()
 

@@ -30,10 +30,11 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
 
 def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> Table:
     """Return one row a slide: if any may stop by itself, why it stopped; if any has tiles that cannot be read, how
-    many; if any failed, its error. Nothing is cut."""
+    many; if any is unfamiliar, how much; if any failed, its error. Nothing is cut."""
     failures = errors and any(p.status == "failed" for p in predictions)
     adaptive = any(p.settled is not None for p in predictions)
     damaged = any(p.tiles_unreadable or p.mass_unreadable for p in predictions)
+    unfamiliar = any(p.unfamiliar for p in predictions)
     table = plain_table()
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
@@ -44,10 +45,13 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
         table.add_column("stopped", overflow="fold")
     if damaged:
         table.add_column("unreadable", justify="right", overflow="fold")
+    if unfamiliar:
+        table.add_column("unfamiliar", justify="right", overflow="fold")
     if failures:
         table.add_column("error", overflow="fold")
     for p in predictions:
-        cells = _cells(p) + [_stopped(p)] * adaptive + [_unreadable(p)] * damaged + [p.error or ""] * failures
+        cells = _cells(p) + [_stopped(p)] * adaptive + [_unreadable(p)] * damaged
+        cells += [_unfamiliar(p)] * unfamiliar + [p.error or ""] * failures
         table.add_row(*map(Text, cells))
     return table
 
@@ -98,3 +102,8 @@ def _unreadable(p: Prediction) -> str:
     if not (p.tiles_unreadable or p.mass_unreadable):
         return NOTHING
     return f"{p.tiles_unreadable} of {p.tiles} ({p.mass_unreadable:.1%})"
+
+
+def _unfamiliar(p: Prediction) -> str:
+    """Return how many times as far from the training slides as the limit, of a slide beyond it."""
+    return f"{p.unfamiliar_score:.1f} x" if p.unfamiliar else NOTHING

@@ -1,5 +1,6 @@
 """From a model folder to nets, and back. Weights are safetensors: numbers, nothing executable."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save
 
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelError, ModelSpec
+from ats_cli.zoo.familiarity import Familiarity, read_familiarity
 from ats_cli.zoo.find import find_model
 from ats_cli.zoo.folder import WEIGHTS_FILE, ModelFolder, write_spec
 from ats_cli.zoo.sums import write_sums
@@ -20,13 +22,18 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Nets ready to use, and where they came from. `precision` is that of the feature net's backbone."""
+    """Nets ready to use, and where they came from. `precision` is that of the feature net's backbone.
+
+    `describes`: predictions hold the traits by which slides are compared; with `familiarity`, with what.
+    """
 
     nets: Model
     spec: ModelSpec
     hash: str
     device: torch.device
     precision: str = "fp32"
+    familiarity: Familiarity | None = None
+    describes: bool = False
 
     @property
     def name(self) -> str:
@@ -59,7 +66,17 @@ def load_model(
     where = torch.device(device)
     nets = nets.eval().requires_grad_(False).to(where)
     nets.features.backbone.to(DTYPES[precision])
-    return LoadedModel(nets, folder.spec, folder.hash, where, precision)
+    familiarity = read_familiarity(folder.path, fingerprint(weights))
+    return LoadedModel(nets, folder.spec, folder.hash, where, precision, familiarity, familiarity is not None)
+
+
+def fingerprint(weights: dict[str, torch.Tensor]) -> str:
+    """Tells one training's weights from another's: a hash of the head's, 16 hex digits."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        if name.startswith("head."):
+            digest.update(weights[name].detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) -> None:

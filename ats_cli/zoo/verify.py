@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from ats_cli.records import ModelError
+from ats_cli.zoo.familiarity import FAMILIARITY_FILE, read_familiarity
 from ats_cli.zoo.folder import WEIGHTS_FILE, read_folder
-from ats_cli.zoo.load import load_model
+from ats_cli.zoo.load import fingerprint, load_model
 from ats_cli.zoo.sums import SUMS_FILE, differing
 
 
@@ -25,6 +26,8 @@ def verify(folder: Path) -> list[str]:
         state = load_model(found).nets.state_dict()
     except ModelError as error:
         return [*problems, str(error)]
+    if (folder / FAMILIARITY_FILE).is_file() and read_familiarity(folder, fingerprint(state)) is None:
+        problems.append(f"{folder / FAMILIARITY_FILE}: cannot be read, or is of other weights. Train the model anew.")
     for name, tensor in state.items():
         wrong = int((~torch.isfinite(tensor)).sum())
         if wrong:
