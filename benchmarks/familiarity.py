@@ -122,6 +122,7 @@ def main() -> None:
     parser.add_argument("--digits", type=Path, required=True)
     parser.add_argument("--colon", type=Path, required=True)
     parser.add_argument("--roads", type=Path, required=True)
+    parser.add_argument("--only-ship", action="store_true", help="the same, and nothing else")
     parser.add_argument("--ship", action="store_true", help="write what is familiar into the shipped models first")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -130,11 +131,13 @@ def main() -> None:
         images = read_images(arguments.colon)
         colon = [SlideSource(image.slide_id, image.path, image.mpp) for image in images]
         roads = some(as_slides(sorted(p for p in arguments.roads.rglob("*") if p.suffix in (".jpg", ".png", ".ppm"))))
-        if arguments.ship:
+        if arguments.ship or arguments.only_ship:
             options = f"--canvas 500 --noise 6 25 --train {FAMILIAR + HELD} --test 0"
             trained_on = canvases(arguments.digits, out / "train", options)
             print(add_familiarity(MODELS / "megapixel-digits", trained_on[:FAMILIAR], trained_on[FAMILIAR:]).described)
-            print(add_familiarity(MODELS / "colon-epithelium", colon, []).described)
+            print(add_familiarity(MODELS / "colon-epithelium", colon, []).described, flush=True)
+        if arguments.only_ship:
+            return
         small = canvases(arguments.digits, out / "500", f"--canvas 500 --noise 6 25 --train 0 --test {HELD}")
         large = canvases(arguments.digits, out / "1500", "--canvas 1500 --noise 50 --train 0 --test 50")
         random = noise(out / "noise")

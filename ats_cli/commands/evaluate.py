@@ -36,6 +36,10 @@ def command(
             rich_help_panel=o.SLIDES,
         ),
     ] = None,
+    slides_root: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the manifest's slides lie.", rich_help_panel=o.SLIDES),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -145,7 +149,7 @@ def command(
         raise AtsError(f"{folder.spec.name}: a {folder.spec.task} model. `ats evaluate` takes one class a slide.")
     settings = {**DEFAULTS, **asked}
     budgets = [None] if exhaustive else _budgets(tiles) if tiles else [folder.spec.tiles]
-    labelled = labelled_sources(data, manifest, mpp, folder.spec.classes, split)
+    labelled = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root)
     sources = [one.source for one in labelled]
     truth = {one.source.slide_id: Truth(one.label, one.group) for one in labelled}
     evaluation = Evaluation(truth, folder.spec.classes, budgets)

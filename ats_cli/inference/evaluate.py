@@ -26,7 +26,12 @@ class Labelled:
 
 
 def labelled_sources(
-    folder: Path | None, manifest: Path | None, mpp: float | None, classes: Sequence[str], split: str | None = None
+    folder: Path | None,
+    manifest: Path | None,
+    mpp: float | None,
+    classes: Sequence[str],
+    split: str | None = None,
+    slides_root: Path | None = None,
 ) -> list[Labelled]:
     """Slides with labels out of `classes`: from a folder with a subfolder a class, or from a manifest.
 
@@ -36,7 +41,7 @@ def labelled_sources(
     if (folder is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest with columns slide,label.")
     if manifest is not None:
-        return _from_manifest(manifest, mpp, classes, split)
+        return _from_manifest(manifest, mpp, classes, split, slides_root)
     assert folder is not None
     if split:
         raise AtsError("--split chooses rows of a manifest. Leave it out, or give --manifest.")
@@ -59,8 +64,10 @@ def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str]) -> lis
     ]
 
 
-def _from_manifest(manifest: Path, mpp: float | None, classes: Sequence[str], split: str | None) -> list[Labelled]:
-    rows = read_manifest(manifest)
+def _from_manifest(
+    manifest: Path, mpp: float | None, classes: Sequence[str], split: str | None, slides_root: Path | None
+) -> list[Labelled]:
+    rows = read_manifest(manifest, slides_root)
     splits = {row.split for row in rows if row.split}
     split = split or (TEST if TEST in splits else None)
     if split and split not in splits:
@@ -69,8 +76,8 @@ def _from_manifest(manifest: Path, mpp: float | None, classes: Sequence[str], sp
     chosen = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if not split or row.split == split]
     for _, row in chosen:
         if not row.label:
-            raise AtsError(f"{manifest}: {row.path.name} has no label. Fill in the column label.")
-        _check_label(row.label, f"{manifest}: {row.path.name}: ", classes, "Correct the label.")
+            raise AtsError(f"{manifest.name}: row {row.row} has no label. Fill in the column label.")
+        _check_label(row.label, f"{manifest.name}: row {row.row}: ", classes, "Correct the label.")
     return [
         Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), row.label or "", row.group or slide_id)
         for slide_id, row in chosen

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import SlideError
 from ats_cli.slides import open_slide
+from ats_cli.slides.remote_path import AnyPath
 from ats_cli.zoo import LoadedModel, load_model
 from ats_cli.zoo.familiarity import Familiarity, fit, write_familiarity
 from ats_cli.zoo.folder import read_folder
@@ -27,7 +28,7 @@ class Readable(Protocol):
     """A slide that can be opened."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> AnyPath: ...
     @property
     def mpp(self) -> float | None: ...
 
@@ -39,7 +40,10 @@ def add_familiarity(
 
     None, and nothing is written, where there are too few.
     """
-    model = load_model(read_folder(folder), device)
+    found_folder = read_folder(folder)
+    if found_folder.spec.task != "multi-class":  # which cannot predict yet
+        return None
+    model = load_model(found_folder, device)
     found = familiarity(model, train, held, threads)
     if found is not None:
         write_familiarity(folder, found)

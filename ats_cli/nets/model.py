@@ -44,13 +44,11 @@ class Model(nn.Module):
         return self.attention.at_pixels(views, (views - self.mean) / self.std)
 
     def attend_and_describe(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """The attention logits (N, rows, cols), and what is seen at each position, (N, T, rows, cols): the mean colour
-        in 0..1 and the mean of each of the attention net's hidden channels."""
-        hidden = self.attention.hidden_of((views - self.mean) / self.std)
-        seen = torch.cat([views, hidden], 1)
-        pooled = self.attention.pool(seen.flatten(0, 1))
-        shape = (*seen.shape[:2], *pooled.shape[1:])
-        return self.attention.pool(self.attention.from_hidden(views, hidden)), pooled.reshape(shape)
+        """The attention logits (N, rows, cols), and what is seen at each position, (N, T, rows, cols): colour in 0..1,
+        and the attention net's hidden channels, at its first pixel."""
+        hidden, step = self.attention.hidden_of((views - self.mean) / self.std), self.spec.attention.stride
+        seen = torch.cat([views[..., ::step, ::step], hidden[..., ::step, ::step]], 1)
+        return self.attention.pool(self.attention.from_hidden(views, hidden)), seen
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from ats_cli.inference.familiarise import add_familiarity
 from ats_cli.records import AtsError, ModelSpec
 from ats_cli.results.files import csv_bytes, write_whole
 from ats_cli.results.run_facts import facts, now
@@ -112,6 +113,7 @@ def train_folder(
         if first_process() and (trained.steps_done or not trained.interrupted):
             save_model(output, trained.nets, metrics, model_card(trained.nets.spec, metrics, command))
         if first_process() and not trained.interrupted:
+            add_familiarity(output, *sides, device, threads)
             cache.delete()
     return trained
 

@@ -21,7 +21,7 @@ FAMILIARITY_FILE = "familiarity.safetensors"
 
 # The share of own slides that is flagged, were they as many as one likes; the limit of few is their largest distance
 # and a tenth more.
-SHARE, MARGIN = 0.025, 1.1
+SHARE, MARGIN = 0.01, 1.1
 # Slides below which nothing is said.
 FEWEST = 8
 # Traits are colours and activations between -1 and 1: a difference below this is none.

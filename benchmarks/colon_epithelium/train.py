@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from ats_cli.inference import predict_slide
+from ats_cli.inference.familiarise import add_familiarity
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
 from ats_cli.slides import open_slide
@@ -110,6 +111,7 @@ def main() -> None:
         trained.nets.spec = replace(spec, tiles=BUDGET)
         command = shlex.join(["python", *sys.argv]).replace(str(arguments.images), "FOLDER")
         save_model(arguments.output, trained.nets, metrics, card(spec, metrics, command))
+        add_familiarity(arguments.output, images, [])
         print(arguments.output)
 
 

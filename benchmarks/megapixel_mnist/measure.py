@@ -120,7 +120,7 @@ def table(figures: dict[int, dict[str, float]]) -> str:
 
 def ship(trained: Path, folder: Path, figures: dict[int, dict[str, float]], seconds: list[float]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("model.toml", "weights.safetensors"):
+    for name in ("model.toml", "weights.safetensors", "familiarity.safetensors", "SHA256SUMS"):
         shutil.copy(trained / name, folder / name)
     metrics = json.loads((trained / "metrics.json").read_text())
     metrics["test"] = {f"seed {seed}": own for seed, own in figures.items()}

@@ -52,7 +52,7 @@ def test_a_run_is_written_and_printed_as_without(ats: Run, model: Path, slides: 
     assert list(rows(run)[0]) == [
         "slide_id", "path", "status", "predicted", "prob_light", "prob_dark", "se_light", "se_dark", "se_kind",
         "tiles", "positions", "attention_mass", "effective_positions", "tiles_unreadable", "bytes_read", "seconds",
-        "mpp", "mpp_source", "precision", "error",
+        "mpp", "mpp_source", "precision", "unfamiliar", "unfamiliar_score", "error",
     ]  # fmt: skip
     without = lines(ats("predict", slides, "-m", model, "--json")[1])
     assert [line["logits"] for line in without] == [line["logits"] for line in lines(out)]

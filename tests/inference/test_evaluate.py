@@ -74,11 +74,11 @@ def test_a_manifest_has_labels_groups_and_splits(tmp_path: Path) -> None:
     ]
     assert [f.group for f in labelled_sources(None, manifest, None, CLASSES, "train")] == ["c"]
     for text, said in {
-        "slide,label\na.tif,Bright\n": 'a.tif: "Bright" is not a class of the model, which knows bright, dark. '
+        "slide,label\na.tif,Bright\n": 'row 2: "Bright" is not a class of the model, which knows bright, dark. '
         'Did you mean "bright"? Correct the label.',
         "slide,label\na.tif,7\n": '"7" is not a class of the model',
-        "slide,label\na.tif,\nb.tif,dark\n": "a.tif has no label. Fill in the column label.",
-        "slide\na.tif\n": "a.tif has no label",
+        "slide,label\na.tif,\nb.tif,dark\n": "row 2 has no label. Fill in the column label.",
+        "slide\na.tif\n": "row 2 has no label",
     }.items():
         manifest.write_text(text)
         with pytest.raises(AtsError) as error:

@@ -69,6 +69,9 @@ KEYS = [
     "reader",
     "precision",
     "seconds",
+    "unfamiliar",
+    "unfamiliar_score",
+    "unfamiliar_to",
     "model",
 ]
 

@@ -78,7 +78,7 @@ BAD = Prediction("b", "slides/b.svs", "failed", 'b.svs: "broken", it seems.', cl
 COLUMNS = [
     "slide_id", "path", "status", "predicted", "prob_tumour, solid", "prob_normal", "se_tumour, solid", "se_normal",
     "se_kind", "tiles", "positions", "attention_mass", "effective_positions", "tiles_unreadable", "bytes_read",
-    "seconds", "mpp", "mpp_source", "precision", "error",
+    "seconds", "mpp", "mpp_source", "precision", "unfamiliar", "unfamiliar_score", "error",
 ]  # fmt: skip
 
 

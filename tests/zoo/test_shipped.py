@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import ats_cli
-from ats_cli.zoo.find import recipe_names
+from ats_cli.zoo import load_model
+from ats_cli.zoo.find import model_names, recipe_names
+from ats_cli.zoo.verify import verify
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path.parent.name for path in (ROOT / "models").glob("*/model.toml"))
@@ -97,3 +99,9 @@ def test_this_checkout_uses_its_own_models() -> None:
         pytest.skip("the tests run against an installed ats, not this checkout's")
     assert recipe_names() == SHIPPED
     assert not (Path(ats_cli.__file__).parent / "_models").exists()
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_shipped_models_are_sound_and_know_what_is_familiar(name: str) -> None:
+    assert verify(ROOT / "models" / name) == []
+    assert load_model(name).familiarity is not None
