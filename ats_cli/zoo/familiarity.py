@@ -22,6 +22,8 @@ FAMILIARITY_FILE = "familiarity.safetensors"
 # The share of own slides that is flagged, were they as many as one likes; the limit of few is their largest distance
 # and a tenth more.
 SHARE, MARGIN = 0.01, 1.1
+# The share of own slides that is flagged at most, however far out they are.
+MOST_FLAGGED = 0.04
 # Slides below which nothing is said.
 FEWEST = 8
 # Traits are colours and activations between -1 and 1: a difference below this is none.
@@ -124,7 +126,14 @@ def _distances(traits: Floats, centre: Floats, spread: Floats, inverse: Floats) 
 
 
 def _limit(distances: Floats) -> float:
-    """The distance that a further slide of the same kind exceeds with probability SHARE (a conformal quantile)."""
-    rank = int(np.ceil((len(distances) + 1) * (1 - SHARE)))
+    """The distance that a further slide of the same kind exceeds with probability SHARE (a conformal quantile).
+
+    Own slides that are far out among their like (Tukey's outer fence) do not move it, as long as they are no more than
+    MOST_FLAGGED.
+    """
     ordered = np.sort(distances)
-    return float(ordered[rank - 1]) if rank <= len(ordered) else float(ordered[-1]) * MARGIN
+    rank = int(np.ceil((len(ordered) + 1) * (1 - SHARE)))
+    limit = ordered[rank - 1] if rank <= len(ordered) else ordered[-1] * MARGIN
+    lower, upper = np.quantile(ordered, [0.25, 0.75])
+    fence = upper + 3 * (upper - lower)
+    return float(max(min(limit, fence), np.quantile(ordered, 1 - MOST_FLAGGED, method="inverted_cdf")))

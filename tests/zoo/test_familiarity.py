@@ -75,3 +75,12 @@ def test_the_file_is_read_back_and_belongs_to_its_weights(tmp_path: Path) -> Non
     (tmp_path / "familiarity.safetensors").write_bytes(b"cut short")
     assert read_familiarity(tmp_path, "these") is None
     assert read_familiarity(tmp_path / "nowhere", "these") is None
+
+
+def test_one_odd_slide_among_its_own_does_not_set_the_limit() -> None:
+    usual = slides(60, 0)
+    odd = np.concatenate([usual[:-1], slides(1, 6, shift=8.0)])
+    without, with_it = fit(usual, slides(0, 0), 10, "w"), fit(odd, slides(0, 0), 10, "w")
+    assert without is not None and with_it is not None
+    assert with_it.limit < 2 * without.limit
+    assert (scores(with_it, slides(500, 8)) > 1).mean() <= 0.05
