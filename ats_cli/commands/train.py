@@ -132,9 +132,17 @@ def command(
     ] = None,
     seed: o.Seed = 0,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="The model folder to write.", rich_help_panel=o.OUTPUT),
-    ],
+    ] = None,
+    smoke_test: Annotated[
+        bool,
+        typer.Option(
+            "--smoke",
+            help="Without DATA: train on made-up slides for a minute, to see that all works here.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -180,8 +188,10 @@ def command(
 
     Exit status: 0 trained, 1 something went wrong on the way, 2 the call is wrong, 130 interrupted.
     """
-    if (data is None) == (manifest is None):
+    if not smoke_test and (data is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest labels.csv.")
+    if not smoke_test and output is None:
+        raise AtsError("name the model folder to write: -o my-model.")
 
     if folds == 1 or folds < 0:
         raise AtsError(f"--folds {folds}: cross-validation takes 2 folds or more.")
@@ -193,6 +203,15 @@ def command(
     from ats_cli.training import train_folder
     from ats_cli.training.processes import first_process
 
+    if smoke_test:
+        from ats_cli.training.smoke import smoke
+
+        with training_progress(quiet) as report:
+            said = smoke(resolve_device(device), devices=devices, precision=precision, parts=parts, report=report)
+        if first_process():
+            answer(said)
+        return
+    assert output is not None
     with training_progress(quiet) as report:
         trained = train_folder(
             data=data,

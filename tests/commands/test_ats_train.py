@@ -67,3 +67,15 @@ def test_wrong_calls(ats: Run, labelled: Path, tmp_path: Path, arguments: list[s
     assert (status, out) == (2, "")
     assert err
     assert not (tmp_path / "new").exists()
+
+
+def test_smoke(ats: Run) -> None:
+    """The minute that shows whether all works here."""
+    status, out, err = ats("train", "--smoke", "--device", "cpu")
+    assert status == 0, err
+    assert "of 24 made-up slides right after 60 steps on cpu" in out and "work here" in out
+
+
+def test_a_model_folder_must_be_named(ats: Run, labelled: Path) -> None:
+    status, out, err = ats("train", labelled)
+    assert (status, out) == (2, "") and "-o my-model" in err
