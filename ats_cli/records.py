@@ -243,10 +243,12 @@ class Prediction:
     """What `ats predict` says of one slide. A value that does not apply is None.
 
     `se` and `logits_se` are the standard errors of `probabilities` and `logits` by the sampling of tiles alone: how
-    far they may be from those of the same net over all positions. `settled`, with a confidence: whether the class was
-    settled before the budget was spent. `tiles_unreadable`: how many of the `tiles` drawn could not be read;
-    `mass_unreadable`: the share of the attention that is estimated to lie on what cannot be read. `bytes_view`: what
-    of `bytes_read` the look took, before any tile. `kept`: for a run folder, the tiles as arrays.
+    far they may be from those of the same net over all positions. Of several labels (`task`), each has a probability
+    of its own, and `predicted` joins those above one half with ";"; of regression there is a `value` and no
+    probability. `settled`, with a confidence: whether the class was settled before the budget was spent.
+    `tiles_unreadable`: how many of the `tiles` drawn could not be read; `mass_unreadable`: the share of the attention
+    that is estimated to lie on what cannot be read. `bytes_view`: what of `bytes_read` the look took, before any
+    tile. `kept`: for a run folder, the tiles as arrays.
 
     `unfamiliar`: whether the slide is unlike those that the model was trained on; `unfamiliar_score`: its distance from
     them, 1 being the limit; `unfamiliar_to`: which these are. None of a model that does not know. `traits`: what is
@@ -288,5 +290,8 @@ class Prediction:
     unfamiliar_score: float | None = None
     unfamiliar_to: str | None = None
     traits: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    task: str = "multi-class"
+    value: float | None = None
+    se_value: float | None = None
     drawn: tuple[DrawnTile, ...] = ()
     kept: TilesRead | None = field(default=None, repr=False, compare=False)

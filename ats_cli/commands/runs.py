@@ -72,6 +72,7 @@ def begin_run(
         {"name": folder.spec.name, "hash": folder.hash, "folder": str(folder.path.absolute())},
         folder.spec.classes,
         facts(arguments, device) | {"shard": shard},
+        task=folder.spec.task,
         **flags,
     )
 

@@ -23,7 +23,9 @@ class Estimate:
     kind: Literal["unbiased", "approximate", "nominal"] | None
 
 
-def estimate_from(drawn: Draw, terms: Floats, readable: NDArray[np.bool_], bias: Floats, stopped: bool) -> Estimate:
+def estimate_from(
+    drawn: Draw, terms: Floats, readable: NDArray[np.bool_], bias: Floats, stopped: bool, task: str = "multi-class"
+) -> Estimate:
     """Logits and probabilities (C,), with their standard errors, from the terms (n, C) of the readable tiles.
 
     A probability's error is projected on its own gradient, not put together from the logits'. After a stop that the
@@ -31,11 +33,29 @@ def estimate_from(drawn: Draw, terms: Floats, readable: NDArray[np.bool_], bias:
     """
     weights = ratio_weights(drawn.weights, readable)
     logits = weights @ terms + bias
-    probabilities = softmax(logits)
+    probabilities = probabilities_of(logits, task)
+    slopes = probability_gradient(terms, probabilities) if task == "multi-class" else _slopes(terms, probabilities)
     of_logits = ratio_standard_error(drawn, terms, readable)
-    of_probabilities = ratio_standard_error(drawn, probability_gradient(terms, probabilities), readable)
+    of_probabilities = ratio_standard_error(drawn, slopes, readable)
     kind = "nominal" if stopped and of_logits.kind and not drawn.exact else of_logits.kind
     return Estimate(weights, logits, probabilities, of_logits.se, of_probabilities.se, kind)
+
+
+def probabilities_of(logits: NDArray[np.floating], task: str) -> NDArray[np.float64]:
+    """Class probabilities of logits (..., C): of one class, of several labels each by itself, of a number NaN."""
+    if task == "regression":
+        return np.full(np.shape(logits), np.nan)
+    return softmax(logits) if task == "multi-class" else sigmoid(logits)
+
+
+def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-x)), in float64."""
+    return np.asarray(0.5 + 0.5 * np.tanh(np.asarray(logits, np.float64) / 2))
+
+
+def _slopes(terms: Floats, probabilities: Floats) -> Floats:
+    """What a sigmoid's standard error is projected on: a change of its logit moves it by p (1 - p)."""
+    return np.asarray(np.nan_to_num(probabilities * (1 - probabilities)) * terms)
 
 
 def softmax(logits: NDArray[np.floating], axis: int = -1) -> NDArray[np.float64]:

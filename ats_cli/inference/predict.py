@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.inference.drawing import Drawing, draw_on, every_position
-from ats_cli.inference.estimate import estimate_from, softmax
+from ats_cli.inference.estimate import estimate_from, probabilities_of
 from ats_cli.inference.extend import terms_so_far
 from ats_cli.inference.features import tile_terms
 from ats_cli.inference.passes import Spent
-from ats_cli.records import MAX_UNREADABLE, DrawnTile, Prediction, SlideError, TilesRead
+from ats_cli.records import MAX_UNREADABLE, DrawnTile, ModelSpec, Prediction, SlideError, TilesRead
 from ats_cli.sampling import (
     Betting,
     lowest_margins,
@@ -58,6 +58,9 @@ def predict_slide(
     `max_unreadable` of the attention, as estimated, lies on what cannot be read; when nothing can, or the slide has no
     tissue; when it lacks the microns per pixel that the model asks for, or is not the one `before` was drawn on.
     """
+    if confidence is not None and model.spec.task != "multi-class":
+        what = f"{slide.path.name}: a {model.spec.task} model has no class to settle."
+        raise SlideError(f"{what} Leave out --adaptive and --confidence.")
     clock = time.perf_counter()
     budget = tiles or model.spec.tiles
     if exhaustive:
@@ -79,7 +82,8 @@ def predict_slide(
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
         drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
     lost = _mass_lost(drawing, tiles_read, max_unreadable, slide.path.name)
-    estimate = estimate_from(drawing.draw, terms, readable, bias, stopped=confidence is not None)
+    task = model.spec.task
+    estimate = estimate_from(drawing.draw, terms, readable, bias, stopped=confidence is not None, task=task)
     look = drawing.look
     traits = None
     if describes and look.described is not None:
@@ -90,10 +94,10 @@ def predict_slide(
         slide_id=slide_id or slide.path.stem,
         path=str(slide.path),
         status="ok",
-        predicted=model.spec.classes[int(np.argmax(estimate.logits))],
+        predicted=_predicted(estimate.logits, model.spec),
         classes=model.spec.classes,
-        probabilities=tuple(estimate.probabilities.tolist()),
-        se=None if estimate.se is None else tuple(estimate.se.tolist()),
+        probabilities=None if task == "regression" else tuple(estimate.probabilities.tolist()),
+        se=None if estimate.se is None or task == "regression" else tuple(estimate.se.tolist()),
         logits=tuple(estimate.logits.tolist()),
         logits_se=None if estimate.logits_se is None else tuple(estimate.logits_se.tolist()),
         se_kind=estimate.kind,
@@ -120,9 +124,21 @@ def predict_slide(
         unfamiliar_score=unfamiliar,
         unfamiliar_to=None if unfamiliar is None or model.familiarity is None else model.familiarity.described,
         traits=traits,
-        drawn=() if exhaustive else _drawn_tiles(drawing, estimate.weights, terms, readable, bias),
+        task=task,
+        value=float(estimate.logits[0]) if task == "regression" else None,
+        se_value=float(estimate.logits_se[0]) if task == "regression" and estimate.logits_se is not None else None,
+        drawn=() if exhaustive else _drawn_tiles(drawing, estimate.weights, terms, readable, bias, task),
         kept=_kept(drawing, estimate.weights, terms, readable, bias, features if describes else None),
     )
+
+
+def _predicted(logits: Floats, spec: ModelSpec) -> str | None:
+    """The class; of several labels those that are more likely than not, "a;b"; of a number nothing."""
+    if spec.task == "regression":
+        return None
+    if spec.task == "multi-label":
+        return ";".join(name for name, logit in zip(spec.classes, logits, strict=True) if logit > 0)
+    return spec.classes[int(np.argmax(logits))]
 
 
 class _Tiles(NamedTuple):
@@ -197,7 +213,7 @@ def _test(model: LoadedModel, bias: Floats, confidence: float) -> Betting:
 
 
 def _drawn_tiles(
-    drawing: Drawing, weights: Floats, terms: Floats, readable: NDArray[np.bool_], bias: Floats
+    drawing: Drawing, weights: Floats, terms: Floats, readable: NDArray[np.bool_], bias: Floats, task: str
 ) -> tuple[DrawnTile, ...]:
     drawn = drawing.draw
     rows = zip(
@@ -205,12 +221,14 @@ def _drawn_tiles(
         drawn.attention[readable].tolist(),
         weights[readable].tolist(),
         drawn.draws[readable].tolist(),
-        softmax(terms + bias)[readable].tolist(),
+        probabilities_of(terms + bias, task)[readable].tolist(),
         (weights[:, None] * terms)[readable].tolist(),
         strict=True,
     )
     return tuple(
-        DrawnTile(x, y, width, height, attention, weight, draws, tuple(own), tuple(share))
+        DrawnTile(
+            x, y, width, height, attention, weight, draws, () if task == "regression" else tuple(own), tuple(share)
+        )
         for (x, y, width, height), attention, weight, draws, own, share in rows
     )
 

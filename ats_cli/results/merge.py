@@ -39,7 +39,9 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
     classes = next((classes for run in runs if (classes := run.classes())), ())
     facts = {**facts, "device": ", ".join(dict.fromkeys(run.device for run in runs)), "shard": None}
     facts["merged"] = [str(path) for path in paths]
-    into.begin([slide for slide, _ in slides], runs[0].settings, runs[0].model, classes, facts, overwrite=overwrite)
+    task = next((task for run in runs if (task := run.task()) != "multi-class"), "multi-class")
+    first, of_all = runs[0], [slide for slide, _ in slides]
+    into.begin(of_all, first.settings, first.model, classes, facts, task=task, overwrite=overwrite)
     try:
         taken = sum(into.take(run, slide.slide_id) for slide, run in slides)
     finally:

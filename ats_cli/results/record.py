@@ -52,6 +52,9 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
         "unfamiliar_score": _finite(p.unfamiliar_score),
         "unfamiliar_to": p.unfamiliar_to,
         "model": model,
+        "task": p.task,
+        "value": _finite(p.value),
+        "se_value": _finite(p.se_value),
     }
 
 

@@ -52,6 +52,7 @@ class RunFolder:
         self.path = path
         self._lock = FileLock(path / LOCK)
         self._classes: tuple[str, ...] = ()
+        self._task = "multi-class"
         self._working = False
         self._table_written, self._table_cost = 0.0, 0.0
         self._read()
@@ -73,6 +74,7 @@ class RunFolder:
         classes: tuple[str, ...],
         facts: Mapping[str, Any],
         *,
+        task: str = "multi-class",
         extend: bool = False,
         overwrite: bool = False,
         retry_failed: bool = False,
@@ -83,6 +85,7 @@ class RunFolder:
         what was there is deleted. AtsError, before anything is touched, where the settings are not those of the run,
         a slide is not the one that has its id, an id cannot name a folder, or another process is at work here.
         """
+        self._task = task
         for slide in slides:
             self._folder(slide.slide_id)
         self._hold()
@@ -152,6 +155,11 @@ class RunFolder:
         """The classes that the run's records have, () where there are none."""
         records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
         return next((record.classes for record in records if record is not None), ())
+
+    def task(self) -> str:
+        """What the run's model learnt, as its records have it."""
+        records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
+        return next((record.task for record in records if record is not None and not _failed(record)), "multi-class")
 
     @property
     def shard(self) -> tuple[int, int] | None:
@@ -259,7 +267,9 @@ class RunFolder:
     def _write_table(self) -> None:
         clock = time.perf_counter()
         path = self.path / "predictions.csv"
-        table = predictions_csv(self._classes, [self._records[s] for s in self.slides if s in self._records])
+        table = predictions_csv(
+            self._classes, [self._records[s] for s in self.slides if s in self._records], self._task
+        )
         if not path.is_file() or path.read_bytes() != table:
             write_whole(path, table)
         self._table_written = time.perf_counter()

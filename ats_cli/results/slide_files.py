@@ -38,7 +38,7 @@ def write_slide(folder: Path, prediction: Prediction) -> None:
     files = {}
     if prediction.kept is not None:
         files[folder / DRAW] = _draw_bytes(prediction.kept)
-        files[folder / TILES] = csv_bytes(tile_rows(prediction.classes, prediction.kept))
+        files[folder / TILES] = csv_bytes(tile_rows(prediction.classes, prediction.kept, prediction.task))
     text = json.dumps(prediction_dict(prediction), ensure_ascii=False, allow_nan=False, indent=2)
     files[folder / RECORD] = (text + "\n").encode("utf-8")
     write_together(files)
@@ -82,17 +82,25 @@ def delete_slide(folder: Path, slides: Path) -> None:
         folder = folder.parent
 
 
-def tile_rows(classes: tuple[str, ...], kept: TilesRead) -> list[list[object]]:
+def tile_rows(classes: tuple[str, ...], kept: TilesRead, task: str = "multi-class") -> list[list[object]]:
     """Return the rows of tiles.csv, the heading first.
 
     Boxes in level-0 pixels; each tile's own class probabilities; what it counts for; its exact shares of the slide's
-    logits, which sum to logit minus bias. A tile that could not be read has weight 0, and no probabilities.
+    logits, which sum to logit minus bias. A tile that could not be read has weight 0, and no probabilities. Of
+    regression, `value` is what the tile alone would give.
     """
     logits = kept.terms + kept.bias
-    own = np.exp(logits - logits.max(axis=1, keepdims=True))
-    own /= own.sum(axis=1, keepdims=True)
+    if task == "regression":
+        own = logits
+    elif task == "multi-label":
+        own = 0.5 + 0.5 * np.tanh(logits / 2)
+    else:
+        own = np.exp(logits - logits.max(axis=1, keepdims=True))
+        own /= own.sum(axis=1, keepdims=True)
     shares = kept.weights[:, None] * kept.terms
     heading: list[object] = ["minx", "miny", "width", "height", *(f"prob_{name}" for name in classes)]
+    if task == "regression":
+        heading[4:] = ["value"]
     heading += ["attention", "weight", "draws", *(f"share_{name}" for name in classes)]
     rows = zip(
         kept.boxes.tolist(),

@@ -39,7 +39,8 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
     table.add_column("class", overflow="fold")
-    for heading in ("probability", "std. error", "tiles", "attention", "MB read", "seconds"):
+    answer = "value" if any(p.task == "regression" for p in predictions) else "probability"
+    for heading in (answer, "std. error", "tiles", "attention", "MB read", "seconds"):
         table.add_column(heading, justify="right", overflow="fold")
     if adaptive:
         table.add_column("stopped", overflow="fold")
@@ -79,10 +80,16 @@ def _cells(p: Prediction) -> list[str]:
         index = p.classes.index(p.predicted)
         chosen = p.probabilities[index]
         error = None if p.se is None else p.se[index]
+    if p.task == "multi-label" and p.probabilities is not None:
+        # The label that is least sure, of all that are given or not.
+        index = min(range(len(p.classes)), key=lambda i: abs((p.probabilities or ())[i] - 0.5))
+        chosen, error = p.probabilities[index], None if p.se is None else p.se[index]
+    if p.value is not None:
+        chosen, error = p.value, p.se_value
     total = None if p.seconds is None else p.seconds.get("total")
     return [
         p.slide_id,
-        NOTHING if p.predicted is None else p.predicted,
+        p.predicted or NOTHING,
         NOTHING if chosen is None else f"{chosen:.3f}",
         NOTHING if error is None else _error(error),
         NOTHING if p.tiles is None else f"{p.tiles} of {p.positions}",

@@ -49,10 +49,6 @@ def load_model(
     """
     folder = model if isinstance(model, ModelFolder) else find_model(None if model is None else str(model))
     file = folder.path / WEIGHTS_FILE
-    if folder.spec.task != "multi-class":
-        raise ModelError(
-            f"{folder.path}: models of task {folder.spec.task} can be trained, but not used to predict yet."
-        )
     nets = Model(folder.spec)
     try:
         weights = load_file(file)

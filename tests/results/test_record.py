@@ -73,6 +73,9 @@ KEYS = [
     "unfamiliar_score",
     "unfamiliar_to",
     "model",
+    "task",
+    "value",
+    "se_value",
 ]
 
 

@@ -13,15 +13,17 @@ import pytest
 import zarr
 from small import small_spec, square, write_model, write_slide
 
+from ats_cli.app import run
+from ats_cli.inference import predict_many
 from ats_cli.records import AtsError
-from ats_cli.slides import open_slide
+from ats_cli.slides import SlideSource, open_slide
 from ats_cli.training import LabelledSlide, train_folder, train_model
 from ats_cli.training.order import Order
 from ats_cli.training.store import SlideStore
 from ats_cli.training.task import chance_loss, slide_weights
 from ats_cli.training.train import Progress
 from ats_cli.training.views import ViewCache
-from ats_cli.zoo import load_model
+from ats_cli.zoo import load_model, save_model
 
 SPEC = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 4, "batch_size": 4}, tiles=6)
 
@@ -148,6 +150,19 @@ def test_several_labels_are_learnt_each_for_itself(tmp_path: Path) -> None:
     written = tomllib.loads((tmp_path / "model" / "model.toml").read_text())
     assert written["task"] == "multi-label" and written["classes"] == ["bright", "dark"]
     assert trained.metrics["validation"]["accuracy"] > 0.8
+    model = load_model(tmp_path / "model")
+    sources = [SlideSource(str(i), tmp_path / f"{i}.tif") for i in range(24)]
+    found = list(predict_many(sources, model))
+    right = [
+        set((p.predicted or "").split(";")) - {""} == set(lines[i + 1].partition(",")[2].split(";")) - {""}
+        for i, p in enumerate(found)
+    ]
+    assert np.mean(right) > 0.8
+    for p in found:
+        assert p.probabilities == pytest.approx(1 / (1 + np.exp(-np.array(p.logits))))
+        if p.se is not None and p.logits_se is not None:
+            slopes = np.array(p.probabilities) * (1 - np.array(p.probabilities))
+            assert p.se == pytest.approx(slopes * p.logits_se)
 
 
 def test_numbers_are_learnt_and_answered_in_their_own_units(tmp_path: Path) -> None:
@@ -172,6 +187,19 @@ def test_numbers_are_learnt_and_answered_in_their_own_units(tmp_path: Path) -> N
         answers = see(trained.nets, look(trained.nets, store, slides, 12, "systematic", chances)).logits[:, 0]
     errors = answers.detach().numpy() - [float(s.label) for s in slides]
     assert np.sqrt(np.mean(errors**2)) < 50 and np.corrcoef(answers.detach(), range(16))[0, 1] > 0.8
+
+    save_model(tmp_path / "model", trained.nets, {}, "# a card\n")
+    options = ("-m", tmp_path / "model", "--device", "cpu", "-o", tmp_path / "run")
+    assert run(["predict", *map(str, (*(s.path for s in slides), *options))]) == 0
+    table = rows(tmp_path / "run" / "predictions.csv")
+    assert list(table[0])[:7] == ["slide_id", "path", "status", "predicted", "value", "se_value", "se_kind"]
+    values = np.array([float(row["value"]) for row in table])
+    assert np.corrcoef(values, range(16))[0, 1] > 0.8 and 950 < values.min() < values.max() < 1350
+    record = json.loads((tmp_path / "run" / "slides" / "3" / "prediction.json").read_text())
+    assert record["task"] == "regression" and record["value"] == values[3] and record["probabilities"] is None
+    tiles = rows(tmp_path / "run" / "slides" / "3" / "tiles.csv")
+    assert {"value", "share_value"} < set(tiles[0]) and "prob_value" not in tiles[0]
+    assert run(["predict", str(slides[0].path), "-m", str(tmp_path / "model"), "--device", "cpu", "--adaptive"]) == 1
 
 
 def test_views_on_disk(tmp_path: Path) -> None:
