@@ -13,7 +13,10 @@ from ats_cli.app import COMMANDS
 from ats_cli.commands import options
 
 PACKAGE = Path(records.__file__).parent
-HEAVY = ("numpy", "torch", "torchvision", "timm", "zarr", "openslide", "tifffile", "imagecodecs", "PIL", "matplotlib")
+HEAVY = (
+    "numpy", "torch", "lightning_fabric", "tensorboard", "torchvision", "timm", "zarr", "openslide", "tifffile",
+    "imagecodecs", "PIL", "matplotlib",
+)  # fmt: skip
 ROOMS = ("slides", "sampling", "nets", "zoo", "inference", "training", "results", "commands")
 
 # Which rooms a room may import; `records` everyone.
@@ -81,6 +84,15 @@ def test_rooms_that_do_without(room: str, not_there: set[str]) -> None:
         if room != "slides":
             calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
             assert "open" not in {call.id for call in calls if isinstance(call, ast.Name)}, file
+
+
+def test_what_only_some_models_need_is_imported_for_them_alone() -> None:
+    """Lightning Fabric by training only; timm, torchvision and tensorboard within functions only."""
+    for file in PACKAGE.rglob("*.py"):
+        assert file.parent.name == "training" or "lightning_fabric" not in packages_imported(file), file
+        at_the_top = ast.parse(file.read_text()).body
+        text = "\n".join(ast.unparse(node) for node in at_the_top if isinstance(node, ast.Import | ast.ImportFrom))
+        assert not any(name in text for name in ("timm", "torchvision", "tensorboard")), file
 
 
 def test_models_is_data_and_no_package() -> None:

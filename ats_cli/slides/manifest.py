@@ -1,4 +1,4 @@
-"""A table of slides: CSV with a column slide (or path), and perhaps mpp, label, split, group, weight."""
+"""A table of slides: CSV with a column slide (or path), and perhaps mpp, label, split, group, weight, roi."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ats_cli.records import SlideError
 from ats_cli.slides.find import EXTENSIONS
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 
-COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight")
+COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight", "roi")
 
 OTHER_NAMES = {"slide_id": "slide", "filename": "slide", "case_id": "group", "patient": "group"}
 """What CLAM (case_id, slide_id, label) and STAMP (PATIENT, FILENAME) call these columns."""
@@ -28,6 +28,7 @@ class ManifestRow:
     group: str | None = None
     weight: float | None = None
     row: int = field(default=0, compare=False)
+    roi: Path | None = None
 
 
 def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[ManifestRow]:
@@ -35,7 +36,7 @@ def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[Man
     folder.
 
     The columns may have the names that CLAM and STAMP give them. A slide may be named without its extension, where
-    one file only is called so.
+    one file only is called so. A row's `roi`, a GeoJSON file, lies beside the manifest.
 
     Raises SlideError, one sentence with the manifest's name and the row (the header is row 1).
     """
@@ -70,8 +71,9 @@ def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[Man
             raise SlideError(f"{file.name}: row {number} names {row[key]} again, as row {first} does. Remove one.")
         mpp = _number(file.name, number, "mpp", row.get("mpp"), "0.25")
         weight = _number(file.name, number, "weight", row.get("weight"), "2")
+        roi = file.parent / row["roi"] if row.get("roi") else None
         label, split, group = (row.get(name) or None for name in ("label", "split", "group"))
-        rows.append(ManifestRow(slide, mpp, label, split, group, weight, number))
+        rows.append(ManifestRow(slide, mpp, label, split, group, weight, number, roi))
     return rows
 
 

@@ -17,7 +17,8 @@ SPLITS = ("train", "val", "test")
 class LabelledSlide:
     """A slide to learn from. `split` is "train", "val" or "test" where a manifest says so, else "".
 
-    `group`: what it shares with others (a patient), "" where nothing is known. `weight`: how much it counts.
+    `group`: what it shares with others (a patient), "" where nothing is known. `weight`: how much it counts. `roi`: the
+    regions to draw from.
     """
 
     slide_id: str
@@ -27,6 +28,7 @@ class LabelledSlide:
     mpp: float | None = None
     group: str = ""
     weight: float = 1.0
+    roi: Path | None = None
 
 
 def labels_of(label: str) -> list[str]:
@@ -88,6 +90,8 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
             raise AtsError(
                 f"{manifest}: row {row.row}: no such file: {row.path}. Mend the path, or give --slides-root."
             )
+        if row.roi is not None and not row.roi.exists():
+            raise AtsError(f"{manifest}: row {row.row}: no such file: {row.roi}. Mend the column roi.")
     if task != "regression":
         named = [(name, f"{manifest}: row {row.row}") for row in rows for name in _names(row.label or "", task)]
         _refuse_cases([name for name, _ in named], [where for _, where in named])
@@ -95,7 +99,14 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
     ids = slide_ids([row.path for row in rows])
     return [
         LabelledSlide(
-            slide_id, row.path, row.label or "", row.split or "", row.mpp or mpp, row.group or "", row.weight or 1.0
+            slide_id,
+            row.path,
+            row.label or "",
+            row.split or "",
+            row.mpp or mpp,
+            row.group or "",
+            row.weight or 1.0,
+            row.roi,
         )
         for slide_id, row in zip(ids, rows, strict=True)
     ]

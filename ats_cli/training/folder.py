@@ -180,9 +180,9 @@ def _write_down(
     device: str,
 ) -> None:
     """The settings, the split and the environment; those of a training that goes on must be the same."""
-    columns = ("slide_id", "split", "label", "group", "weight", "mpp", "path")
+    columns = ("slide_id", "split", "label", "group", "weight", "mpp", "roi", "path")
     rows = [
-        (s.slide_id, split, s.label, s.group, s.weight, s.mpp, s.path)
+        (s.slide_id, split, s.label, s.group, s.weight, s.mpp, s.roi, s.path)
         for split, slides in (("train", train), ("val", held))
         for s in slides
     ]

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ats_cli.nets.geometry import Geometry, geometry_on
 from ats_cli.records import ModelSpec, SlideError
 from ats_cli.slides import Slide, open_slide, tissue_mask
+from ats_cli.slides.regions import inside, read_regions
 from ats_cli.training.data import LabelledSlide
 from ats_cli.training.views import ViewCache
 
@@ -66,7 +68,19 @@ def see_slide(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: ViewCa
     mask = tissue_mask(view) if spec.attention.tissue_only else np.ones(view.shape[:2], bool)
     if not mask.any():
         mask[:] = True  # a training slide without tissue still has a label: let the nets see it as it is
-    return Seen(view, geometry.positions_in(mask), geometry)
+    allowed = geometry.positions_in(mask)
+    if slide.roi is not None:
+        allowed &= _in_regions(slide.roi, geometry, allowed.shape)
+        if not allowed.any():
+            name = image.path.name
+            raise SlideError(f"{name}: none of its tissue lies in the regions of {slide.roi.name}. Check them.")
+    return Seen(view, allowed, geometry)
+
+
+def _in_regions(roi: Path, geometry: Geometry, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which positions (rows, cols) have their centre in the regions."""
+    y, x = (np.asarray((np.arange(n) + 0.5) * geometry.pitch, np.float64) for n in shape)
+    return inside(read_regions(roi), x, y)
 
 
 def unreadable(

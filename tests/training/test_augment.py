@@ -79,3 +79,20 @@ def test_attention_of_a_turned_view_lies_on_the_upright_slide(stride: int, augme
     (upright,) = step._attentions(nets, [seen], [NONE], torch.device("cpu"))
     (turned,) = step._attentions(nets, [seen], [augmentation], torch.device("cpu"))
     torch.testing.assert_close(turned, upright)
+
+
+def test_brightness_saturation_and_hue_are_the_same_for_view_and_tile() -> None:
+    """Each pixel changes by itself: a tile of the changed view is the changed tile."""
+    rng = np.random.default_rng(0)
+    spec = small_spec(training={"brightness_jitter": 0.4, "saturation_jitter": 0.5, "hue_jitter": 0.1}).training
+    view = torch.rand(3, 12, 12)
+    changes = [draw_augmentation(spec, rng) for _ in range(20)]
+    assert len({(one.brightness, one.saturation, one.hue) for one in changes}) == 20
+    for one in changes:
+        changed = one.apply(view)
+        assert not torch.equal(changed, view)
+        torch.testing.assert_close(changed[:, 2:6, 5:9], one.apply(view[:, 2:6, 5:9][None])[0])
+        assert 0.67 < one.brightness < 1.5 and 0.6 < one.saturation < 1.65 and abs(one.hue) <= 0.1
+    grey = torch.full((3, 4, 4), 0.4)
+    bright = Augmentation(0, False, np.ones(3), brightness=1.5, saturation=0.3, hue=0.2)
+    torch.testing.assert_close(bright.apply(grey), grey * 1.5, atol=1e-3, rtol=0)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import SPEC, write_slide
 
 from ats_cli.records import AtsError
 from ats_cli.training import LabelledSlide, labelled_slides, split_off
 from ats_cli.training.data import labels_of
 from ats_cli.training.split import folds
+from ats_cli.training.store import SlideStore, unreadable
 
 
 def folder(root: Path, **counts: int) -> Path:
@@ -143,6 +147,26 @@ def test_tables_of_other_tools_and_slides_elsewhere(tmp_path: Path, header: str,
         (tmp_path / "b.tif", "cat", "P1"),
         (tmp_path / "c.tif", "dog", "P2"),
     ]
+
+
+def test_regions_to_draw_from(tmp_path: Path) -> None:
+    """Of a slide with a drawn region, only positions within it are drawn; elsewhere all."""
+    pixels = np.full((80, 96, 3), 90, np.uint8)
+    for name in ("a", "b"):
+        write_slide(tmp_path / f"{name}.tif", pixels)
+    ring = [[8, 16], [40, 16], [40, 48], [8, 48]]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    (tmp_path / "t.csv").write_text("slide,label,roi\na.tif,cat,a.geojson\nb.tif,dog,\n")
+    slides = labelled_slides(None, tmp_path / "t.csv")
+    with SlideStore(SPEC, 10**9, 1) as store:
+        first, second = store.views(slides)
+        assert first.allowed[4:12, 2:10].all() and first.allowed.sum() == 64 and second.allowed.all()
+    far = [[x + 500, y] for x, y in ring]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [far]}))
+    assert "lies in the regions of a.geojson" in unreadable(SPEC, slides, 1)["a"]
+    (tmp_path / "a.geojson").unlink()
+    with pytest.raises(AtsError, match=r"row 2: no such file: .*a\.geojson"):
+        labelled_slides(None, tmp_path / "t.csv")
 
 
 def test_several_labels_and_numbers(tmp_path: Path) -> None:
