@@ -45,6 +45,7 @@ KEYS = [
     "path",
     "status",
     "error",
+    "failure",
     "predicted",
     "classes",
     "probabilities",
