@@ -5,8 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-# Cells worked on at a time: temporaries of a few MB, whatever the grid.
-BLOCK = 1 << 18
+# Side of the squares that a large grid's order is put together from.
+SQUARE = 256
 
 # Cells of the largest grid whose order is kept for the next slide, 8 MB.
 MOST_REMEMBERED = 1 << 20
@@ -30,19 +30,36 @@ def _remembered(rows: int, cols: int) -> NDArray[np.int64]:
 
 
 def _order(rows: int, cols: int) -> NDArray[np.int64]:
-    distance = np.empty((rows, cols), np.uint64 if max(rows, cols) > 1 << 16 else np.uint32)
-    height = max(1, BLOCK // max(cols, 1))
-    for top in range(0, rows, height):
-        y, x = np.mgrid[top : min(top + height, rows), :cols]
-        distance[top : top + height] = _distance(y, x, 1 << max(max(rows, cols) - 1, 0).bit_length())
-    order = np.argsort(distance, axis=None, kind="stable")
+    whole = 1 << max(max(rows, cols) - 1, 0).bit_length()
+    side = min(SQUARE, whole)
+    down, across = -(-rows // side), -(-cols // side)
+    distance, swapped, turned = _along(np.mgrid[:down, :across], whole // side)
+    # Within a square the curve runs in one of four ways.
+    y, x = np.divmod(np.argsort(_along(np.mgrid[:side, :side], side)[0], axis=None), side)
+    last = side - 1
+    ways = {(False, False): (y, x), (True, False): (x, y)}
+    ways |= {(swap, True): (last - b, last - a) for (swap, _), (b, a) in list(ways.items())}
+    order = np.empty(rows * cols, np.int64)
+    filled = 0
+    for square in np.argsort(distance, axis=None).tolist():
+        row, col = divmod(square, across)
+        y, x = ways[bool(swapped[row, col]), bool(turned[row, col])]
+        top, left = row * side, col * side
+        cells = (top * cols + left) + y * cols + x
+        if top + side > rows or left + side > cols:
+            cells = cells[(y < rows - top) & (x < cols - left)]
+        order[filled : filled + len(cells)] = cells
+        filled += len(cells)
     order.setflags(write=False)
     return order
 
 
-def _distance(y: NDArray[np.int64], x: NDArray[np.int64], side: int) -> NDArray[np.int64]:
-    """How far along the curve that fills a square of `side`, a power of two, the cells (y, x) lie."""
+def _along(cells: NDArray[np.int64], side: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """How far along the curve that fills a square of `side`, a power of two, the `cells`, y and x, lie; and how the
+    curve runs in each of them: with rows and columns swapped, turned by half."""
+    y, x = cells
     distance = np.zeros_like(y)
+    swapped, turned = np.zeros(y.shape, np.bool_), np.zeros(y.shape, np.bool_)
     half = side // 2
     while half:
         right, below = (x & half) > 0, (y & half) > 0
@@ -51,5 +68,7 @@ def _distance(y: NDArray[np.int64], x: NDArray[np.int64], side: int) -> NDArray[
         flip = ~below & right
         x, y = np.where(flip, side - 1 - x, x), np.where(flip, side - 1 - y, y)
         x, y = np.where(below, x, y), np.where(below, y, x)
+        swapped ^= ~below
+        turned ^= flip
         half //= 2
-    return distance
+    return distance, swapped, turned

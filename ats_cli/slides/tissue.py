@@ -20,20 +20,24 @@ def tissue_mask(view: NDArray[np.uint8]) -> NDArray[np.bool_]:
     optical density above `DENSITY`, or colour above `SATURATION`. A black unscanned pixel itself is no tissue.
     Nothing is estimated from the view, so the answer at a pixel depends on its neighbourhood alone.
     """
-    scanned = view.max(axis=2) > UNSCANNED
-    weight = _sum3(scanned.astype(np.float32))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        channels = [_sum3(np.where(scanned, view[..., c], 0).astype(np.float32)) / weight for c in range(3)]
-        mean = np.stack(channels, axis=2)
-        dense = mean.mean(axis=2) < 255 * 10**-DENSITY
-        coloured = mean.max(axis=2) - mean.min(axis=2) > 255 * SATURATION
-    mask: NDArray[np.bool_] = scanned & (dense | coloured)
-    return mask
+    # In integers, and channel by channel: this is looked at for every pixel of every view.
+    red, green, blue = (view[..., c] for c in range(3))
+    scanned: NDArray[np.bool_] = np.maximum(np.maximum(red, green), blue) > UNSCANNED
+    seen = view if scanned.all() else np.where(scanned[..., None], view, np.uint8(0))
+    weight = _sum3(scanned.astype(np.uint16)).astype(np.float32)
+    sums = _sum3(seen.astype(np.uint16))
+    reds, greens, blues = (sums[..., c] for c in range(3))
+    dense = reds + greens + blues < np.float32(3 * 255 * 10**-DENSITY) * weight
+    spread = np.maximum(np.maximum(reds, greens), blues) - np.minimum(np.minimum(reds, greens), blues)
+    return scanned & (dense | (spread > np.float32(255 * SATURATION) * weight))
 
 
-def _sum3(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The sum of each 3 x 3 neighbourhood; beyond the edge there is nothing."""
-    p = np.pad(values, 1)
-    rows = p[:-2] + p[1:-1] + p[2:]
-    total: NDArray[np.float32] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+def _sum3(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """The sum of each 3 x 3 neighbourhood of (rows, cols, ...); beyond the edge there is nothing."""
+    rows = values.copy()
+    rows[1:] += values[:-1]
+    rows[:-1] += values[1:]
+    total = rows.copy()
+    total[:, 1:] += rows[:, :-1]
+    total[:, :-1] += rows[:, 1:]
     return total
