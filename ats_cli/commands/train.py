@@ -235,7 +235,7 @@ def command(
             slides_root=slides_root,
             number_of_folds=folds,
             skip_bad=skip_bad,
-            tell=say,
+            tell=(lambda _: None) if quiet else say,
             validation=validation,
             seed=seed,
             mpp=mpp,

@@ -26,6 +26,7 @@ from ats_cli.zoo import load_model, save_model
 from ats_cli.zoo.find import find_recipe
 
 DEFAULT_RECIPE = "tissue"
+MANY = 100  # slides, of which a person wants to know why nothing is to be seen yet
 SETTINGS_FILE, SPLIT_FILE, VIEWS_FOLDER = "training.json", "split.csv", "views.zarr"
 
 
@@ -82,6 +83,8 @@ def train_folder(
     with _claimed(output):
         cache = ViewCache(output / VIEWS_FOLDER, disk)
         spec = resolved(_spec_for(base, slides, name or output.resolve().name, given))
+        if len(slides) > MANY:
+            tell(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
         bad = unreadable(spec, slides, threads, cache)
         slides = _without(slides, bad, skip_bad, spec, tell)
 

@@ -47,7 +47,7 @@ def test_two_processes_learn_as_one_does(data: Path, tmp_path: Path, way: str) -
     """Over gloo, with the same batch in all: figures and weights within rounding; only the first writes and talks."""
     (write_model(tmp_path / "recipe", SPEC) / "weights.safetensors").unlink()
     train_folder(data=data, manifest=None, recipe=str(tmp_path / "recipe"), output=tmp_path / "one", validation=0.3)
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2") if way == "torchrun" else ()
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2") if way == "torchrun" else ()
     options = ("--val", "0.3", "--device", "cpu", "--devices", "2", "-o", "two")
     command = (sys.executable, *torchrun, "-m", "ats_cli", "train", str(data), "--recipe", "recipe", *options)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
