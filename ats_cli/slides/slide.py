@@ -220,7 +220,8 @@ class Slide:
             return region.damage
 
         jobs = (partial(place, block, region) for block, region in zip(blocks, regions, strict=True))
-        damage = [part for parts in in_order(jobs, threads, threads) for part in parts]
+        # A mere copy is made at once by who waits for the tiles.
+        damage = [part for parts in in_order(jobs, 1 if scale == 1 else threads, threads) for part in parts]
         problem = None
         for box, reason in damage:
             v_rows, v_cols = _touched(box[1], box[3], scale, rows), _touched(box[0], box[2], scale, cols)
@@ -299,7 +300,9 @@ class Slide:
 
     def _view_taps(self, level: int, axis: int, scale: float, edge: tuple[int, int]) -> Taps:
         """Taps of the view's pixels edge[0] to edge[1] along one axis."""
-        taps = self._taps(level, axis, 0.0, scale, edge[1] - edge[0], True, edge[0])
+        # By whole numbers nothing is lost in beginning at the edge, and all edges share what lies well inside.
+        begin, skip = (edge[0] * scale, 0) if scale == round(scale) else (0.0, edge[0])
+        taps = self._taps(level, axis, begin, scale, edge[1] - edge[0], True, skip)
         assert taps is not None  # what is normalised is never empty
         return taps
 
