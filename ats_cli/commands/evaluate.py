@@ -102,6 +102,8 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that is not empty.", rich_help_panel=o.OUTPUT)
     ] = False,
+    group_by: o.GroupBy = None,
+    group_weights: o.GroupWeights = "equal",
     json: Annotated[
         bool, typer.Option("--json", help="What metrics.json holds, on one line.", rich_help_panel=o.OUTPUT)
     ] = False,
@@ -141,6 +143,7 @@ def command(
     from ats_cli.inference.run import jobs, shares, start_crew
     from ats_cli.results.evaluation import Evaluation, Truth
     from ats_cli.results.evaluation_table import print_evaluation
+    from ats_cli.results.groups import GroupBy
     from ats_cli.zoo import find_model
 
     folder = find_model(model)
@@ -149,10 +152,11 @@ def command(
         raise AtsError(f"{folder.spec.name}: a {folder.spec.task} model. `ats evaluate` takes one class a slide.")
     settings = {**DEFAULTS, **asked}
     budgets = [None] if exhaustive else _budgets(tiles) if tiles else [folder.spec.tiles]
-    labelled = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root)
+    labelled = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root, group_by)
     sources = [one.source for one in labelled]
     truth = {one.source.slide_id: Truth(one.label, one.group) for one in labelled}
-    evaluation = Evaluation(truth, folder.spec.classes, budgets)
+    by = None if group_by is None else GroupBy(group_by, group_weights)
+    evaluation = Evaluation(truth, folder.spec.classes, budgets, by)
     unfamiliar: set[str] = set()
     processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
     how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
@@ -181,6 +185,10 @@ def command(
             answer(json_line(said))
         else:
             print_evaluation(answer_console(), found, folder.spec.classes)
+            if by is not None:
+                print_evaluation(
+                    answer_console(), [at.by_group for at in found if at.by_group], folder.spec.classes, by.column
+                )
     tally.finish()
 
 

@@ -116,6 +116,22 @@ Seed = Annotated[
         min=0, help="Seed of the draw: the same seed and slide give the same tiles.", rich_help_panel=SAMPLING
     ),
 ]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Also one row a group, as a rule a patient: slides with the same value in this column of the manifest.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+GroupWeights = Annotated[
+    Literal["equal", "tissue"],
+    typer.Option(
+        metavar="NAME",
+        help="What a slide counts in its group: equal, or tissue, by its area.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING),

@@ -99,6 +99,8 @@ def command(
             "--json", help="One JSON object a slide, a line each, as each finishes.", rich_help_panel=o.OUTPUT
         ),
     ] = False,
+    group_by: o.GroupBy = None,
+    group_weights: o.GroupWeights = "equal",
     device: o.Device = "auto",
     precision: o.Precision = "auto",
     batch_size: Annotated[
@@ -149,13 +151,14 @@ def command(
 
     import sys
 
+    from ats_cli.commands.groups import GroupAnswer
     from ats_cli.commands.messages import Answer, Tally, announce_model, progress, say
     from ats_cli.commands.runs import begin_run, open_run, with_those_of
     from ats_cli.commands.sources import gather
 
     refuse_together(cluster, processes, shard)
     run = open_run(output, asked, extend=extend, retry_failed=retry_failed, overwrite=overwrite)
-    sources = [] if extend and not slides and not manifest else gather(slides, manifest, mpp)
+    sources = [] if extend and not slides and not manifest else gather(slides, manifest, mpp, group_by)
     settings = {**DEFAULTS, **asked}
     if run is not None and extend:
         sources = with_those_of(run, sources, mpp)
@@ -179,6 +182,7 @@ def command(
         sources = part(sources, *shard_of(shard))
     processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
     tally, answer = Tally(len(sources)), Answer(json, [source.slide_id for source in sources])
+    groups = GroupAnswer(json, sources, group_by, group_weights, shard)
     interrupted = False
     if extend and run is not None and precision == "auto":
         precision = run.settings.get("precision", precision)
@@ -187,7 +191,7 @@ def command(
         settings["precision"] = crew.precision
         if run is not None:
             flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
-            kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], shard, **flags)
+            kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], shard, groups.by, **flags)
         todo = [source for source in sources if source.slide_id not in kept]
         if len(todo) < len(sources) and not quiet:
             say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
@@ -199,6 +203,7 @@ def command(
                     tally.count(prediction.error if prediction.status == "failed" else None)
                     tally.unfamiliar += bool(prediction.unfamiliar) and not quiet
                     answer.add(prediction)
+                    groups.add(prediction)
                     advance()
                     if fail_fast and tally.failed:
                         break
@@ -208,6 +213,7 @@ def command(
                 if run is not None:
                     run.end()
     answer.end()
+    groups.end(quiet)
     if interrupted:
         goes_on = "goes on without --overwrite" if overwrite else "goes on"
         raise tally.interrupted(

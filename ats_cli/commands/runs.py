@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ats_cli.records import AtsError, Prediction
 
 if TYPE_CHECKING:
+    from ats_cli.results.groups import GroupBy
     from ats_cli.results.run import RunFolder
     from ats_cli.slides import AnyPath, SlideSource
     from ats_cli.zoo import ModelFolder
@@ -46,9 +47,9 @@ def with_those_of(run: RunFolder, sources: list[SlideSource], mpp: float | None)
 
     given = {source.slide_id: source for source in sources}
     old = []
-    for name, path, before in run.slides.values():
+    for name, path, before, group in run.slides.values():
         source = given.pop(name, None) or SlideSource(name, slide_path(path), mpp)
-        old.append(replace(source, mpp=source.mpp or before))
+        old.append(replace(source, mpp=source.mpp or before, group=source.group or group))
     return old + list(given.values())
 
 
@@ -60,6 +61,7 @@ def begin_run(
     device: str,
     arguments: Sequence[str],
     shard: str | None,
+    group_by: GroupBy | None,
     **flags: bool,
 ) -> dict[str, Prediction]:
     """Begin or go on; return what is done already, by slide id. `flags` are those of `RunFolder.begin`."""
@@ -67,12 +69,13 @@ def begin_run(
     from ats_cli.results.run_facts import facts
 
     return run.begin(
-        [RunSlide(source.slide_id, _place(source.path), source.mpp) for source in sources],
+        [RunSlide(source.slide_id, _place(source.path), source.mpp, source.group) for source in sources],
         settings,
         {"name": folder.spec.name, "hash": folder.hash, "folder": str(folder.path.absolute())},
         folder.spec.classes,
         facts(arguments, device) | {"shard": shard},
         task=folder.spec.task,
+        group_by=group_by,
         **flags,
     )
 

@@ -32,17 +32,21 @@ def labelled_sources(
     classes: Sequence[str],
     split: str | None = None,
     slides_root: Path | None = None,
+    group_by: str | None = None,
 ) -> list[Labelled]:
     """Slides with labels out of `classes`: from a folder with a subfolder a class, or from a manifest.
 
-    A manifest's rows are those of `split`; without it, those of "test" where there are any, else all. Raises AtsError
-    with a sentence that names the row or the folder.
+    A manifest's rows are those of `split`; without it, those of "test" where there are any, else all. `group_by`: the
+    column of the groups that are to have one answer each, and so one label. Raises AtsError with a sentence that names
+    the row or the folder.
     """
     if (folder is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest with columns slide,label.")
     if manifest is not None:
-        return _from_manifest(manifest, mpp, classes, split, slides_root)
+        return _from_manifest(manifest, mpp, classes, split, slides_root, group_by)
     assert folder is not None
+    if group_by:
+        raise AtsError("--group-by names a column of a manifest. Leave it out, or give --manifest.")
     if split:
         raise AtsError("--split chooses rows of a manifest. Leave it out, or give --manifest.")
     return _from_folder(folder, mpp, classes)
@@ -65,19 +69,31 @@ def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str]) -> lis
 
 
 def _from_manifest(
-    manifest: Path, mpp: float | None, classes: Sequence[str], split: str | None, slides_root: Path | None
+    manifest: Path,
+    mpp: float | None,
+    classes: Sequence[str],
+    split: str | None,
+    slides_root: Path | None,
+    group_by: str | None,
 ) -> list[Labelled]:
-    rows = read_manifest(manifest, slides_root)
+    rows = read_manifest(manifest, slides_root, group_by)
     splits = {row.split for row in rows if row.split}
     split = split or (TEST if TEST in splits else None)
     if split and split not in splits:
         raise AtsError(f"{manifest}: no row of split {split!r}. Its splits: {', '.join(sorted(splits)) or 'none'}.")
     ids = slide_ids([row.path for row in rows])
     chosen = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if not split or row.split == split]
+    labels: dict[str | None, str] = {}
     for _, row in chosen:
         if not row.label:
             raise AtsError(f"{manifest.name}: row {row.row} has no label. Fill in the column label.")
         _check_label(row.label, f"{manifest.name}: row {row.row}: ", classes, "Correct the label.")
+        other = labels.setdefault(row.group, row.label) if group_by else row.label
+        if other != row.label:
+            raise AtsError(
+                f"{manifest.name}: row {row.row}: {row.group} is {row.label} here and {other} before. With --group-by "
+                "a group has one label: correct it, or leave out --group-by."
+            )
     return [
         Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), row.label or "", row.group or slide_id)
         for slide_id, row in chosen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ats_cli.records import SCHEMA_VERSION, Prediction
 from ats_cli.results import metrics as m
 from ats_cli.results.bootstrap import LEVEL, RESAMPLES, Estimate, with_intervals
 from ats_cli.results.files import csv_bytes, write_whole
+from ats_cli.results.groups import Group, GroupBy, grouped, groups_csv
 from ats_cli.results.run import without_tiles
 from ats_cli.results.run_table import columns, row
 
@@ -30,13 +31,17 @@ class Truth:
 
 @dataclass(frozen=True)
 class AtBudget:
-    """All figures at one budget. `cost`: means over slides of tiles, bytes, seconds; None where one is unknown."""
+    """All figures at one budget. `cost`: means over slides of tiles, bytes, seconds; None where one is unknown.
+
+    `by_group`: the same with one answer a group, where that is asked for.
+    """
 
     tiles: int | None
     table: m.Table
     figures: dict[str, Estimate]
     by_class: dict[str, dict[str, Estimate]]
     cost: dict[str, float | None]
+    by_group: AtBudget | None = None
 
     @property
     def confusion(self) -> list[list[int]]:
@@ -71,11 +76,18 @@ class Evaluation:
     """Predictions of labelled slides at several budgets, gathered one by one, and what they come to.
 
     `truth`: by slide id, in the order of the tables. `budgets`: from the smallest; None for all tiles. `failed`: by
-    slide id, the sentence why. A slide that fails at one budget is in the figures of none.
+    slide id, the sentence why. A slide that fails at one budget is in the figures of none. `group_by`: there are
+    figures with one answer a group, too.
     """
 
-    def __init__(self, truth: Mapping[str, Truth], classes: tuple[str, ...], budgets: Sequence[int | None]) -> None:
-        self.truth, self.classes = truth, classes
+    def __init__(
+        self,
+        truth: Mapping[str, Truth],
+        classes: tuple[str, ...],
+        budgets: Sequence[int | None],
+        group_by: GroupBy | None = None,
+    ) -> None:
+        self.truth, self.classes, self.group_by = truth, classes, group_by
         self.failed: dict[str, str] = {}
         self._found: dict[int | None, dict[str, Prediction]] = {budget: {} for budget in budgets}
 
@@ -88,11 +100,28 @@ class Evaluation:
     def figures(self, seed: int) -> list[AtBudget]:
         """The figures at each budget, of the slides that did not fail; none where all did."""
         good = [slide_id for slide_id in self.truth if slide_id not in self.failed]
-        return [
+        found = [
             evaluate_table(budget, [own[slide_id] for slide_id in good], self.truth, self.classes, seed)
             for budget, own in self._found.items()
             if good
         ]
+        if self.group_by is None:
+            return found
+        truth = {t.group: Truth(t.label, t.group) for t in self.truth.values()}
+        return [
+            replace(
+                at,
+                by_group=evaluate_table(budget, [g.prediction for g in groups if g.slides], truth, self.classes, seed),
+            )
+            for at, (budget, own) in zip(found, self._found.items(), strict=True)
+            if (groups := self._groups(own))
+        ]
+
+    def _groups(self, own: Mapping[str, Prediction]) -> list[Group]:
+        """The groups at one budget. What failed at another does not count here either."""
+        assert self.group_by is not None
+        found = {name: replace(p, status="failed") if name in self.failed else p for name, p in own.items()}
+        return grouped({name: t.group for name, t in self.truth.items()}, found, self.group_by.weights)
 
     def as_dict(
         self, found: Sequence[AtBudget], model: Mapping[str, Any], settings: Mapping[str, Any], seed: int
@@ -106,17 +135,16 @@ class Evaluation:
             "classes": list(self.classes),
             "slides": len(self.truth),
             "groups": len(groups),
+            "group_by": self.group_by._asdict() if self.group_by else None,
             "slides_by_class": {c: sum(t.label == c for t in self.truth.values()) for c in self.classes},
             "failed": sorted(self.failed),
             "intervals": {"level": LEVEL, "method": "bootstrap over groups", "resamples": RESAMPLES, "seed": seed},
             "budgets": [
                 {
                     "tiles": at.tiles,
-                    "figures": {name: asdict(estimate) for name, estimate in at.figures.items()},
-                    "by_class": {c: {f: asdict(e) for f, e in own.items()} for c, own in at.by_class.items()},
-                    "confusion_matrix": at.confusion,
-                    "calibration": calibration(at.table),
+                    **_figures_of(at),
                     "cost": at.cost,
+                    "by_group": None if at.by_group is None else _figures_of(at.by_group),
                 }
                 for at in found
             ],
@@ -127,10 +155,13 @@ class Evaluation:
         from ats_cli.results.plots import write_plots
 
         for budget, own in self._found.items():
-            table = self._table(own)
-            if len(self._found) > 1:
-                write_whole(folder / f"predictions_{budget}.csv", table)
-        write_whole(folder / "predictions.csv", table)
+            tables = {"predictions": self._table(own)}
+            if self.group_by is not None:
+                tables["predictions_by_group"] = groups_csv(self.classes, self._groups(own))
+            for name, table in tables.items():
+                if len(self._found) > 1:
+                    write_whole(folder / f"{name}_{budget}.csv", table)
+                write_whole(folder / f"{name}.csv", table)
         write_plots(folder, self.classes, found)
         text = json.dumps(said, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
         write_whole(folder / "metrics.json", text.encode("utf-8"))
@@ -144,6 +175,15 @@ class Evaluation:
             if slide_id in own
         ]
         return csv_bytes([heading, *rows])
+
+
+def _figures_of(at: AtBudget) -> dict[str, Any]:
+    return {
+        "figures": {name: asdict(estimate) for name, estimate in at.figures.items()},
+        "by_class": {c: {f: asdict(e) for f, e in own.items()} for c, own in at.by_class.items()},
+        "confusion_matrix": at.confusion,
+        "calibration": calibration(at.table),
+    }
 
 
 def calibration(table: m.Table) -> list[dict[str, float]]:

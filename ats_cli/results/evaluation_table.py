@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from ats_cli.results.bootstrap import Estimate
@@ -21,18 +22,21 @@ NAMES = {
 }
 
 
-def print_evaluation(console: Console, found: Sequence[AtBudget], classes: Sequence[str]) -> None:
-    """Print the figures with their 95 % intervals at each budget, and the confusion matrix at the largest."""
+def print_evaluation(
+    console: Console, found: Sequence[AtBudget], classes: Sequence[str], group_by: str | None = None
+) -> None:
+    """Print the figures with their 95 % intervals at each budget, and the confusion matrix at the largest.
+
+    `group_by`: they are figures of groups, by that column.
+    """
     table = plain_table()
-    table.add_column("95 % intervals", overflow="fold")
+    table.add_column(Text(f"by {group_by}" if group_by else "95 % intervals"), overflow="fold")
     for at in found:
         table.add_column("all tiles" if at.tiles is None else f"{at.tiles} tiles", justify="right", overflow="fold")
     for name, said in NAMES.items():
         table.add_row(said, *(_said(at.figures[name]) for at in found))
-    table.add_section()
-    table.add_row("tiles a slide", *(_number(at.cost["tiles"], ".1f") for at in found))
-    table.add_row("MB a slide", *(_megabytes(at.cost["bytes"]) for at in found))
-    table.add_row("seconds a slide", *(_number(at.cost["seconds"], ".2f") for at in found))
+    if group_by is None:
+        _add_cost(table, found)
     console.print(table)
 
     confusion = plain_table()
@@ -42,6 +46,13 @@ def print_evaluation(console: Console, found: Sequence[AtBudget], classes: Seque
     for name, line in zip(classes, found[-1].confusion, strict=True):
         confusion.add_row(Text(name), *map(str, line))
     console.print(confusion)
+
+
+def _add_cost(table: Table, found: Sequence[AtBudget]) -> None:
+    table.add_section()
+    table.add_row("tiles a slide", *(_number(at.cost["tiles"], ".1f") for at in found))
+    table.add_row("MB a slide", *(_megabytes(at.cost["bytes"]) for at in found))
+    table.add_row("seconds a slide", *(_number(at.cost["seconds"], ".2f") for at in found))
 
 
 def _said(estimate: Estimate) -> str:

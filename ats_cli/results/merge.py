@@ -41,7 +41,9 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
     facts["merged"] = [str(path) for path in paths]
     task = next((task for run in runs if (task := run.task()) != "multi-class"), "multi-class")
     first, of_all = runs[0], [slide for slide, _ in slides]
-    into.begin(of_all, first.settings, first.model, classes, facts, task=task, overwrite=overwrite)
+    into.begin(
+        of_all, first.settings, first.model, classes, facts, task=task, group_by=first.group_by, overwrite=overwrite
+    )
     try:
         taken = sum(into.take(run, slide.slide_id) for slide, run in slides)
     finally:
@@ -53,6 +55,15 @@ def _refuse_other(first: RunFolder, run: RunFolder) -> None:
     differ = first.differences(run.settings, run.model)
     if differ:
         raise AtsError(f"{run.path}: is not of one kind with {first.path}, which has {'; '.join(differ)}.")
+    if run.group_by != first.group_by:
+        raise AtsError(
+            f"{run.path}: is grouped by {_grouping(run)}, {first.path} by {_grouping(first)}. Give all of them the "
+            "same --group-by: of a run that is done, no slide is read again."
+        )
+
+
+def _grouping(run: RunFolder) -> str:
+    return "nothing" if run.group_by is None else f"{run.group_by.column} ({run.group_by.weights} weights)"
 
 
 def _in_order(runs: Sequence[RunFolder]) -> list[tuple[RunSlide, RunFolder]]:

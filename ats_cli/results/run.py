@@ -2,6 +2,7 @@
 
     RUN/run.json                       what was run, with what, on what; the list of slides
     RUN/predictions.csv                one row a slide, in the order of the list
+    RUN/predictions_by_group.csv       where slides are grouped, one row a group of which all slides have come
     RUN/slides/<slide id>/             prediction.json, tiles.csv, draw.npz
 
 A slide is done when it has its record. The records are the truth; predictions.csv is made from them.
@@ -22,11 +23,12 @@ from filelock import FileLock, Timeout
 
 from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
 from ats_cli.results.files import delete_parts, write_whole
+from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.run_facts import now
 from ats_cli.results.run_table import predictions_csv
 from ats_cli.results.slide_files import copy_slide, delete_slide, read_draw, read_record, slide_folder, write_slide
 
-LOCK = ".lock"
+LOCK, GROUPS = ".lock", "predictions_by_group.csv"
 
 # predictions.csv is written anew after a slide where that is quick (seconds), or has come to be no more than about
 # this share of the time: with thousands of slides, every few.
@@ -34,17 +36,19 @@ TABLE_QUICK, TABLE_SHARE = 0.01, 0.05
 
 
 class RunSlide(NamedTuple):
-    """A slide of a run: its id, its absolute path, the microns per pixel given for it by hand or None."""
+    """A slide of a run: its id, its absolute path, the microns per pixel given for it by hand or None, its group."""
 
     slide_id: str
     path: str
     mpp: float | None = None
+    group: str | None = None
 
 
 class RunFolder:
     """A run folder, new or with slides in it already. Nothing is written before `begin`.
 
     `settings`: by name, of the run as it is on disk. `model`: {name, hash, folder}. `slides`: by id, in order.
+    `group_by`: how they are grouped, or None.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,6 +67,7 @@ class RunFolder:
         self.settings: dict[str, Any] = run["settings"] if run else {}
         self.model: dict[str, Any] = run["model"] if run else {}
         self.slides = {s.slide_id: s for s in (RunSlide(**slide) for slide in (run or {}).get("slides", ()))}
+        self.group_by = GroupBy(**run["group_by"]) if run and run.get("group_by") else None
         self._run = run or {}
         self._records: dict[str, Prediction] = {}
 
@@ -75,22 +80,24 @@ class RunFolder:
         facts: Mapping[str, Any],
         *,
         task: str = "multi-class",
+        group_by: GroupBy | None = None,
         extend: bool = False,
         overwrite: bool = False,
         retry_failed: bool = False,
     ) -> dict[str, Prediction]:
         """Start or go on; return what is done already, by slide id.
 
-        `facts` are added to run.json. `extend`: `settings` may ask for more tiles than the run has. `overwrite`:
-        what was there is deleted. AtsError, before anything is touched, where the settings are not those of the run,
-        a slide is not the one that has its id, an id cannot name a folder, or another process is at work here.
+        `facts` are added to run.json. `group_by`: without it, slides are grouped as they were. `extend`: `settings` may
+        ask for more tiles than the run has. `overwrite`: what was there is deleted. AtsError, before anything is
+        touched, where the settings are not those of the run, a slide is not the one that has its id, an id cannot name
+        a folder, or another process is at work here.
         """
         self._task = task
         for slide in slides:
             self._folder(slide.slide_id)
         self._hold()
         try:
-            return self._begin(slides, settings, model, classes, facts, extend, overwrite, retry_failed)
+            return self._begin(slides, settings, model, classes, facts, group_by, extend, overwrite, retry_failed)
         except BaseException:
             self._lock.release()
             raise
@@ -102,6 +109,7 @@ class RunFolder:
         model: Mapping[str, Any],
         classes: tuple[str, ...],
         facts: Mapping[str, Any],
+        group_by: GroupBy | None,
         extend: bool,
         overwrite: bool,
         retry_failed: bool,
@@ -114,9 +122,12 @@ class RunFolder:
         elif self.exists:
             for slide_id in self.slides:
                 delete_slide(self._folder(slide_id), self.path / "slides")
-            self.slides, self._run = {}, {}
+            (self.path / GROUPS).unlink(missing_ok=True)
+            self.slides, self._run, self.group_by = {}, {}, None
         self._classes, self.settings, self.model = classes, dict(settings), dict(model)
-        self.slides |= {slide.slide_id: slide for slide in slides}
+        grouped_before = self._group_of(), self.group_by
+        self.slides |= {slide.slide_id: self._in_its_group(slide) for slide in slides}
+        self.group_by = group_by or self.group_by
         again = {name for name, p in self._records.items() if self._is_short(p) or (retry_failed and _failed(p))}
         kept = {name: p for name, p in self._records.items() if name not in again}
         if any(slide.slide_id not in kept for slide in slides):
@@ -125,6 +136,8 @@ class RunFolder:
                 delete_parts(self.path)
             process = {"pid": os.getpid(), "host": socket.gethostname()}
             self._run = {"schema_version": SCHEMA_VERSION, **facts, "process": process, "started": now(), "ended": None}
+            self._write_run()
+        elif (self._group_of(), self.group_by) != grouped_before:
             self._write_run()
         self._write_table()
         return kept
@@ -197,6 +210,14 @@ class RunFolder:
             if not self.exists:  # a finished run may be looked at where nothing can be written
                 raise
 
+    def _group_of(self) -> dict[str, str]:
+        return {slide.slide_id: slide.group for slide in self.slides.values() if slide.group is not None}
+
+    def _in_its_group(self, slide: RunSlide) -> RunSlide:
+        """A slide that comes without a group stays in the one it had."""
+        before = self.slides.get(slide.slide_id)
+        return slide if slide.group is not None or before is None else slide._replace(group=before.group)
+
     def _folder(self, slide_id: str) -> Path:
         return slide_folder(self.path / "slides", slide_id)
 
@@ -261,19 +282,24 @@ class RunFolder:
         failed = sum(map(_failed, self._records.values()))
         counts = {"slides": len(self.slides), "ok": len(self._records) - failed, "failed": failed}
         run = {**self._run, "counts": counts, "settings": self.settings, "model": self.model}
+        run["group_by"] = self.group_by._asdict() if self.group_by else None
         run["slides"] = [slide._asdict() for slide in self.slides.values()]
         write_whole(self.path / "run.json", (json.dumps(run, ensure_ascii=False, indent=2) + "\n").encode("utf-8"))
 
     def _write_table(self) -> None:
         clock = time.perf_counter()
-        path = self.path / "predictions.csv"
-        table = predictions_csv(
-            self._classes, [self._records[s] for s in self.slides if s in self._records], self._task
-        )
-        if not path.is_file() or path.read_bytes() != table:
-            write_whole(path, table)
+        found = [self._records[s] for s in self.slides if s in self._records]
+        _write_if_new(self.path / "predictions.csv", predictions_csv(self._classes, found, self._task))
+        if self.group_by is not None and self.shard is None:  # a part has not all slides of a group
+            groups = grouped(self._group_of(), self._records, self.group_by.weights)
+            _write_if_new(self.path / GROUPS, groups_csv(self._classes, groups, self._task))
         self._table_written = time.perf_counter()
         self._table_cost = self._table_written - clock
+
+
+def _write_if_new(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        write_whole(path, content)
 
 
 def without_tiles(prediction: Prediction) -> Prediction:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
 from ats_cli.results.files import csv_bytes, write_together
+from ats_cli.results.probabilities import probabilities_of
 from ats_cli.results.record import prediction_dict, prediction_from
 
 RECORD, TILES, DRAW = "prediction.json", "tiles.csv", "draw.npz"
@@ -90,13 +91,7 @@ def tile_rows(classes: tuple[str, ...], kept: TilesRead, task: str = "multi-clas
     regression, `value` is what the tile alone would give.
     """
     logits = kept.terms + kept.bias
-    if task == "regression":
-        own = logits
-    elif task == "multi-label":
-        own = 0.5 + 0.5 * np.tanh(logits / 2)
-    else:
-        own = np.exp(logits - logits.max(axis=1, keepdims=True))
-        own /= own.sum(axis=1, keepdims=True)
+    own = logits if task == "regression" else probabilities_of(logits, task)
     shares = kept.weights[:, None] * kept.terms
     heading: list[object] = ["minx", "miny", "width", "height", *(f"prob_{name}" for name in classes)]
     if task == "regression":

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ats_cli.records import Prediction
+from ats_cli.results.groups import Group
 
 NOTHING = "-"
 UNBOUNDED = 10_000  # characters; wider than any table
@@ -55,6 +56,21 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
         cells += [_unfamiliar(p)] * unfamiliar + [p.error or ""] * failures
         table.add_row(*map(Text, cells))
     return table
+
+
+def print_groups(console: Console, column: str, groups: Sequence[Group]) -> None:
+    """Print one row a group, with how many of its slides count."""
+    table = plain_table()
+    table.add_column(Text(column), overflow="fold")
+    table.add_column("class", overflow="fold")
+    answer = "value" if any(group.prediction.task == "regression" for group in groups) else "probability"
+    for heading in (answer, "std. error", "slides", "tiles"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for group in groups:
+        name, chosen, value, error, tiles, *_ = _cells(group.prediction)
+        slides = f"{len(group.slides)} of {len(group.slides) + len(group.failed)}"
+        table.add_row(*map(Text, (name, chosen, value, error, slides, tiles)))
+    console.print(table)
 
 
 def plain_table() -> Table:

@@ -22,11 +22,12 @@ EXTENSIONS = (
 
 @dataclass(frozen=True)
 class SlideSource:
-    """One slide to read. `mpp`: microns per pixel given by hand, or None."""
+    """One slide to read. `mpp`: microns per pixel given by hand, or None. `group`: what it is grouped by, or None."""
 
     slide_id: str
     path: AnyPath
     mpp: float | None = None
+    group: str | None = None
 
 
 def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSource]:

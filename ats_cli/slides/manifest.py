@@ -31,12 +31,13 @@ class ManifestRow:
     roi: Path | None = None
 
 
-def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[ManifestRow]:
+def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: str | None = None) -> list[ManifestRow]:
     """The rows of a manifest, paths or URLs; relative paths lie in `slides_root`, without it in the manifest's own
     folder.
 
     The columns may have the names that CLAM and STAMP give them. A slide may be named without its extension, where
-    one file only is called so. A row's `roi`, a GeoJSON file, lies beside the manifest.
+    one file only is called so. A row's `roi`, a GeoJSON file, lies beside the manifest. `group_by`: any column, which
+    is then the rows' group, in the place of the column group, and filled in each row.
 
     Raises SlideError, one sentence with the manifest's name and the row (the header is row 1).
     """
@@ -52,7 +53,10 @@ def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[Man
         raise SlideError(f"{file.name}: no rows. Give a header with a column slide, and a row for each slide.")
     written = [name.strip().lower() for name in lines[0][1]]
     header = [OTHER_NAMES.get(name, name) for name in written]
-    key = _check_header(file.name, header)
+    grouping = None if group_by is None else _grouping(file.name, written, header, group_by)
+    if grouping is not None and header[grouping] == "group":
+        header[grouping] = ""
+    key = _check_header(file.name, [name for i, name in enumerate(header) if i != grouping or name in COLUMNS])
     root = slides_root or file.parent
     rows: list[ManifestRow] = []
     seen: dict[AnyPath, int] = {}
@@ -63,6 +67,12 @@ def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[Man
                 "Quote cells that hold a comma."
             )
         row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+        if grouping is not None:
+            row["group"] = cells[grouping].strip() if grouping < len(cells) else ""
+            if not row["group"]:
+                raise SlideError(
+                    f"{file.name}: row {number} has no {group_by}. Fill it in, or leave out --group-by {group_by}."
+                )
         if not row.get(key):
             raise SlideError(f"{file.name}: row {number} names no slide. Fill in the column {key}.")
         slide = _with_extension(slide_path(row[key], root))
@@ -75,6 +85,15 @@ def read_manifest(path: str | Path, slides_root: Path | None = None) -> list[Man
         label, split, group = (row.get(name) or None for name in ("label", "split", "group"))
         rows.append(ManifestRow(slide, mpp, label, split, group, weight, number, roi))
     return rows
+
+
+def _grouping(name: str, written: list[str], header: list[str], group_by: str) -> int:
+    """Which column is to group by, whatever it is called. Raises SlideError where there is none."""
+    wanted = group_by.strip().lower()
+    for names in (written, header):
+        if wanted in names:
+            return names.index(wanted)
+    raise SlideError(f"{name}: no column {group_by!r} to group by. Its columns are {', '.join(written)}.")
 
 
 def _check_header(name: str, header: list[str]) -> str:

@@ -1,0 +1,194 @@
+"""One answer a group of slides, as a rule a patient's: what the slides say together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ats_cli.records import Prediction
+from ats_cli.results.files import csv_bytes
+from ats_cli.results.probabilities import probabilities_of
+from ats_cli.results.record import prediction_dict
+
+Floats = NDArray[np.float64]
+Weights = Literal["equal", "tissue"]
+
+
+class GroupBy(NamedTuple):
+    """By which column of a manifest slides are grouped, and what each counts: all the same, or by area of tissue."""
+
+    column: str
+    weights: Weights = "equal"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group: which of its slides count, which failed, how many that count are unfamiliar, and what they say.
+
+    `prediction`: as of a slide, with the group's name for its id; tiles, positions and bytes are sums. Failed where
+    all slides did.
+    """
+
+    slides: tuple[str, ...]
+    failed: tuple[str, ...]
+    unfamiliar: int
+    weights: Weights
+    prediction: Prediction
+
+
+def grouped(group_of: Mapping[str, str], found: Mapping[str, Prediction], weights: Weights) -> list[Group]:
+    """Return the groups of which every slide is `found`, in the order of `group_of` (slide id to group).
+
+    A patient of whom a slide is still to come has no row: half of the slides would be taken for all.
+    """
+    members: dict[str, list[str]] = {}
+    for slide_id, group in group_of.items():
+        members.setdefault(group, []).append(slide_id)
+    return [
+        together(group, [found[slide_id] for slide_id in ids], weights)
+        for group, ids in members.items()
+        if all(slide_id in found for slide_id in ids)
+    ]
+
+
+def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group:
+    """Join slides: the group's logits are the weighted mean L = sum_i w_i L_i of those that did not fail.
+
+    w_i is 1 / n, or the slide's share of all positions, which are of one size in a model of microns: of the tissue,
+    where the model looks at tissue only. Slides are drawn independently, and w is no matter of chance, so that
+
+        se(L)^2 = sum_i w_i^2 se(L_i)^2.
+
+    Probabilities are those of L. Their standard errors go through the logit of each class against the others,
+    log p / (1 - p), whose error is se(p) / (p (1 - p)):
+
+        se(p) = p (1 - p) sqrt(sum_i w_i^2 (se(p_i) / (p_i (1 - p_i)))^2),
+
+    which is to first order exact for two classes and for labels of their own; of more classes it takes the others to
+    stand to each other as in each slide. Without errors where a slide has none. `se_kind` is the least of the slides'.
+    """
+    good = [p for p in slides if p.status == "ok" and p.logits is not None]
+    failed = tuple(p.slide_id for p in slides if p.status != "ok")
+    first = good[0] if good else slides[0]
+    if not good:
+        how_many = "its slide" if len(slides) == 1 else f"none of its {len(slides)} slides"
+        error = f"{name}: {how_many} could {'not ' if len(slides) == 1 else ''}be predicted."
+        failure = Prediction(name, "", "failed", error, classes=first.classes, task=first.task)
+        return Group((), failed, 0, weights, failure)
+    w = np.array([1.0 if weights == "equal" else float(p.positions or 0) for p in good])
+    w /= w.sum()
+    logits = w @ np.array([p.logits for p in good], np.float64)
+    logits_se = _root(w, [p.logits_se for p in good])
+    task, probabilities, se, value, se_value = first.task, None, None, None, None
+    if task == "regression":
+        value, se_value = float(logits[0]), None if logits_se is None else logits_se[0]
+    else:
+        p = probabilities_of(logits, task)
+        probabilities, se = _tuple(p), _of_probabilities(w, p, good)
+    prediction = Prediction(
+        slide_id=name,
+        path="",
+        status="ok",
+        predicted=_predicted(logits, first.classes, task),
+        classes=first.classes,
+        probabilities=probabilities,
+        se=se,
+        logits=_tuple(logits),
+        logits_se=logits_se,
+        se_kind=None if logits_se is None else _least([p.se_kind for p in good]),
+        tiles=sum(p.tiles or 0 for p in good),
+        positions=sum(p.positions or 0 for p in good),
+        model_name=first.model_name,
+        model_hash=first.model_hash,
+        task=task,
+        value=value,
+        se_value=se_value,
+    )
+    unfamiliar = sum(bool(p.unfamiliar) for p in good)
+    return Group(tuple(p.slide_id for p in good), failed, unfamiliar, weights, prediction)
+
+
+def group_dict(group: Group) -> dict[str, Any]:
+    """Return a group as JSON-ready values: the line of `--json`."""
+    record = prediction_dict(group.prediction)
+    shared = (
+        "status", "error", "predicted", "classes", "probabilities", "se", "logits", "logits_se", "se_kind", "tiles",
+        "positions", "model", "task", "value", "se_value",
+    )  # fmt: skip
+    return {
+        "schema_version": record["schema_version"],
+        "group": group.prediction.slide_id,
+        **{name: record[name] for name in shared},
+        "slides": list(group.slides),
+        "slides_failed": list(group.failed),
+        "slides_unfamiliar": group.unfamiliar,
+        "weights": group.weights,
+    }
+
+
+def groups_csv(classes: tuple[str, ...], groups: Iterable[Group], task: str = "multi-class") -> bytes:
+    """Return predictions_by_group.csv. A value that does not apply is an empty cell."""
+    values = [*(f"prob_{name}" for name in classes), *(f"se_{name}" for name in classes)]
+    if task == "regression":
+        values = ["value", "se_value"]
+    heading: list[object] = [
+        "group", "status", "predicted", *values, "se_kind", "slides", "slides_failed", "slides_unfamiliar", "tiles",
+        "positions", "failed", "error",
+    ]  # fmt: skip
+    return csv_bytes([heading, *(_row(group, len(classes), task) for group in groups)])
+
+
+def _row(group: Group, classes: int, task: str) -> list[object]:
+    p, nothing = group.prediction, (None,) * classes
+    values = [*(p.probabilities or nothing), *(p.se or nothing)]
+    if task == "regression":
+        values = [p.value, p.se_value]
+    return [
+        p.slide_id, p.status, p.predicted, *values, p.se_kind, len(group.slides), len(group.failed), group.unfamiliar,
+        p.tiles, p.positions, ";".join(group.failed), p.error,
+    ]  # fmt: skip
+
+
+def _of_probabilities(w: Floats, p: Floats, slides: Sequence[Prediction]) -> tuple[float, ...] | None:
+    """The standard errors of the group's probabilities `p`, as `together` says; None where they cannot be told."""
+    if any(slide.se is None for slide in slides):
+        return None
+    multi_label = slides[0].task == "multi-label"
+    own, errors = np.array([slide.probabilities for slide in slides]), np.array([slide.se for slide in slides])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_logits = _root(w, errors / (own * _against(own, multi_label)))
+    return None if of_logits is None else _tuple(p * _against(p, multi_label) * np.array(of_logits))
+
+
+def _against(p: Floats, multi_label: bool) -> Floats:
+    """1 - p of each class, without losing what is left beside a p near 1."""
+    return np.asarray(1 - p if multi_label else p @ (1 - np.eye(p.shape[-1])))
+
+
+def _root(w: Floats, errors: Any) -> tuple[float, ...] | None:
+    """sqrt(sum_i w_i^2 e_i^2) of each column of (n, C); None where one is missing or no number."""
+    if any(row is None for row in errors):
+        return None
+    sums = np.sqrt(w**2 @ np.square(np.array(errors, np.float64)))
+    return _tuple(sums) if np.isfinite(sums).all() else None
+
+
+def _least(kinds: Sequence[str | None]) -> Any:
+    order = ("nominal", "approximate", "unbiased")
+    return next((kind for kind in order if kind in kinds), None)
+
+
+def _predicted(logits: Floats, classes: tuple[str, ...], task: str) -> str | None:
+    if task == "regression":
+        return None
+    if task == "multi-label":
+        return ";".join(name for name, logit in zip(classes, logits, strict=True) if logit > 0)
+    return classes[int(np.argmax(logits))]
+
+
+def _tuple(values: Floats) -> tuple[float, ...]:
+    return tuple(values.tolist())

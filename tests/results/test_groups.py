@@ -1,0 +1,114 @@
+"""One answer a group: the mean of the logits, and an error that is true."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ats_cli.inference.estimate import estimate_from
+from ats_cli.records import Prediction
+from ats_cli.results.groups import group_dict, grouped, groups_csv, together
+from ats_cli.sampling import Draw, draw
+
+CLASSES = ("light", "dark")
+
+
+def slide(name: str, logits: tuple[float, ...], positions: int = 100, **rest: object) -> Prediction:
+    p = np.exp(logits) / np.exp(logits).sum()
+    given = {
+        "probabilities": tuple(p.tolist()),
+        "se": (0.02,) * len(logits),
+        "logits_se": (0.3,) * len(logits),
+        "se_kind": "unbiased",
+        "classes": CLASSES,
+    }
+    return Prediction(
+        name, f"{name}.svs", "ok", predicted="dark", logits=logits, tiles=5, positions=positions, **(given | rest)
+    )  # type: ignore[arg-type]
+
+
+FAILED = Prediction("z", "z.svs", "failed", "z.svs: broken.", classes=CLASSES)
+
+
+def test_the_mean_of_the_logits_and_not_of_the_probabilities() -> None:
+    group = together("P", [slide("a", (0.0, 4.0)), slide("b", (1.0, -1.0)), FAILED], "equal")
+    p = group.prediction
+    assert p.logits == (0.5, 1.5) and p.predicted == "dark"
+    assert p.probabilities == pytest.approx((1 / (1 + np.e), np.e / (1 + np.e)))
+    assert p.logits_se == pytest.approx((0.3 / np.sqrt(2),) * 2)
+    assert (group.slides, group.failed, p.tiles, p.positions) == (("a", "b"), ("z",), 10, 200)
+
+
+def test_by_tissue_a_slide_counts_as_much_as_it_has() -> None:
+    slides = [slide("a", (0.0, 4.0), 300), slide("b", (1.0, -1.0), 100)]
+    p = together("P", slides, "tissue").prediction
+    assert p.logits == pytest.approx((0.25, 2.75))
+    assert p.logits_se == pytest.approx((0.3 * np.hypot(0.75, 0.25),) * 2)
+
+
+def test_one_slide_is_a_group_like_itself() -> None:
+    for logits in ((0.2, -0.4), (45.0, 0.0)):  # in the second, a probability of 1 to the last digit
+        own = slide("a", logits)
+        p = together("P", [own], "equal").prediction
+        assert p.probabilities == pytest.approx(own.probabilities)
+        assert p.se == pytest.approx(own.se) and p.logits_se == pytest.approx(own.logits_se)
+
+
+@pytest.mark.parametrize("task", ["multi-class", "multi-label"])
+def test_the_errors_are_how_far_groups_of_draws_are_off(task: str) -> None:
+    """Draws of two slides again and again: their groups scatter by the standard error that is said."""
+    rng = np.random.default_rng(0)
+    maps = [rng.dirichlet(np.full(400, 0.5)).reshape(20, 20) for _ in range(2)]
+    terms = [rng.normal(0, 1.0, (400, 2)) + shift for shift in ([0.5, 0.0], [-0.5, 0.4])]
+    found, said = [], []
+    for _ in range(400):
+        slides = []
+        for i, (attention, values) in enumerate(zip(maps, terms, strict=True)):
+            drawn: Draw = draw(attention, 40, "murthy", rng)
+            n = len(drawn.positions)
+            e = estimate_from(drawn, values[drawn.positions], np.ones(n, bool), np.zeros(2), False, task)
+            assert e.se is not None and e.logits_se is not None
+            own = slide(str(i), tuple(e.logits.tolist()), task=task, probabilities=tuple(e.probabilities.tolist()))
+            slides.append(replace(own, se=tuple(e.se.tolist()), logits_se=tuple(e.logits_se.tolist())))
+        p = together("P", slides, "equal").prediction
+        assert p.probabilities and p.se and p.logits and p.logits_se
+        found.append([*p.probabilities, *p.logits])
+        said.append([*p.se, *p.logits_se])
+    scatter = np.std(found, axis=0, ddof=1)
+    assert np.sqrt(np.mean(np.square(said), axis=0)) == pytest.approx(scatter, rel=0.12)
+
+
+def test_what_is_not_known_of_a_slide_is_not_known_of_its_group() -> None:
+    for unknown in ({"se": None, "logits_se": None, "se_kind": None}, {"logits_se": (0.3, float("nan"))}):
+        p = together("P", [slide("a", (0.0, 1.0)), slide("b", (0.0, 1.0), **unknown)], "equal").prediction
+        assert p.logits_se is None and p.se_kind is None
+    kinds = [slide("a", (0.0, 1.0), se_kind="nominal"), slide("b", (0.0, 1.0))]
+    assert together("P", kinds, "equal").prediction.se_kind == "nominal"
+
+
+def test_of_numbers_there_is_a_mean_with_its_error() -> None:
+    def number(name: str, value: float) -> Prediction:
+        return Prediction(
+            name, "", "ok", classes=("age",), logits=(value,), logits_se=(0.6,), se_kind="unbiased", positions=9,
+            task="regression", value=value, se_value=0.6,
+        )  # fmt: skip
+
+    p = together("P", [number("a", 1.0), number("b", 4.0)], "equal").prediction
+    assert (p.value, p.predicted, p.probabilities) == (2.5, None, None)
+    assert p.se_value == pytest.approx(0.6 / np.sqrt(2))
+    csv = groups_csv(("age",), [together("P", [number("a", 1.0)], "equal")], "regression").decode()
+    assert csv.splitlines()[0].startswith("group,status,predicted,value,se_value,se_kind,")
+
+
+def test_a_group_waits_for_all_of_its_slides() -> None:
+    found = {"a": slide("a", (0.0, 1.0)), "c": slide("c", (0.0, 1.0)), "z": FAILED}
+    groups = grouped({"c": "Q", "a": "P", "b": "P", "z": "R"}, found, "equal")
+    assert [group.prediction.slide_id for group in groups] == ["Q", "R"]
+    failed = groups[1]
+    assert failed.prediction.error == "R: its slide could not be predicted."
+    record = json.loads(json.dumps(group_dict(failed), allow_nan=False))
+    assert (record["group"], record["status"], record["slides"], record["slides_failed"]) == ("R", "failed", [], ["z"])
+    assert set(record) == set(group_dict(groups[0]))
