@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -72,7 +73,7 @@ def train_folder(
 
     Slides that cannot be read are an error that lists them, or left out with `skip_bad`.
     """
-    if first_process() and not resume:  # which has claimed the folder for all, once the others are there
+    if first_process() and not resume:
         _refuse_full(output)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     base = find_recipe(recipe or init or DEFAULT_RECIPE).spec
@@ -222,7 +223,8 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _refuse_full(output: Path) -> None:
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    # Views may be there already: of another process of this training, which torchrun started a moment earlier.
+    if output.exists() and (not output.is_dir() or any(entry.name != VIEWS_FOLDER for entry in output.iterdir())):
         hint = " To go on with the training in it, --resume." if (output / SETTINGS_FILE).is_file() else ""
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o.{hint}")
 
@@ -234,9 +236,8 @@ def _claimed(output: Path) -> Iterator[None]:
     new = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".part"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=output):
+            pass
     except OSError as error:
         raise AtsError(f"{output}: cannot be written ({error.strerror}). Give another folder with -o.") from error
     try:
