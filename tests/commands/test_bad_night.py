@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from night import BAD, answers, good_slide, night_model, rows
+from night import BAD, answers, good_slide, night_model, rows, untimed
 
 Run = Callable[..., tuple[int, str, str]]
 BAD_READERS = Path(__file__).parents[1] / "bad_readers"
@@ -59,35 +60,56 @@ def test_the_bad_night(ats: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert rows(alone) == [found["good007"]]
 
 
+def records(run: Path) -> int:
+    return len(list(run.glob("slides/*/prediction.json")))
+
+
+def pull_the_plug(command: list[str], run: Path, slides: int, seconds: float) -> None:
+    """Start a run in a process group of its own and kill all of it, `seconds` after so many slides are done."""
+    process = subprocess.Popen([*command, str(run), "--processes", "2"], start_new_session=True)
+    while process.poll() is None and records(run) < slides:
+        time.sleep(0.001)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.slow
 def test_the_plug_is_pulled_at_any_moment(ats: Run, ats_command: list[str], tmp_path: Path) -> None:
     slides, model = tmp_path / "slides", night_model(tmp_path / "model")
-    for i in range(40):
-        good_slide(slides / f"s{i:02}.tif", i)
-    (slides / "s20.tif").write_bytes(b"nothing")
+    lines = ["slide,patient"]
+    for i in range(200):
+        good_slide(slides / f"s{i:03}.tif", i, 60)
+        lines.append(f"slides/s{i:03}.tif,P{i % 50}")
+    for i in (20, 75, 199):
+        (slides / f"s{i:03}.tif").write_bytes(b"nothing")
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     undisturbed = tmp_path / "undisturbed"
-    call = ["predict", str(slides), "-m", str(model), "--quiet", "-o"]
+    call = ["predict", "--manifest", str(tmp_path / "table.csv"), "--group-by", "patient", "-m", str(model)]
+    call += ["--quiet", "-o"]
     assert ats(*call, undisturbed)[0] == 1
-    moments = random.Random(0)
+    whole = (undisturbed / "predictions_by_group.csv").read_bytes()
+    random_ = random.Random(0)
+    # As it starts; then once in each sixteenth of the slides. A slide takes a few hundredths of a second.
+    moments = [(0, random_.uniform(0, 4)) for _ in range(4)]
+    moments += [(int(200 * (i + random_.random()) / 16), random_.uniform(0, 0.03)) for i in range(16)]
     killed_at = []
-    for trial in range(20):
+    for trial, (count, seconds) in enumerate(moments):
         run = tmp_path / f"run{trial}"
-        command = [*ats_command, *call, str(run), "--processes", "2"]
-        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-        if trial % 4:  # some die before there is anything, most while slides come in
-            while process.poll() is None and not (run / "slides").exists():
-                time.sleep(0.01)
-        time.sleep(moments.uniform(0, 1.5))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        killed_at.append(len(list(run.glob("slides/*/prediction.json"))))
+        pull_the_plug([*ats_command, *call], run, count, seconds)
+        killed_at.append(records(run))
+        if trial % 5 == 4:  # and once more as it goes on
+            pull_the_plug([*ats_command, *call], run, killed_at[-1] + 10, seconds)
         if (run / "predictions.csv").exists():
-            assert {row["slide_id"] for row in rows(run)} <= {row["slide_id"] for row in rows(undisturbed)}
+            assert all(row in rows(undisturbed) for row in rows(run)), "whole rows"
         assert ats(*call, run)[0] == 1
-        assert rows(run) == rows(undisturbed), trial
-        assert answers(run) == answers(undisturbed), trial
+        assert untimed(run) == untimed(undisturbed), moments[trial]
+        assert (run / "predictions_by_group.csv").read_bytes() == whole
+        assert answers(run) == answers(undisturbed), moments[trial]
         assert not list(run.rglob("*.part"))
-    assert len(set(killed_at)) > 4, f"moments that differ: {killed_at}"
+        state = json.loads((run / "run.json").read_text())
+        assert state["counts"] == {"slides": 200, "ok": 197, "failed": 3} and state["ended"]
+    assert sum(0 < n < 200 for n in killed_at) >= 12, f"in the middle of slides: {killed_at}"
 
 
 def test_one_answer_however_the_work_is_shared_out(ats: Run, tmp_path: Path) -> None:
