@@ -137,7 +137,8 @@ def command(
     if output is not None and output.exists() and not overwrite and (not output.is_dir() or any(output.iterdir())):
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
 
-    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console, progress
+    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console
+    from ats_cli.commands.progress import run_progress, sum_up
     from ats_cli.inference.evaluate import at_budgets, labelled_sources
     from ats_cli.inference.job import Engine
     from ats_cli.inference.run import jobs, shares, start_crew
@@ -163,18 +164,20 @@ def command(
     with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug) as crew:
         settings["precision"] = crew.precision
 
-        def predict(budget: int | None) -> Iterator[Prediction]:
-            return crew.predict(jobs(sources, {**settings, "tiles": budget}, how, None), lambda *_: None)
+        with run_progress(len(sources) * len(budgets), quiet, crew.under_way) as shown:
 
-        with progress(len(sources) * len(budgets), quiet) as advance:
+            def predict(budget: int | None) -> Iterator[Prediction]:
+                return crew.predict(jobs(sources, {**settings, "tiles": budget}, how, None), shown.told)
+
             for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict):
                 evaluation.add(budget, prediction)
                 unfamiliar.update({prediction.slide_id} if prediction.unfamiliar else ())
-                advance()
+                shown.add(prediction)
     found = evaluation.figures(seed)
     tally = Tally(len(sources), unfamiliar=0 if quiet else len(unfamiliar))
     for slide_id in truth:
         tally.count(evaluation.failed.get(slide_id))
+    sum_up(shown, quiet)
     if found:
         said = evaluation.as_dict(found, {"name": folder.spec.name, "hash": folder.hash}, settings, seed)
         if output is not None:

@@ -125,7 +125,7 @@ class Tally:
     def interrupted(self, kept: str) -> typer.Exit:
         """Say what an interrupted run keeps and return its exit, 130."""
         self._warn()
-        say(f"interrupted after {self.done} of {self.total} {_slides(self.total)}. {kept}")
+        say(f"interrupted after {self.done + self.failed} of {self.total} {_slides(self.total)}. {kept}")
         return typer.Exit(130)
 
 

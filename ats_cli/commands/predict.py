@@ -152,7 +152,9 @@ def command(
     import sys
 
     from ats_cli.commands.groups import GroupAnswer
-    from ats_cli.commands.messages import Answer, Tally, announce_model, progress, say
+    from ats_cli.commands.interrupts import held_back
+    from ats_cli.commands.messages import Answer, Tally, announce_model, say
+    from ats_cli.commands.progress import run_progress, sum_up
     from ats_cli.commands.runs import begin_run, open_run, with_those_of
     from ats_cli.commands.sources import gather
 
@@ -166,17 +168,13 @@ def command(
         model = model or run.model["folder"]
 
     from ats_cli.inference.job import Engine
-    from ats_cli.inference.run import jobs, keep, part, shares, start_crew
+    from ats_cli.inference.run import jobs, part, shares, start_crew
     from ats_cli.zoo import find_model
 
     folder = find_model(model)
     announce_model(folder, model, quiet)
     if settings["sampler"] != "exhaustive":
         settings["tiles"] = settings["tiles"] or folder.spec.tiles
-
-    def told(slide_id: str, done: int, all_tiles: int) -> None:
-        if settings["sampler"] == "exhaustive" and done == 0 and not quiet:
-            say(f"{slide_id}: reading all {all_tiles} tiles.")
 
     if shard is not None:
         sources = part(sources, *shard_of(shard))
@@ -196,24 +194,35 @@ def command(
         if len(todo) < len(sources) and not quiet:
             say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
         how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
-        found = keep(crew.predict(jobs(todo, settings, how, run, download), told), run)
-        with progress(len(sources), quiet, streams=json) as advance:
+        with run_progress(len(sources), quiet, crew.under_way, streams=json) as shown:
+
+            def told(slide_id: str, done: int, all_tiles: int) -> None:
+                if settings["sampler"] == "exhaustive" and done == 0 and not quiet:
+                    say(f"{slide_id}: reading all {all_tiles} tiles.")
+                shown.told(slide_id, done, all_tiles)
+
+            found = crew.predict(jobs(todo, settings, how, run, download), told)
             try:
                 for prediction in chain((kept[s.slide_id] for s in sources if s.slide_id in kept), found):
-                    tally.count(prediction.error if prediction.status == "failed" else None)
-                    tally.unfamiliar += bool(prediction.unfamiliar) and not quiet
-                    answer.add(prediction)
-                    groups.add(prediction)
-                    advance()
+                    with held_back():
+                        if run is not None and prediction.slide_id not in kept:
+                            run.add(prediction)
+                        tally.count(prediction.error if prediction.status == "failed" else None)
+                        tally.unfamiliar += bool(prediction.unfamiliar) and not quiet
+                        answer.add(prediction)
+                        groups.add(prediction)
+                        shown.add(prediction, kept=prediction.slide_id in kept)
                     if fail_fast and tally.failed:
                         break
             except KeyboardInterrupt:
                 interrupted = True
             finally:
                 if run is not None:
-                    run.end()
+                    with held_back():
+                        run.end()
     answer.end()
     groups.end(quiet)
+    sum_up(shown, quiet)
     if interrupted:
         goes_on = "goes on without --overwrite" if overwrite else "goes on"
         raise tally.interrupted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -39,10 +40,17 @@ class Here:
     def __init__(self, engine: Engine) -> None:
         self._model = start_engine(engine)
         self.device, self.precision = str(self._model.device), self._model.precision
+        self._at: tuple[str, float] | None = None
 
     def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]:
         """Yield one Prediction a job, in order."""
-        return (predict_one(job, self._model, told) for job in jobs)
+        for job in jobs:
+            self._at = job.source.slide_id, time.monotonic()
+            yield predict_one(job, self._model, told)
+
+    def under_way(self) -> list[tuple[str, float]]:
+        """What it is at: (slide id, seconds so far)."""
+        return [] if self._at is None else [(self._at[0], time.monotonic() - self._at[1])]
 
     def __enter__(self) -> Here:
         return self

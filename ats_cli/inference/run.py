@@ -19,13 +19,17 @@ MOST_PROCESSES = 8
 
 
 class Crew(Protocol):
-    """What predicts: this process, worker processes, a cluster. `device`, `precision`: what nets compute on and in."""
+    """What predicts: this process, worker processes, a cluster. `device`, `precision`: what nets compute on and in.
+
+    `under_way`: what each worker is at, (slide id, seconds so far).
+    """
 
     @property
     def device(self) -> str: ...
     @property
     def precision(self) -> str: ...
     def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]: ...
+    def under_way(self) -> list[tuple[str, float]]: ...
     def __enter__(self) -> Crew: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -102,11 +106,3 @@ def jobs(
     }
     for source in sources:
         yield Job(source, reading, how, None if run is None else run.before(source.slide_id))
-
-
-def keep(predictions: Iterable[Prediction], run: RunFolder | None) -> Iterator[Prediction]:
-    """The same predictions, each written into the run before it is told of."""
-    for prediction in predictions:
-        if run is not None:
-            run.add(prediction)
-        yield prediction

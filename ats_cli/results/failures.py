@@ -1,0 +1,39 @@
+"""What failed, by kind, and what to do about each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from ats_cli.records import Failure, Prediction
+from ats_cli.results.table import plain_table
+
+NAMED = 3  # slides that are named of each kind
+
+ADVICE: dict[Failure, str] = {
+    "unreadable": "Copy the files again; `ats info FILE --check` says what is wrong with one.",
+    "no scale": "Give --mpp, or a column mpp in the manifest.",
+    "no tissue": "Look at the slides: empty, or too pale for the tissue mask.",
+    "crashed": "Try another --backend, or convert the files to TIFF.",
+    "timed out": "Give more --slide-timeout, or bring the files nearer.",
+    "memory": "Use fewer --processes or --threads.",
+    "unforeseen": "A fault of ats: run one slide with --debug, and report what it says.",
+}
+
+
+def print_failures(console: Console, failed: Iterable[Prediction]) -> None:
+    """Print one row a kind: how many slides, some of their names, what to do."""
+    kinds: dict[Failure, list[str]] = {}
+    for p in failed:
+        kinds.setdefault(p.failure or "unforeseen", []).append(p.slide_id)
+    table = plain_table()
+    table.add_column("failed", justify="right")
+    for heading in ("kind", "slides", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for kind in sorted(kinds, key=lambda kind: -len(kinds[kind])):
+        names = kinds[kind]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        table.add_row(*map(Text, (str(len(names)), kind, ", ".join(names[:NAMED]) + more, ADVICE[kind])))
+    console.print(table)
