@@ -134,15 +134,15 @@ def command(
 
     one = None if tiles is None else 1  # several are not for a single run
     asked = asked_for(one, sampler, adaptive, confidence, exhaustive, seed, backend, plane, color_profile)
-    if output is not None and output.exists() and not overwrite and (not output.is_dir() or any(output.iterdir())):
+    if output is not None and output.exists() and (not output.is_dir() or (any(output.iterdir()) and not overwrite)):
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
 
-    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console
+    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console, say
     from ats_cli.commands.progress import run_progress, sum_up
     from ats_cli.inference.evaluate import at_budgets, labelled_sources
     from ats_cli.inference.job import Engine
     from ats_cli.inference.run import jobs, shares, start_crew
-    from ats_cli.results.evaluation import Evaluation, Truth
+    from ats_cli.results.evaluation import Evaluation, Truth, check_writable
     from ats_cli.results.evaluation_table import print_evaluation
     from ats_cli.results.groups import GroupBy
     from ats_cli.zoo import find_model
@@ -158,7 +158,8 @@ def command(
     truth = {one.source.slide_id: Truth(one.label, one.group) for one in labelled}
     by = None if group_by is None else GroupBy(group_by, group_weights)
     evaluation = Evaluation(truth, folder.spec.classes, budgets, by)
-    unfamiliar: set[str] = set()
+    if output is not None:
+        check_writable(output)
     processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
     how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
     with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug) as crew:
@@ -169,12 +170,15 @@ def command(
             def predict(budget: int | None) -> Iterator[Prediction]:
                 return crew.predict(jobs(sources, {**settings, "tiles": budget}, how, None), shown.told)
 
-            for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict):
-                evaluation.add(budget, prediction)
-                unfamiliar.update({prediction.slide_id} if prediction.unfamiliar else ())
-                shown.add(prediction)
+            try:
+                for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict):
+                    evaluation.add(budget, prediction)
+                    shown.add(prediction)
+            except KeyboardInterrupt:
+                say("interrupted. Figures of some of the slides would mislead: nothing was written.")
+                raise
     found = evaluation.figures(seed)
-    tally = Tally(len(sources), unfamiliar=0 if quiet else len(unfamiliar))
+    tally = Tally(len(sources), unfamiliar=0 if quiet else len(evaluation.unfamiliar))
     for slide_id in truth:
         tally.count(evaluation.failed.get(slide_id))
     sum_up(shown, quiet)

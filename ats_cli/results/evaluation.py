@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -76,8 +77,8 @@ class Evaluation:
     """Predictions of labelled slides at several budgets, gathered one by one, and what they come to.
 
     `truth`: by slide id, in the order of the tables. `budgets`: from the smallest; None for all tiles. `failed`: by
-    slide id, the sentence why. A slide that fails at one budget is in the figures of none. `group_by`: there are
-    figures with one answer a group, too.
+    slide id, the sentence why. A slide that fails at one budget is in the figures of none. `unfamiliar`: ids of slides
+    unlike those that the model was trained on. `group_by`: figures with one answer a group are wanted, too.
     """
 
     def __init__(
@@ -89,11 +90,14 @@ class Evaluation:
     ) -> None:
         self.truth, self.classes, self.group_by = truth, classes, group_by
         self.failed: dict[str, str] = {}
+        self.unfamiliar: set[str] = set()
         self._found: dict[int | None, dict[str, Prediction]] = {budget: {} for budget in budgets}
 
     def add(self, budget: int | None, prediction: Prediction) -> None:
         """Take in one slide's prediction at one budget."""
         self._found[budget][prediction.slide_id] = without_tiles(prediction)
+        if prediction.unfamiliar:
+            self.unfamiliar.add(prediction.slide_id)
         if prediction.status == "failed":
             self.failed[prediction.slide_id] = str(prediction.error)
 
@@ -138,6 +142,7 @@ class Evaluation:
             "group_by": self.group_by._asdict() if self.group_by else None,
             "slides_by_class": {c: sum(t.label == c for t in self.truth.values()) for c in self.classes},
             "failed": sorted(self.failed),
+            "unfamiliar": sorted(self.unfamiliar),
             "intervals": {"level": LEVEL, "method": "bootstrap over groups", "resamples": RESAMPLES, "seed": seed},
             "budgets": [
                 {
@@ -151,9 +156,15 @@ class Evaluation:
         }
 
     def write(self, folder: Path, said: Mapping[str, Any], found: Sequence[AtBudget]) -> None:
-        """Write predictions.csv of the largest budget, of each where there are several, the plots, and metrics.json."""
+        """Write predictions.csv of the largest budget, of each where there are several, the plots, and metrics.json.
+
+        Those that an earlier evaluation left there are gone.
+        """
         from ats_cli.results.plots import write_plots
 
+        for pattern in ("predictions_*.csv", "accuracy_tiles.*", "metrics.json"):
+            for earlier in folder.glob(pattern):
+                earlier.unlink()
         for budget, own in self._found.items():
             tables = {"predictions": self._table(own)}
             if self.group_by is not None:
@@ -175,6 +186,13 @@ class Evaluation:
             if slide_id in own
         ]
         return csv_bytes([heading, *rows])
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OSError, before the long work, where a folder cannot be written."""
+    above = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    with tempfile.TemporaryFile(dir=above):
+        pass
 
 
 def _figures_of(at: AtBudget) -> dict[str, Any]:

@@ -114,3 +114,41 @@ def test_calls_that_make_no_sense(ats: Run, model: Path, labelled: Path, tmp_pat
         status, out, err = ats("evaluate", *arguments, "-m", model, "--quiet")
         assert (status, out) == (2, ""), arguments
         assert said in err
+
+
+def test_an_earlier_evaluation_is_replaced_whole(ats: Run, model: Path, labelled: Path, tmp_path: Path) -> None:
+    call = ("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "out", "--quiet")
+    assert ats(*call, "--tiles", "2,3")[0] == 0
+    (tmp_path / "out/notes.txt").write_text("mine")
+    assert ats(*call, "--tiles", "4", "--overwrite")[0] == 0
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"notes.txt", "metrics.json", "predictions.csv", "roc.svg"} <= left
+    assert not {"predictions_2.csv", "predictions_3.csv", "accuracy_tiles.png"} & left
+
+
+def test_interrupted_it_says_so_and_writes_nothing(
+    ats: Run, model: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ats_cli.results.evaluation.Evaluation.add", interrupted)
+    status, out, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "out", "--quiet")
+    assert (status, out) == (130, "")
+    assert "interrupted" in err and not (tmp_path / "out").exists()
+
+
+def test_where_it_cannot_write_it_says_so_before_it_reads(
+    ats: Run, model: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ats_cli.inference.evaluate.at_budgets", lambda *_: pytest.fail("it read"))
+    (tmp_path / "file").write_text("")
+    status, _, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "file", "--overwrite")
+    assert status == 2 and "already there" in err
+
+    def refused(**_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("ats_cli.results.evaluation.tempfile.TemporaryFile", refused)
+    status, _, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "new")
+    assert status == 1 and "Permission denied" in err
