@@ -1,5 +1,6 @@
 """What the pages tell people to type works as it stands there."""
 
+import json
 import re
 import subprocess
 import sys
@@ -12,11 +13,18 @@ PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "do
 
 
 def test_python_on_the_page_about_the_command_line() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "cli.md").read_text(), re.S)
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    one, many = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "cli.md").read_text(), re.S)
+    done = subprocess.run([sys.executable, "-c", one], cwd=PROJECT, capture_output=True, text=True, check=True)
     first, *tiles = done.stdout.splitlines()
     assert first.startswith("7 ("), "examples/digits.tif holds three 7s"
     assert len(tiles) == 10
+    done = subprocess.run([sys.executable, "-c", many], cwd=PROJECT, capture_output=True, text=True, check=True)
+    good, bad = done.stdout.splitlines()
+    assert bad.startswith("README.md: not a slide")
+    call = [sys.executable, "-m", "ats_cli", "predict", "examples/digits.tif", "-m", "megapixel-digits", "-n", "10"]
+    printed = subprocess.run([*call, "--json"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    ours, theirs = ({**json.loads(line), "seconds": None} for line in (good, printed))
+    assert ours == theirs, "to the last digit"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

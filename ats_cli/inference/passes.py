@@ -23,6 +23,17 @@ def one_thread_a_pass() -> None:
     torch.set_num_threads(1)
 
 
+@contextmanager
+def in_one_thread_each() -> Iterator[None]:
+    """The same for a while, in a process that is not ours."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def passes_at_a_time(device: torch.device, threads: int) -> int:
     """How many passes run beside the thread that reads; 0: in that thread, as there is no other core.
 
