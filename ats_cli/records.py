@@ -123,7 +123,8 @@ class TrainingSpec:
 
     `lr_attention`, `lr_features` and `lr_head` are factors on `lr`; a part with 0 stays as it is, to the bit.
     `balance`: "weights" counts every class alike in the loss, "draws" in the batches. `crop`: train on squares of so
-    many pixels of the view, 0 for all of it.
+    many pixels of the view, 0 for all of it. `patience`: stop after so many validations that are no better than the
+    best, 0 for never.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -142,6 +143,7 @@ class TrainingSpec:
     saturation_jitter: float = 0.0
     hue_jitter: float = 0.0
     validate_every: int = 100
+    patience: int = 0
     lr_attention: float = 1.0
     lr_features: float = 1.0
     lr_head: float = 1.0

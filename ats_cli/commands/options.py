@@ -81,6 +81,15 @@ ColorProfile = Annotated[
         rich_help_panel=SLIDES,
     ),
 ]
+Roi = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE|FOLDER",
+        help="Regions to draw tiles from, GeoJSON as QuPath writes it: one file, or a folder with SLIDE.geojson for "
+        "each slide. A manifest's column wins.",
+        rich_help_panel=SLIDES,
+    ),
+]
 Download = Annotated[
     bool,
     typer.Option(

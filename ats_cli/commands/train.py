@@ -32,7 +32,7 @@ def command(
         typer.Option(
             metavar="CSV",
             help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split' (train, val, test), "
-            "'group' (the patient), 'mpp' and 'weight'; or with the names that CLAM and STAMP give them.",
+            "'group' (the patient), 'mpp', 'weight' and 'roi'; or with the names that CLAM and STAMP give them.",
             rich_help_panel=o.SLIDES,
         ),
     ] = None,
@@ -41,6 +41,10 @@ def command(
         typer.Option(metavar="FOLDER", help="Where the manifest's slides lie.", rich_help_panel=o.SLIDES),
     ] = None,
     mpp: o.Mpp = None,
+    backend: o.Backend = None,
+    plane: o.Plane = None,
+    color_profile: o.ColorProfile = None,
+    roi: o.Roi = None,
     validation: Annotated[
         float,
         typer.Option(
@@ -118,6 +122,19 @@ def command(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps. Without it, the recipe's.", rich_help_panel=o.MODEL)
     ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(min=0, help="Instead of --steps: how often each slide is learnt from.", rich_help_panel=o.MODEL),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="VALIDATIONS",
+            min=0,
+            help="Stop after so many validations that are no better than the best. Without it, the recipe's; 0: never.",
+            rich_help_panel=o.MODEL,
+        ),
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(min=0, help="Learning rate. Without it, the recipe's.", rich_help_panel=o.MODEL),
@@ -193,6 +210,8 @@ def command(
     if not smoke_test and output is None:
         raise AtsError("name the model folder to write: -o my-model.")
 
+    if steps is not None and epochs is not None:
+        raise AtsError("--steps and --epochs both say how long to train. Leave one of them out.")
     if folds == 1 or folds < 0:
         raise AtsError(f"--folds {folds}: cross-validation takes 2 folds or more.")
     import shlex
@@ -200,6 +219,7 @@ def command(
 
     from ats_cli.commands.messages import answer, say, training_progress
     from ats_cli.inference import resolve_device
+    from ats_cli.slides import parse_plane
     from ats_cli.training import train_folder
     from ats_cli.training.processes import first_process
 
@@ -212,6 +232,11 @@ def command(
             answer(said)
         return
     assert output is not None
+    reading = {
+        "backend": backend,
+        "plane": None if plane is None else parse_plane(plane),
+        "color_profile": color_profile,
+    }
     with training_progress(quiet) as report:
         trained = train_folder(
             data=data,
@@ -230,7 +255,11 @@ def command(
                 "net": features,
                 "pretrained": pretrained,
                 "lr_features": lr_features,
+                "patience": patience,
             },
+            epochs=epochs,
+            roi=roi,
+            reading={name: value for name, value in reading.items() if value is not None},
             init=init,
             slides_root=slides_root,
             number_of_folds=folds,

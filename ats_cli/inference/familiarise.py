@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,16 @@ class Readable(Protocol):
 
 
 def add_familiarity(
-    folder: Path, train: Sequence[Readable], held: Sequence[Readable], device: str = "cpu", threads: int = 4
+    folder: Path,
+    train: Sequence[Readable],
+    held: Sequence[Readable],
+    device: str = "cpu",
+    threads: int = 4,
+    reading: Mapping[str, Any] = {},
 ) -> Familiarity | None:
     """Look at a model's training and validation slides and write what they are like into its folder.
+
+    `reading`: further keywords of `open_slide`.
 
     None, and nothing is written, where there are too few.
     """
@@ -44,7 +51,7 @@ def add_familiarity(
     if found_folder.spec.task != "multi-class":  # which cannot predict yet
         return None
     model = load_model(found_folder, device)
-    found = familiarity(model, train, held, threads)
+    found = familiarity(model, train, held, threads, reading)
     if found is not None:
         write_familiarity(folder, found)
         write_sums(folder)
@@ -52,22 +59,28 @@ def add_familiarity(
 
 
 def familiarity(
-    model: LoadedModel, train: Sequence[Readable], held: Sequence[Readable], threads: int = 4
+    model: LoadedModel,
+    train: Sequence[Readable],
+    held: Sequence[Readable],
+    threads: int = 4,
+    reading: Mapping[str, Any] = {},
 ) -> Familiarity | None:
     """What slides are like that a model was trained on, and where the limit is. At most MOST of each kind."""
     weights = fingerprint(dict(model.nets.state_dict()))
-    seen, seen_held = (traits_of(model, _some(slides), threads) for slides in (train, held))
+    seen, seen_held = (traits_of(model, _some(slides), threads, reading) for slides in (train, held))
     return fit(seen, seen_held, model.spec.tiles, weights)
 
 
-def traits_of(model: LoadedModel, slides: Sequence[Readable], threads: int = 4) -> NDArray[np.float64]:
+def traits_of(
+    model: LoadedModel, slides: Sequence[Readable], threads: int = 4, reading: Mapping[str, Any] = {}
+) -> NDArray[np.float64]:
     """The traits (n, T) of slides, as a prediction with the model's own budget finds them; those that fail are left
     out."""
     describing = replace(model, describes=True)
     found = []
     for source in slides:
         try:
-            with open_slide(source.path, mpp=source.mpp) as slide:
+            with open_slide(source.path, mpp=source.mpp, **reading) as slide:
                 traits = predict_slide(slide, describing, threads=threads).traits
         except SlideError:
             continue

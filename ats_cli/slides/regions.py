@@ -10,12 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
+from ats_cli.slides.find import stem
+from ats_cli.slides.remote_path import AnyPath
 
 Ring = NDArray[np.float64]
 """(n, 2): x, y of its corners in level-0 pixels; the last is joined with the first."""
 
 Polygon = list[Ring]
 """An outer ring and its holes."""
+
+
+def regions_file(slide: AnyPath, roi: Path) -> Path | None:
+    """The GeoJSON file with a slide's regions: `roi`, or where that is a folder the file in it with the slide's stem,
+    None where it has none."""
+    if not roi.is_dir():
+        return roi
+    files = (roi / f"{stem(slide.name)}{suffix}" for suffix in (".geojson", ".json"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_regions(path: Path) -> list[Polygon]:

@@ -1,12 +1,13 @@
 """Which slides there are to learn from, and what they are: a folder of classes or a manifest."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ats_cli.records import AtsError
-from ats_cli.slides import AnyPath, find_slides, read_manifest
+from ats_cli.slides import AnyPath, Slide, find_slides, open_slide, read_manifest
 from ats_cli.slides.find import slide_ids
 from ats_cli.slides.manifest import ManifestRow
 
@@ -18,7 +19,7 @@ class LabelledSlide:
     """A slide to learn from. `split` is "train", "val" or "test" where a manifest says so, else "".
 
     `group`: what it shares with others (a patient), "" where nothing is known. `weight`: how much it counts. `roi`: the
-    regions to draw from.
+    regions to draw from. `reading`: further keywords of `open_slide`.
     """
 
     slide_id: str
@@ -29,6 +30,11 @@ class LabelledSlide:
     group: str = ""
     weight: float = 1.0
     roi: Path | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def open(self) -> Slide:
+        """The slide, open. Raises SlideError where it cannot be."""
+        return open_slide(self.path, mpp=self.mpp, **self.reading)
 
 
 def labels_of(label: str) -> list[str]:

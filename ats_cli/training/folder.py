@@ -3,9 +3,10 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from math import ceil
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -14,6 +15,8 @@ from ats_cli.inference.familiarise import add_familiarity
 from ats_cli.records import AtsError, ModelSpec
 from ats_cli.results.files import csv_bytes, write_whole
 from ats_cli.results.run_facts import facts, now
+from ats_cli.slides.find import stem
+from ats_cli.slides.regions import regions_file
 from ats_cli.training.card import model_card
 from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of
 from ats_cli.training.diary import Diary
@@ -28,6 +31,7 @@ from ats_cli.zoo.find import find_recipe
 
 DEFAULT_RECIPE = "tissue"
 MANY = 100  # slides, of which a person wants to know why nothing is to be seen yet
+READING = ("backend", "plane", "color_profile")
 SETTINGS_FILE, SPLIT_FILE, VIEWS_FOLDER = "training.json", "split.csv", "views.zarr"
 
 
@@ -57,6 +61,9 @@ def train_folder(
     precision: str = "fp32",
     parts: int = 1,
     disk: int = 10_000_000_000,
+    roi: Path | None = None,
+    reading: Mapping[str, Any] = {},
+    epochs: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Train by `recipe` (a shipped name or a folder) on labelled slides and write the model folder `output`.
@@ -66,7 +73,9 @@ def train_folder(
 
     A folder that exists and is not empty is refused before anything is read, but with `resume`: then a training with
     the same settings goes on from its last checkpoint, or begins where there is none. Interrupted, what was best so
-    far is written. `disk`: bytes of views that are kept on disk while training. `tell` is given sentences.
+    far is written. `disk`: bytes of views that are kept on disk while training. `roi`: a GeoJSON file of regions, or a
+    folder with one a slide; a manifest's own win. `reading`: further keywords of `open_slide`. `epochs`, instead of
+    steps: how often each slide is learnt from. `tell` is given sentences.
 
     With `number_of_folds`, a model is first trained for each fold, in `output`/folds, and judged once, at its end, on
     slides that it never saw; the model written is then trained on all slides, and the folds' figures stand for it.
@@ -79,7 +88,9 @@ def train_folder(
     base = find_recipe(recipe or init or DEFAULT_RECIPE).spec
     start = None if init is None else load_model(init).nets
     task = given.get("task", base.task)
-    slides = labelled_slides(data, manifest, mpp, slides_root, task)
+    slides = [replace(slide, reading=reading) for slide in labelled_slides(data, manifest, mpp, slides_root, task)]
+    if roi is not None:
+        slides = _with_regions(slides, roi, tell)
     stratify = task == "multi-class"
     with _claimed(output):
         cache = ViewCache(output / VIEWS_FOLDER, disk)
@@ -90,19 +101,23 @@ def train_folder(
         slides = _without(slides, bad, skip_bad, spec, tell)
 
         def into(folder: Path, sides: tuple[list[LabelledSlide], list[LabelledSlide]], choose: bool) -> Trained:
+            own = spec if epochs is None else _of_epochs(spec, epochs, len(sides[0]))
             settings = _as_json(
-                {"seed": seed, "precision": precision, "choose": choose, "init": init, "recipe": asdict(spec)}
+                {"seed": seed, "precision": precision, "choose": choose, "init": init, "recipe": asdict(own)}
+                | {"reading": {name: str(reading[name]) if name in reading else None for name in READING}}
             )
             if first_process():
                 _write_down(folder, settings, *sides, command, device)
             return train_model(
-                spec, *sides, seed, memory, device, threads, report,
+                own, *sides, seed, memory, device, threads, report,
                 devices=devices, precision=precision, parts=parts, cache=cache, diary=Diary(folder, checkpoint_every),
                 resume=resume, choose=choose, init=start,
             )  # fmt: skip
 
         judged: list[dict[str, float]] = []
         sides = split_off(slides, 0 if number_of_folds else validation, seed, stratify)
+        if spec.training.patience and not (sides[1] or number_of_folds):
+            raise AtsError("--patience needs validation slides. Keep some with --val, or leave it out.")
         if number_of_folds:
             sides = [s for s in slides if s.split != "test"], []
         for number, (train, held) in enumerate(folds(slides, number_of_folds, seed, stratify), 1):
@@ -114,12 +129,37 @@ def train_folder(
         trained = into(output, sides, choose=True)
         metrics = trained.metrics | _of_folds(judged) | ({"skipped": bad} if bad else {})
         trained = replace(trained, metrics=metrics)
+        if trained.steps_done < trained.nets.spec.training.steps and not trained.interrupted:
+            tell(f"stopped after {trained.steps_done} steps: {spec.training.patience} validations were no better.")
         if first_process() and (trained.steps_done or not trained.interrupted):
             save_model(output, trained.nets, metrics, model_card(trained.nets.spec, metrics, command))
         if first_process() and not trained.interrupted:
-            add_familiarity(output, *sides, device, threads)
+            add_familiarity(output, *sides, device, threads, reading)
             cache.delete()
     return trained
+
+
+def _with_regions(slides: list[LabelledSlide], roi: Path, tell: Callable[[str], None]) -> list[LabelledSlide]:
+    """The slides with their regions out of `roi`. AtsError where it has none for any."""
+    if not roi.exists():
+        raise AtsError(f"{roi}: no such file or folder. Give --roi a GeoJSON file, or a folder with one a slide.")
+    found = [replace(slide, roi=slide.roi or regions_file(slide.path, roi)) for slide in slides]
+    lacking = [slide.slide_id for slide in found if slide.roi is None]
+    if len(lacking) == len(found):
+        raise AtsError(
+            f"{roi}: no GeoJSON file is called like a slide. {found[0].slide_id} would need "
+            f"{stem(found[0].path.name)}.geojson."
+        )
+    if lacking:
+        what = f"{len(lacking)} of {len(found)} slides have no regions in {roi}, like {lacking[0]}"
+        tell(f"{what}: all of their tissue is drawn from.")
+    return found
+
+
+def _of_epochs(spec: ModelSpec, epochs: float, slides: int) -> ModelSpec:
+    """With as many steps as it takes to learn so often from each slide."""
+    steps = max(1, ceil(epochs * slides / spec.training.batch_size))
+    return replace(spec, training=replace(spec.training, steps=steps))
 
 
 def _without(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ats_cli.nets.geometry import Geometry, geometry_on
 from ats_cli.records import ModelSpec, SlideError
-from ats_cli.slides import Slide, open_slide, tissue_mask
+from ats_cli.slides import Slide, tissue_mask
 from ats_cli.slides.regions import inside, read_regions
 from ats_cli.training.data import LabelledSlide
 from ats_cli.training.views import ViewCache
@@ -91,7 +91,7 @@ def unreadable(
 
     def problem(slide: LabelledSlide) -> str | None:
         try:
-            with open_slide(slide.path, mpp=slide.mpp) as image:
+            with slide.open() as image:
                 seen = see_slide(image, slide, spec, cache)
                 places = np.flatnonzero(seen.allowed)
                 boxes = seen.boxes(places[len(places) // 2 :][:1])
@@ -185,7 +185,7 @@ class SlideStore:
         """Have these slides open, and close those that were used longest ago."""
         for slide in slides:
             if slide.slide_id not in self.open:
-                opened = self.open[slide.slide_id] = open_slide(slide.path, mpp=slide.mpp)
+                opened = self.open[slide.slide_id] = slide.open()
                 self.handles += opened.holds_handle
             self.open.move_to_end(slide.slide_id)
             self._weigh(slide.slide_id)

@@ -139,6 +139,8 @@ def train_model(
     with SlideStore(spec, memory, threads, cache) as store, _own_chance(fabric):
         try:
             for step in range(going.step + 1, recipe.steps + 1):
+                if _run_out(going, recipe):
+                    break
                 torch.manual_seed(int(np.random.SeedSequence((seed, step, fabric.global_rank)).generate_state(1)[0]))
                 _set_rates(optimiser, recipe, step)
                 _set_modes(nets, recipe, step)
@@ -296,6 +298,12 @@ def _keep_better(going: _Going, figures: dict[str, float], choose: bool) -> None
     if not choose or not going.best or figures["loss"] < going.best["loss"]:
         going.best = {**figures, "step": going.step}
         going.best_weights = {k: v.clone() for k, v in going.nets.state_dict().items()}
+
+
+def _run_out(going: _Going, recipe: TrainingSpec) -> bool:
+    """Whether `patience` validations since the best were no better."""
+    waited = going.step - int(going.best.get("step", going.step))
+    return 0 < recipe.patience * recipe.validate_every <= waited
 
 
 def _checkpoint(going: _Going, diary: Diary) -> None:

@@ -71,7 +71,7 @@ class ViewCache:
 
 def _key(slide: LabelledSlide, downsample: float) -> str:
     """What the view is of: the file as it is now, and the scale."""
-    facts: tuple[object, ...] = (str(slide.path), slide.mpp, downsample)
+    facts: tuple[object, ...] = (str(slide.path), slide.mpp, sorted(slide.reading.items()), downsample)
     with suppress(OSError):
         stat = Path(str(slide.path)).stat()
         facts += (stat.st_size, stat.st_mtime_ns)

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from small import small_spec, square, write_model, write_slide
 
 from ats_cli.app import run
 from ats_cli.inference import predict_many
 from ats_cli.records import AtsError
-from ats_cli.slides import SlideSource, open_slide
+from ats_cli.slides import SlideSource, open_slide, parse_plane
 from ats_cli.training import LabelledSlide, train_folder, train_model
 from ats_cli.training.order import Order
 from ats_cli.training.store import SlideStore
@@ -226,3 +227,67 @@ def test_views_on_disk(tmp_path: Path) -> None:
     cache.delete()
     assert cache.get(slides[1], 4.0) is None
     assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([slides[1]])[0].view, first[1].view)
+
+
+def test_regions_from_a_folder(data: Path, recipe: str, tmp_path: Path) -> None:
+    """The square's corner only: tiles are drawn there, and of the slide without a file from everywhere."""
+    (tmp_path / "regions").mkdir()
+    corner = {"type": "Polygon", "coordinates": [[[0, 0], [24, 0], [24, 24], [0, 24]]]}
+    told: list[str] = []
+    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "roi": tmp_path / "regions"}
+    with pytest.raises(AtsError, match=r"regions: no GeoJSON file is called like a slide\. .* need 00\.geojson"):
+        train_folder(output=tmp_path / "none", **given)
+    for number in range(11):
+        (tmp_path / "regions" / f"{number:02d}.geojson").write_text(json.dumps(corner))
+    train_folder(output=tmp_path / "model", tell=told.append, **given)
+    assert told == [
+        f"1 of 12 slides have no regions in {given['roi']}, like dark/11: all of their tissue is drawn from."
+    ]
+    assert {row["slide_id"] for row in rows(tmp_path / "model/split.csv") if not row["roi"]} == {"dark/11"}
+    one = LabelledSlide("a", data / "bright" / "00.tif", "bright", roi=tmp_path / "regions" / "00.geojson")
+    with SlideStore(SPEC, 10**9, 1) as store:
+        (seen,) = store.views([one])
+    assert seen.allowed[:6, :6].all() and seen.allowed.sum() == 36
+    with pytest.raises(AtsError, match="nowhere: no such file or folder"):
+        train_folder(output=tmp_path / "other", **{**given, "roi": tmp_path / "nowhere"})
+
+
+def test_epochs_are_steps_of_the_slides_there_are(data: Path, recipe: str, tmp_path: Path) -> None:
+    """10 of 12 slides are learnt from, 4 a step: two epochs are five steps."""
+    trained = train_folder(data=data, manifest=None, recipe=recipe, output=tmp_path / "model", epochs=2)
+    assert (trained.metrics["train_slides"], trained.steps_done) == (10, 5)
+    assert tomllib.loads((tmp_path / "model/model.toml").read_text())["training"]["steps"] == 5
+
+
+def test_patience_ends_a_training_that_gets_no_better(data: Path, recipe: str, tmp_path: Path) -> None:
+    """Without learning every validation is as good as the first: two more, and it ends; and going on stays there."""
+    told: list[str] = []
+    still: dict[str, Any] = {"lr": 0.0, "steps": 40, "patience": 2, "validate_every": 3}
+    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "overrides": still}
+    trained = train_folder(output=tmp_path / "model", tell=told.append, **given)
+    assert (trained.steps_done, trained.metrics["validation"]["step"], trained.interrupted) == (9, 3, False)
+    assert told == ["stopped after 9 steps: 2 validations were no better."]
+    assert train_folder(output=tmp_path / "model", resume=True, **given).steps_done == 9
+    with pytest.raises(AtsError, match="--patience needs validation slides"):
+        train_folder(output=tmp_path / "other", validation=0.0, **given)
+
+
+def test_a_plane_is_learnt_from_and_kept_to(recipe: str, tmp_path: Path) -> None:
+    """Two focal planes, black and with a square: which one is read decides what is seen, and a checkpoint knows it."""
+    for number in range(8):
+        picture = square(97, 83, 4 * number, 20, 30, (250, 10)[number % 2], 128)
+        path = tmp_path / "data" / ("bright", "dark")[number % 2] / f"{number}.ome.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stack = np.stack([np.zeros_like(picture), picture])
+        tifffile.imwrite(path, stack, photometric="rgb", metadata={"axes": "ZYXS"}, tile=(64, 64), ome=True)
+    spoken = ("train", str(tmp_path / "data"), "--recipe", recipe, "--device", "cpu", "-o", str(tmp_path / "model"))
+    assert run([*spoken, "--plane", "z=1", "--backend", "tiff"]) == 0
+    settings = json.loads((tmp_path / "model/training.json").read_text())["settings"]
+    assert settings["reading"] == {"backend": "tiff", "plane": "z=1", "color_profile": None}
+    assert run([*spoken, "--plane", "z=0", "--backend", "tiff", "--resume"]) == 2
+    planes = [LabelledSlide(str(z), path, "bright", reading={"plane": parse_plane(f"z={z}")}) for z in (0, 1)]
+    with SlideStore(SPEC, 10**9, 1, ViewCache(tmp_path / "views.zarr", 10**9)) as store:
+        black, shown = store.views(planes)
+        tiles = store.tiles(planes, [np.array([[0.0, 0.0, 16.0, 16.0]])] * 2)
+    assert black.view.max() == 0 and shown.view.max() > 100
+    assert tiles[0].max() == 0 and tiles[1].max() > 100
