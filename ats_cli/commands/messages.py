@@ -41,6 +41,9 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" ({error.filename})" if error.filename else ""
         return f"no space left where the output is written{place}. Make room, or write elsewhere, and run it again."
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}larger than a file may be here. Raise the limit (ulimit -f), or write elsewhere."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or error}. Check the path and its access rights."
     if isinstance(error, MemoryError):

@@ -87,3 +87,33 @@ def test_what_a_worker_cannot_do_is_a_wrong_call(ats: Run, model: Path, slides: 
     assert (status, out) == (2, "")
     assert "--device cuda:99: " in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_slide_that_is_written_as_the_interrupt_comes_is_counted_and_told(
+    ats: Run, model: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ats_cli.results.run import RunFolder
+
+    add = RunFolder.add
+
+    def interrupted(self: RunFolder, prediction: object) -> None:
+        add(self, prediction)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+
+    (slides / "broken.svs").unlink()
+    monkeypatch.setattr(RunFolder, "add", interrupted)
+    status, out, err = ats("predict", slides, "-m", model, "-o", tmp_path / "run", "--json")
+    assert status == 130
+    assert "interrupted after 1 of 2 slides" in err
+    assert [json.loads(line)["slide_id"] for line in out.splitlines()] == list(rows(tmp_path / "run")) == ["one"]
+
+
+def test_a_file_that_may_not_grow_is_one_sentence(
+    model: Path, slides: Path, tmp_path: Path, ats_command: list[str]
+) -> None:
+    command = [*ats_command, "predict", str(slides / "one.png"), "-m", str(model), "-o", str(tmp_path / "run")]
+    limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *command, "--quiet", "-n", "200"]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "larger than a file may be here" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.part"))
