@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -124,7 +125,7 @@ def command(
     ] = None,
     epochs: Annotated[
         float | None,
-        typer.Option(min=0, help="Instead of --steps: how often each slide is learnt from.", rich_help_panel=o.MODEL),
+        typer.Option(help="Instead of --steps: how often each slide is learnt from.", rich_help_panel=o.MODEL),
     ] = None,
     patience: Annotated[
         int | None,
@@ -212,6 +213,8 @@ def command(
 
     if steps is not None and epochs is not None:
         raise AtsError("--steps and --epochs both say how long to train. Leave one of them out.")
+    if epochs is not None and not 0 < epochs < math.inf:
+        raise AtsError(f"--epochs {epochs:g}: not a length of training. Give a number above 0, like 20.")
     if folds == 1 or folds < 0:
         raise AtsError(f"--folds {folds}: cross-validation takes 2 folds or more.")
     import shlex

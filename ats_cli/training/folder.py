@@ -172,6 +172,9 @@ def _without(
     """The slides that can be read; the others are told, and are an error unless `skip_bad`."""
     if not bad:
         return slides
+    if len(bad) == len(slides):
+        slide_id, why = next(iter(bad.items()))
+        raise AtsError(f"none of {len(slides)} slides can be read. The first, {slide_id}: {why}")
     listed = "".join(f"\n  {slide_id}: {why}" for slide_id, why in bad.items())
     message = f"{len(bad)} of {len(slides)} slides cannot be read:{listed}\n"
     if not skip_bad:

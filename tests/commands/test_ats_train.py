@@ -59,6 +59,10 @@ def test_what_is_trained_can_be_used(ats: Run, labelled: Path, model: Path, tmp_
         ["DATA/missing"],
         ["DATA", "--recipe", "no-such-recipe"],
         ["DATA", "--val", "1.5"],
+        ["DATA", "--epochs", "0"],
+        ["DATA", "--epochs", "2", "--steps", "5"],
+        ["DATA", "--plane", "z"],
+        ["DATA", "--roi", "DATA/missing"],
     ],
 )
 def test_wrong_calls(ats: Run, labelled: Path, tmp_path: Path, arguments: list[str]) -> None:

@@ -229,6 +229,15 @@ def test_views_on_disk(tmp_path: Path) -> None:
     assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([slides[1]])[0].view, first[1].view)
 
 
+def test_where_none_can_be_read_one_says_why(data: Path, tmp_path: Path) -> None:
+    """Not a line for each of a thousand slides that lack the same."""
+    with pytest.raises(
+        AtsError, match=r"none of 12 slides can be read\. The first, bright/00: 00\.tif: .*--mpp"
+    ) as caught:
+        train_folder(data=data, manifest=None, recipe="tissue", output=tmp_path / "model")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_regions_from_a_folder(data: Path, recipe: str, tmp_path: Path) -> None:
     """The square's corner only: tiles are drawn there, and of the slide without a file from everywhere."""
     (tmp_path / "regions").mkdir()
