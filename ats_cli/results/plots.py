@@ -49,7 +49,7 @@ def _pr(classes: tuple[str, ...], at: AtBudget) -> Figure:
         label = f"{classes[c]}: {_said(at.by_class[classes[c]]['auprc'])}"
         axes.plot(recall, precision, color=_colour(c), label=label, drawstyle="steps-pre")
         axes.axhline(float((at.table.labels == c).mean()), color=_colour(c), linewidth=0.8, linestyle=":", zorder=0)
-    _legend(axes, "AUPRC, 95 % interval (dotted: chance)", "center left")
+    _legend(axes, "AUPRC, 95 % interval (dotted: chance)", "lower left")
     return figure
 
 
@@ -81,7 +81,7 @@ def _accuracy_tiles(found: Sequence[AtBudget]) -> Figure:
         label = name.replace("_", " ").replace("auroc", "AUROC")
         axes.errorbar(x, y, yerr=[below, above], color=_colour(i), marker="o", markersize=4, capsize=3, label=label)
     axes.set_xscale("log")
-    axes.set_xticks(costs, [f"{cost:g}" for cost in costs])
+    axes.set_xticks(costs, [f"{cost:.3g}" for cost in costs])
     axes.minorticks_off()
     axes.set_ylim(top=1.01)
     _legend(axes, "95 % intervals", "lower right")
