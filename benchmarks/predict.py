@@ -2,7 +2,8 @@
 
     python benchmarks/predict.py [--parts speed memory] [--repeats 3] [--further 12] [--work FOLDER]
 
-The floor of a slide is what cannot be left out: import torch, decode the bytes of the low-resolution level, decode the
+The floor of a slide is what cannot be left out: start Python and import torch (and end at once, without taking the
+interpreter to pieces), decode the bytes of the low-resolution level, decode the
 native tiles under the 100 patches that were drawn, and put ready tensors through both nets, each part as fast as it is
 known here (two threads; forward passes of one thread each, two at a time). The floor and `ats predict` take turns, in
 processes of their own, and the median of each is given. Random weights: ResNet-18 features of 224 px patches at 0.25
@@ -63,11 +64,13 @@ def floor(slide: Path, model: Path, boxes: Path, precision: str) -> None:
 
     import numpy as np
 
+    from ats_cli.inference.heap import keep_heap
     from ats_cli.inference.look import STRIP_PIXELS
     from ats_cli.inference.passes import in_order, one_thread_a_pass
     from ats_cli.nets.model import to_unit
     from ats_cli.zoo import load_model
 
+    keep_heap()
     one_thread_a_pass()
     loaded = load_model(model, precision=precision)
     view = [(data, {}) for data in _streams(slide, -1, None)[0]]
@@ -189,7 +192,7 @@ def speed(work: Path, repeats: int, further: int, precision: str) -> None:
     floor_of = [sys.executable, __file__, "--floor", slide, model, work / "boxes.json", record["precision"]]
     colds, floors, parts, batches = [], [], [], {0: [], THREADS: []}
     for _ in range(repeats):
-        start, _ = timed([sys.executable, "-c", "import torch"])
+        start, _ = timed([sys.executable, "-c", "import torch, os; os._exit(0)"])
         found = json.loads(timed([str(word) for word in floor_of])[1])
         found["torch"] = [start]
         parts.append(found)

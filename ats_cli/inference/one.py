@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from ats_cli.inference.device import resolve_device, resolve_precision
+from ats_cli.inference.heap import keep_heap
 from ats_cli.inference.job import Engine, Job, Told, failed
 from ats_cli.inference.passes import one_thread_a_pass
 from ats_cli.inference.predict import predict_slide
@@ -41,6 +42,7 @@ def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Predi
 
 def start_engine(engine: Engine) -> LoadedModel:
     """Load the nets onto their device. AtsError where they, or it, are not to be had."""
+    keep_heap()
     one_thread_a_pass()
     device = resolve_device(engine.device)
     return load_model(engine.model, device, resolve_precision(engine.precision, device, engine.model.spec.features))

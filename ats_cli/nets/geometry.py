@@ -32,8 +32,9 @@ class Geometry:
         rows, cols = self.grid_shape((mask.shape[0], mask.shape[1]))
         padded = np.zeros((rows * self.stride, cols * self.stride), bool)
         padded[: mask.shape[0], : mask.shape[1]] = mask
-        cells = padded.reshape(rows, self.stride, cols, self.stride)
-        return np.asarray(cells.any(axis=(1, 3)))
+        # Whole rows, then every so-many-th column: several times as fast as a reduction over two axes.
+        touched = np.logical_or.reduce([padded[start :: self.stride] for start in range(self.stride)])
+        return np.asarray(np.logical_or.reduce([touched[:, start :: self.stride] for start in range(self.stride)]))
 
     def boxes(self, positions: NDArray[np.int64], cols: int) -> NDArray[np.float64]:
         """Tiles (n, 4) as x, y, width, height of flat positions (n,) on a grid of `cols` columns.
