@@ -267,7 +267,7 @@ def command(
             slides_root=slides_root,
             number_of_folds=folds,
             skip_bad=skip_bad,
-            tell=(lambda _: None) if quiet else say,
+            tell=(lambda _: None) if quiet or not first_process() else say,
             validation=validation,
             seed=seed,
             mpp=mpp,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -46,15 +47,26 @@ def curve(folder: Path) -> list[list[float]]:
 def test_two_processes_learn_as_one_does(data: Path, tmp_path: Path, way: str) -> None:
     """Over gloo, with the same batch in all: figures and weights within rounding; only the first writes and talks."""
     (write_model(tmp_path / "recipe", SPEC) / "weights.safetensors").unlink()
-    train_folder(data=data, manifest=None, recipe=str(tmp_path / "recipe"), output=tmp_path / "one", validation=0.3)
+    (tmp_path / "regions").mkdir()
+    everything = {"type": "Polygon", "coordinates": [[[0, 0], [100, 0], [100, 100], [0, 100]]]}
+    (tmp_path / "regions" / "00.geojson").write_text(json.dumps(everything))
+    train_folder(
+        data=data,
+        manifest=None,
+        recipe=str(tmp_path / "recipe"),
+        output=tmp_path / "one",
+        validation=0.3,
+        roi=tmp_path / "regions",
+    )
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2") if way == "torchrun" else ()
-    options = ("--val", "0.3", "--device", "cpu", "--devices", "2", "-o", "two")
+    options = ("--val", "0.3", "--roi", "regions", "--device", "cpu", "--devices", "2", "-o", "two")
     command = (sys.executable, *torchrun, "-m", "ats_cli", "train", str(data), "--recipe", "recipe", *options)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "two\n"
     assert done.stderr.count("step 12 of 12") == 1
+    assert done.stderr.count("8 of 9 slides have no regions") == 1
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     assert len(one) == len(two) == 12
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
