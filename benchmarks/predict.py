@@ -179,7 +179,7 @@ def speed(work: Path, repeats: int, further: int, precision: str) -> None:
     make_slide(slide)
     many = work / "many"
     many.mkdir()
-    for i in range(further + 1):
+    for i in range(further + THREADS):  # so that as many come to each worker
         os.link(slide, many / f"slide{i:03}.svs")
     how = ("-m", model, "--precision", precision)
     _, run = timed(predict_command(slide, *how, "-o", work / "run"))

@@ -22,7 +22,7 @@ from ats_cli.zoo import LoadedModel
 # Pixels of view that go through the attention net at once, some tens of MB of activations, and that are read at once.
 # A view so wide that one row of positions, with the rows around it that the net sees, has more than the third is
 # refused.
-STRIP_PIXELS, READ_PIXELS, WIDEST_STRIP = 500_000, 8_000_000, 16_000_000
+STRIP_PIXELS, READ_PIXELS, WIDEST_STRIP = 500_000, 5_000_000, 16_000_000
 
 # Positions of a map that is held in memory. A draw from it takes some 50 bytes for each.
 MAP_POSITIONS = 60_000_000

@@ -16,7 +16,7 @@ import numpy as np
 from ats_cli.slides.reader import Box, Damage, Level, Pixels, Region
 
 # Boxes of one window; two windows are in memory at a time, so that it does not grow with the number of boxes.
-_WINDOW_BYTES = 48 * 1024 * 1024
+_WINDOW_BYTES = 24 * 1024 * 1024
 # Decoded tiles that are kept for further boxes; beyond it they are decoded again.
 _SHARED_BYTES = 128 * 1024 * 1024
 _BOXES_AT_ONCE = 8
