@@ -123,8 +123,10 @@ def _strips_of_view(slide: Slide, model: LoadedModel, look: Look, threads: int) 
             stop = min(start + step, last)
             top = max(0, start * stride - halo)
             rows = slice(top - begin, stop * stride + halo - begin)
-            part = View(view.pixels[rows], view.unreadable[rows], view.problem)
+            # Copied, so that the large piece can go while its last strips are still with the net.
+            part = View(view.pixels[rows].copy(), view.unreadable[rows].copy(), view.problem)
             yield _Strip(absent[start - first : stop - first], part, start - top // stride)
+        del view
 
 
 def whole_map(slide: Slide, model: LoadedModel, look: Look, threads: int) -> NDArray[np.float64]:
