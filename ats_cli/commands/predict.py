@@ -146,8 +146,8 @@ def command(
     Prints one row a slide; with -o also writes a run folder.
 
     Memory, for each process: about 1 GB with a small net, however many slides there are. By --sampler murthy or
-    --adaptive it hardly grows with a slide. The default sampler holds the slide's attention map too, some 50 bytes a
-    position and at most 3 GB; a slide of more than 60 million positions is refused, and needs murthy.
+    --adaptive it hardly grows with a slide. The default sampler holds the slide's attention map too, some 35 bytes a
+    position and at most 2.1 GB; a slide of more than 60 million positions is refused, and needs murthy.
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """

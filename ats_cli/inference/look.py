@@ -24,7 +24,7 @@ from ats_cli.zoo import LoadedModel
 # refused.
 STRIP_PIXELS, READ_PIXELS, WIDEST_STRIP = 500_000, 5_000_000, 16_000_000
 
-# Positions of a map that is held in memory. A draw from it takes some 50 bytes for each.
+# Positions of a map that is held in memory. A draw from it takes some 35 bytes for each.
 MAP_POSITIONS = 60_000_000
 
 
