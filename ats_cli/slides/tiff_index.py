@@ -124,7 +124,7 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
 def _series(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSeries:
     """The image that is meant: the one asked for, else the largest that is not named as a side picture."""
     if not tiff.series:
-        raise SlideError(f"{name}: a TIFF without an image. Export it again.")
+        raise SlideError(f"{name}: no image in this TIFF. It was cut short, or never had one: copy or export it again.")
     files = set(re.findall(r'FileName="([^"]*)"', tiff.ome_metadata or "")) if tiff.is_ome else set()
     if len(files) > 1:
         raise SlideError(f"{name}: an OME-TIFF spread over several files. Export it as one file.")

@@ -130,3 +130,11 @@ def test_libraries_that_few_slides_need_are_imported_when_one_does() -> None:
     code = "import sys, ats_cli.slides; print(*(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"zarr", "pydicom", "wsidicom", "torch"} & set(done.stdout.split())
+
+
+def test_half_a_slide_is_said_to_be_cut_short(tmp_path: Path) -> None:
+    """A copy that broke off: a TIFF's index stands at its end, so that nothing of it is there."""
+    whole = (Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs").read_bytes()
+    (tmp_path / "half.svs").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SlideError, match=r"^half\.svs: no image in this TIFF\. It was cut short"):
+        open_slide(tmp_path / "half.svs")
