@@ -215,7 +215,10 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
         classes = tuple(sorted({slide.label for slide in slides}))
     features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
     training = replace(recipe.training, **given)
-    return replace(recipe, name=name, task=task, classes=classes, tiles=tiles, features=features, training=training)
+    # What users of the recipe's own model are told is about the slides that it was trained on.
+    return replace(
+        recipe, name=name, task=task, classes=classes, tiles=tiles, notice="", features=features, training=training
+    )
 
 
 def _write_down(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,11 @@ def test_a_plane_is_learnt_from_and_kept_to(recipe: str, tmp_path: Path) -> None
         tiles = store.tiles(planes, [np.array([[0.0, 0.0, 16.0, 16.0]])] * 2)
     assert black.view.max() == 0 and shown.view.max() > 100
     assert tiles[0].max() == 0 and tiles[1].max() > 100
+
+
+def test_what_was_said_of_the_recipes_own_slides_is_not_said_of_others(data: Path, tmp_path: Path) -> None:
+    recipe = write_model(tmp_path / "recipe", replace(SPEC, notice="Trained on ten slides of one hospital."))
+    train_folder(data=data, manifest=None, recipe=str(recipe), output=tmp_path / "model")
+    assert "one hospital" in (recipe / "model.toml").read_text()
+    assert "one hospital" not in (tmp_path / "model" / "model.toml").read_text()
+    assert "one hospital" not in (tmp_path / "model" / "README.md").read_text()
