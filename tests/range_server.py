@@ -102,8 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if short:
             body, self.close_connection = body[: len(body) // 2], True
+        if status == 206:
+            with state.lock:  # before it goes out: who has it may look here at once
+                state.sent += len(body)
         with contextlib.suppress(OSError):
             self.wfile.write(body)
-        if status == 206:
-            with state.lock:
-                state.sent += len(body)
