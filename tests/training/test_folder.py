@@ -139,7 +139,7 @@ def test_several_labels_are_learnt_each_for_itself(tmp_path: Path) -> None:
         write_slide(tmp_path / f"{number}.tif", pixels)
         lines.append(f"{number}.tif,{';'.join(labels)}")
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    spec = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 150, "batch_size": 8}, tiles=16)
+    spec = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 300, "batch_size": 8}, tiles=16)
     (write_model(tmp_path / "recipe", spec) / "weights.safetensors").unlink()
     trained = train_folder(
         data=None,
