@@ -20,6 +20,7 @@ from ats_cli.slides.jpeg import REDUCTIONS, decode_whole
 from ats_cli.slides.pixels import PixelKind
 from ats_cli.slides.plane import Plane, asked, check, pick, pick_channel, said
 from ats_cli.slides.reader import Level, level_downsample
+from ats_cli.slides.side_picture import main_image
 from ats_cli.slides.stream_size import MOST_PIXELS
 from ats_cli.slides.tiff_facts import TiffFacts, facts, name_of, number_of, ome_pixels, orientation
 from ats_cli.slides.tiff_kind import has_alpha, kind_of, refusal_of_page
@@ -29,7 +30,6 @@ _Table = NDArray[np.uint64]
 
 # Strips without compression that lie one after the other are cut anew, to about so many pixels.
 _CUT_PIXELS = 1 << 17
-_SIDE_PICTURES = ("label", "macro", "thumbnail", "overview")
 # A longer table of offsets is taken from the file as an array: tifffile makes a Python number of each.
 _SHORT = 64
 _ICC_PROFILE = 34675
@@ -122,7 +122,7 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
 
 
 def _series(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSeries:
-    """The image that is meant: the one asked for, else the largest that is not named as a side picture."""
+    """The image that is meant: the one asked for, else the slide among the pictures beside it."""
     if not tiff.series:
         raise SlideError(f"{name}: no image in this TIFF. It was cut short, or never had one: copy or export it again.")
     files = set(re.findall(r'FileName="([^"]*)"', tiff.ome_metadata or "")) if tiff.is_ome else set()
@@ -131,8 +131,10 @@ def _series(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile
     wanted = asked(plane).get("series")
     if wanted is not None:
         return tiff.series[check(name, "series", wanted, len(tiff.series))]
-    mains = [s for s in tiff.series if not any(side in (s.name or "").lower() for side in _SIDE_PICTURES)]
-    return max(mains or tiff.series, key=lambda s: math.prod(_size(s.keyframe)))
+    if tiff.is_svs and tiff.series[0].name == "Baseline":
+        return tiff.series[0]  # Aperio's first directory is the slide, by definition
+    names = [series.name or "" for series in tiff.series]
+    return tiff.series[main_image(names, [math.prod(_size(series.keyframe)) for series in tiff.series])]
 
 
 def _shown(name: str, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, plane: Plane | None) -> _Shown:

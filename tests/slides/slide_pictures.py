@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "slides"
+FAULTS = Path(__file__).parents[1] / "data" / "faults"
+"""Inputs that were read wrongly, each folder with the right values in its README."""
 
 
 def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

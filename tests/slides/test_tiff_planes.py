@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from slide_pictures import picture
+from slide_pictures import FAULTS, picture
 
 from ats_cli.records import SlideError
 from ats_cli.slides import Plane, Slide, open_slide
@@ -88,20 +88,46 @@ def test_every_level_of_a_pyramid_shows_the_same_plane(tmp_path: Path) -> None:
     assert np.array_equal(level(slide), grey(pixels[2, 1])) and np.array_equal(level(slide, 1), grey(half[2, 1]))
 
 
-def test_the_largest_image_that_is_no_label_and_its_own_microns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", ["label image", "slide 1 macro"])
+def test_the_largest_image_and_its_own_microns(tmp_path: Path, label: str) -> None:
     path = tmp_path / "a.ome.tif"
-    small, large, label = picture(40, 50), picture(64, 96, 1), picture(100, 120, 2)
+    small, large, side = picture(40, 50), picture(100, 120, 1), picture(100, 120, 2)
     with tifffile.TiffWriter(path) as out:
-        for name, pixels, mpp in (("a", small, 0.3), ("b", large, 0.5), ("label image", label, 7.0)):
+        for name, pixels, mpp in (("a", small, 0.3), (label, side, 7.0), ("b", large, 0.5)):
             sizes = {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp}
             out.write(pixels, photometric="rgb", metadata={"axes": "YXS", "Name": name, **sizes})
     slide = open_slide(path)
-    assert slide.plane == "series=1 of 3" and np.array_equal(level(slide), large)
+    assert slide.plane == "series=2 of 3" and np.array_equal(level(slide), large)
     assert (slide.mpp, slide.mpp_source) == (0.5, "ome")
     first = open_slide(path, plane=Plane(series=0))
     assert np.array_equal(level(first), small) and first.mpp == 0.3
     with pytest.raises(SlideError, match=r"3 series, counted from 0, so there is no series=3"):
         open_slide(path, plane=Plane(series=3))
+
+
+@pytest.mark.parametrize("name", ["CD68_macrophages_04.svs", "unlabeled liver", "overviews", "macro", "label 2"])
+def test_a_name_like_a_side_pictures_hides_no_larger_image(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.ome.tif"
+    large = picture(100, 120, 1)
+    with tifffile.TiffWriter(path) as out:
+        for called, pixels in ((name, large), ("Image 2", picture(40, 50))):
+            out.write(pixels, photometric="rgb", metadata={"axes": "YXS", "Name": called})
+    assert np.array_equal(level(open_slide(path)), large)
+
+
+@pytest.mark.parametrize("name", ["macrophages", "unlabeled"])
+def test_a_slide_of_macrophages_is_the_slide(name: str) -> None:
+    slide = open_slide(FAULTS / "ome-main-image-named-like-a-side-picture" / f"{name}.ome.tif")
+    assert (slide.width, slide.height, slide.mpp) == (1024, 1024, 0.5)
+
+
+def test_an_aperio_slide_smaller_than_its_macro_is_the_slide(tmp_path: Path) -> None:
+    path = tmp_path / "a.svs"
+    with tifffile.TiffWriter(path) as out:
+        out.write(picture(64, 80), photometric="rgb", tile=(32, 32), description="Aperio |MPP = 0.5", metadata=None)
+        out.write(picture(30, 40), photometric="rgb", description="Aperio ", metadata=None)
+        out.write(picture(100, 90), photometric="rgb", description="Aperio macro 90x100", metadata=None)
+    assert np.array_equal(level(open_slide(path)), picture(64, 80))
 
 
 def test_images_of_which_nothing_is_said_are_refused(tmp_path: Path) -> None:
