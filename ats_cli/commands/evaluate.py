@@ -44,7 +44,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Only the manifest's rows of this split. Without it, those of 'test' where there are any, else all.",
+            help="Only the manifest's rows of this split: train, val, test, or a name of the table's own. "
+            "Without it, those of 'test' where there are any, else all.",
             rich_help_panel=o.SLIDES,
         ),
     ] = None,
@@ -153,7 +154,9 @@ def command(
         raise AtsError(f"{folder.spec.name}: a {folder.spec.task} model. `ats evaluate` takes one class a slide.")
     settings = {**DEFAULTS, **asked}
     budgets = [None] if exhaustive else _budgets(tiles) if tiles else [folder.spec.tiles]
-    labelled = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root, group_by)
+    labelled, rows = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root, group_by)
+    if manifest is not None and not quiet:
+        say(f"{manifest.name}: {rows}")
     sources = [one.source for one in labelled]
     truth = {one.source.slide_id: Truth(one.label, one.group) for one in labelled}
     by = None if group_by is None else GroupBy(group_by, group_weights)
@@ -184,6 +187,7 @@ def command(
     sum_up(shown, quiet)
     if found:
         said = evaluation.as_dict(found, {"name": folder.spec.name, "hash": folder.hash}, settings, seed)
+        said["rows"] = rows.as_dict()
         if output is not None:
             evaluation.write(output, said, found)
         if json:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ats_cli.inference.shorter import shorter
 from ats_cli.records import AtsError, Prediction
 from ats_cli.sampling.draw import RACES
 from ats_cli.slides import SlideSource, find_slides, read_manifest
 from ats_cli.slides.find import slide_ids
+from ats_cli.slides.manifest import ManifestRow
+from ats_cli.slides.splits import SPLITS, split_of
 
-TEST = "test"
+TRAIN, TEST = "train", "test"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,32 @@ class Labelled:
     group: str
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The split of each row of a table that is taken, and of each that is left; "" for none."""
+
+    taken: tuple[str, ...]
+    left: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """How many rows, in all and by split."""
+        by_split = {"taken_by_split": dict(Counter(self.taken)), "left_by_split": dict(Counter(self.left))}
+        return {"taken": len(self.taken), "left": len(self.left), **by_split}
+
+    def __str__(self) -> str:
+        if not any(self.taken + self.left):
+            return f"all {len(self.taken)} rows are taken; none has a split."
+        taken = f"{len(self.taken)} of {len(self.taken) + len(self.left)} rows are taken{_by_split(self.taken)}"
+        warning = " Of slides that the model was trained on, the figures are too good." if TRAIN in self.taken else ""
+        return f"{taken}, {len(self.left)} left out{_by_split(self.left)}.{warning}"
+
+
+def _by_split(splits: Sequence[str]) -> str:
+    """ " (2 train, 1 without a split)"; nothing where there is no row."""
+    counts = ", ".join(f"{count} {split or 'without a split'}" for split, count in sorted(Counter(splits).items()))
+    return f" ({counts})" if counts else ""
+
+
 def labelled_sources(
     folder: Path | None,
     manifest: Path | None,
@@ -33,10 +63,11 @@ def labelled_sources(
     split: str | None = None,
     slides_root: Path | None = None,
     group_by: str | None = None,
-) -> list[Labelled]:
+) -> tuple[list[Labelled], Rows]:
     """Slides with labels out of `classes`: from a folder with a subfolder a class, or from a manifest.
 
-    A manifest's rows are those of `split`; without it, those of "test" where there are any, else all. `group_by`: the
+    A manifest's rows are those of `split`; without it, those of "test" where there are any, else all. A table whose
+    splits have names of its own has them all taken as they are written where `split` is such a name. `group_by`: the
     column of the groups that are to have one answer each, and so one label. Raises AtsError with a sentence that names
     the row or the folder.
     """
@@ -49,7 +80,8 @@ def labelled_sources(
         raise AtsError("--group-by names a column of a manifest. Leave it out, or give --manifest.")
     if split:
         raise AtsError("--split chooses rows of a manifest. Leave it out, or give --manifest.")
-    return _from_folder(folder, mpp, classes)
+    labelled = _from_folder(folder, mpp, classes)
+    return labelled, Rows(("",) * len(labelled))
 
 
 def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str]) -> list[Labelled]:
@@ -75,14 +107,13 @@ def _from_manifest(
     split: str | None,
     slides_root: Path | None,
     group_by: str | None,
-) -> list[Labelled]:
+) -> tuple[list[Labelled], Rows]:
     rows = read_manifest(manifest, slides_root, group_by)
-    splits = {row.split for row in rows if row.split}
-    split = split or (TEST if TEST in splits else None)
-    if split and split not in splits:
-        raise AtsError(f"{manifest}: no row of split {split!r}. Its splits: {', '.join(sorted(splits)) or 'none'}.")
+    split = _split_to_take(manifest, rows, split)
     ids = slide_ids([row.path for row in rows])
     chosen = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if not split or row.split == split]
+    taken = tuple(row.split or "" for _, row in chosen)
+    left = tuple(row.split or "" for row in rows if split and row.split != split)
     labels: dict[str | None, str] = {}
     for _, row in chosen:
         if not row.label:
@@ -94,10 +125,27 @@ def _from_manifest(
                 f"{manifest.name}: row {row.row}: {row.group} is {row.label} here and {other} before. With --group-by "
                 "a group has one label: correct it, or leave out --group-by."
             )
-    return [
+    labelled = [
         Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), row.label or "", row.group or slide_id)
         for slide_id, row in chosen
     ]
+    return labelled, Rows(taken, left)
+
+
+def _split_to_take(manifest: Path, rows: Sequence[ManifestRow], asked: str | None) -> str | None:
+    """The split whose rows are taken, None for all rows. AtsError for a split that is not understood, or has none."""
+    split = split_of(asked)
+    splits = {row.split for row in rows if row.split}
+    own_names = bool(split) and split not in SPLITS
+    strange = next((row for row in rows if row.split and row.split not in SPLITS), None)
+    if strange is not None and not own_names:
+        raise AtsError(
+            f"{manifest.name}: row {strange.row}: split {strange.split!r} is none of {', '.join(SPLITS)}. "
+            "Correct it, or give --split with the name of the rows to take."
+        )
+    if split and split not in splits:
+        raise AtsError(f"{manifest}: no row of split {split!r}. Its splits: {', '.join(sorted(splits)) or 'none'}.")
+    return split or (TEST if TEST in splits else None)
 
 
 def _check_label(label: str, where: str, classes: Sequence[str], advice: str) -> None:

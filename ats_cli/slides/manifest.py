@@ -10,6 +10,7 @@ from pathlib import Path
 from ats_cli.records import SlideError
 from ats_cli.slides.find import EXTENSIONS
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
+from ats_cli.slides.splits import split_of
 
 COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight", "roi")
 
@@ -19,7 +20,9 @@ OTHER_NAMES = {"slide_id": "slide", "filename": "slide", "case_id": "group", "pa
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row. What its column leaves empty, or what has no column, is None. `row`: its number in the file."""
+    """One row. What its column leaves empty, or what has no column, is None. `split`: as of `split_of`. `row`: its number
+    in the file.
+    """
 
     path: AnyPath
     mpp: float | None = None
@@ -82,7 +85,8 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
         mpp = _number(file.name, number, "mpp", row.get("mpp"), "0.25")
         weight = _number(file.name, number, "weight", row.get("weight"), "2")
         roi = file.parent / row["roi"] if row.get("roi") else None
-        label, split, group = (row.get(name) or None for name in ("label", "split", "group"))
+        label, group = (row.get(name) or None for name in ("label", "group"))
+        split = split_of(row.get("split")) or None
         rows.append(ManifestRow(slide, mpp, label, split, group, weight, number, roi))
     return rows
 

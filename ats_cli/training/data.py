@@ -10,8 +10,7 @@ from ats_cli.records import AtsError
 from ats_cli.slides import AnyPath, Slide, find_slides, open_slide, read_manifest
 from ats_cli.slides.find import slide_ids
 from ats_cli.slides.manifest import ManifestRow
-
-SPLITS = ("train", "val", "test")
+from ats_cli.slides.splits import SPLITS
 
 
 @dataclass(frozen=True)

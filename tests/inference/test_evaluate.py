@@ -49,7 +49,8 @@ def test_only_races_are_read_once(tmp_path: Path) -> None:
 def test_a_folder_with_a_subfolder_a_class(tmp_path: Path) -> None:
     for place in ("bright/a", "bright/b", "dark/a"):
         write_slide(tmp_path / f"{place}.tif", noise(32, 32))
-    found = labelled_sources(tmp_path, None, 0.5, CLASSES)
+    found, rows = labelled_sources(tmp_path, None, 0.5, CLASSES)
+    assert (rows.as_dict()["taken"], rows.as_dict()["left"]) == (3, 0)
     assert [(f.source.slide_id, f.label) for f in found] == [
         ("bright/a", "bright"),
         ("b", "bright"),
@@ -67,12 +68,12 @@ def test_a_manifest_has_labels_groups_and_splits(tmp_path: Path) -> None:
     manifest.write_text(
         "slide,label,group,split,mpp\na.tif,bright,p1,test,\nb.tif,dark,p1,test,0.3\nc.tif,dark,,train,\n"
     )
-    found = labelled_sources(None, manifest, 0.5, CLASSES)
+    found, _ = labelled_sources(None, manifest, 0.5, CLASSES)
     assert [(f.source.slide_id, f.label, f.group, f.source.mpp) for f in found] == [
         ("a", "bright", "p1", 0.5),
         ("b", "dark", "p1", 0.3),
     ]
-    assert [f.group for f in labelled_sources(None, manifest, None, CLASSES, "train")] == ["c"]
+    assert [f.group for f in labelled_sources(None, manifest, None, CLASSES, "train")[0]] == ["c"]
     for text, said in {
         "slide,label\na.tif,Bright\n": 'row 2: "Bright" is not a class of the model, which knows bright, dark. '
         'Did you mean "bright"? Correct the label.',

@@ -100,8 +100,8 @@ def test_what_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
         ("slide,label", ("a.tif,cat", "b.tif,cat"), r"all 2 slides are of one class \(cat\)"),
         (
             "slide,label,split",
-            ("a.tif,cat,train", "b.tif,dog,validation"),
-            "row 3: split 'validation' is none of train",
+            ("a.tif,cat,train", "b.tif,dog,tset"),
+            "row 3: split 'tset' is none of train",
         ),
         ("slide,label", ("a.tif,cat", "gone.tif,dog"), r"row 3: no such file: .*gone\.tif\. .*--slides-root"),
         ("slide,label,stain", ("a.tif,cat,he", "b.tif,dog,he"), "row 1 has an unknown column 'stain'"),
