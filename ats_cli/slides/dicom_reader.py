@@ -61,6 +61,7 @@ class DicomReader:
         self.identity: str | None = first.series or None
         self.mpp, self.mpp_source = first.mpp, first.mpp_source
         self.properties, self._profile = first.properties, first.profile
+        self.files = [source.path for source in self._sources if isinstance(source.path, Path)]
         self.bytes_total: int | None = sum(source.size for source in self._sources)
         self.resident_bytes = sum(store.instance.offsets.nbytes * 3 for store in self._stores)
 

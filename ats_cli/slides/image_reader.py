@@ -47,6 +47,7 @@ class ImageReader:
     def __init__(self, path: Path, mpp: tuple[float, float] | None = None, mpp_source: str | None = None) -> None:
         self.mpp, self.mpp_source = mpp, mpp_source
         self._path = path
+        self.files = (path,)
         self._lock = threading.Lock()
         self._pixels: Pixels | None = None
         self.identity: str | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from ats_cli.records import BACKENDS, COLOR_PROFILES, SlideError
 from ats_cli.slides.byte_source import LocalFile
 from ats_cli.slides.color import in_srgb
+from ats_cli.slides.file_state import file_states, refuse_special, while_unchanged
 from ats_cli.slides.image_reader import ImageReader
 from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
 from ats_cli.slides.plane import Plane, only_one
@@ -49,7 +50,9 @@ def open_slide(
 
             reader, delete = remote_reader(file, backend, plane, local_reader if download else None)
         else:
-            reader = local_reader(file, backend, plane)
+            refuse_special(file)
+            before = file_states([file] if file.is_file() else [])
+            reader = while_unchanged(file.name, local_reader(file, backend, plane), before)
         slide = Slide(file, in_srgb(file.name, reader) if color_profile == "srgb" else reader, mpp)
     except SlideError:
         if delete is not None:

@@ -45,6 +45,7 @@ class OpenSlideReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.identity: str | None = None
+        self.files = _files(path)
         self.bytes_total: int | None = path.stat().st_size
         self._handles: queue.LifoQueue[openslide.OpenSlide] = queue.LifoQueue()
         self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
@@ -147,6 +148,23 @@ class OpenSlideReader:
         except Exception as error:
             raise unreadable(self._path, error, _place(level, box)) from error
         return slide
+
+
+def _files(path: Path) -> list[Path]:
+    """The slide's file, and those that its format keeps beside it."""
+    kind = path.suffix.lower()
+    try:
+        if kind == ".mrxs":
+            return [path, *sorted(path.with_suffix("").iterdir())]
+        if kind in (".vms", ".vmu"):
+            marks = tuple(path.stem + mark for mark in ".(_")
+            return [
+                path,
+                *sorted(file for file in path.parent.iterdir() if file.name.startswith(marks) and file != path),
+            ]
+    except OSError:  # without them OpenSlide says what is the matter
+        pass
+    return [path]
 
 
 def detect_vendor(path: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -95,6 +96,11 @@ class Reader(Protocol):
     def identity(self) -> str | None: ...
     @property
     def plane(self) -> str | None: ...
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files on a disk that the pixels come from, as far as they are known; none of a slide far away."""
+        ...
+
     @property
     def bytes_total(self) -> int | None: ...
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import tifffile
@@ -51,6 +52,7 @@ class TiffReader:
             raise SlideError(f"{source.path.name}: {index.whole} Leave out --backend.")
         self._source = source
         self.identity: str | None = None
+        self.files = (source.path,) if isinstance(source.path, Path) else ()
         self.bytes_total: int | None = source.size
         self._orientation, self._stores = index.orientation, index.stores
         self.levels = tuple(upright_level(level, index.orientation) for level in index.levels)

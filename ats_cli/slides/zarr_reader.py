@@ -35,6 +35,7 @@ _MOST_CHUNK_BYTES = 256 * 1024 * 1024
 # Pixels of a chunk: an array of smaller ones would be all looking up.
 _LEAST_CHUNK = 16
 _WHITE = 230
+_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _FAR_THREADS = 32
 
 # JPEG and its like inside Zarr are imagecodecs' own.
@@ -78,6 +79,18 @@ class ZarrReader:
             "zarr.axes": image.axes,
             "zarr.fill_value": str(first.metadata.fill_value),
         }
+
+    @property
+    def files(self) -> list[Path]:
+        """Of a folder, the metadata and the folders of the image's arrays: its chunks are too many to be compared."""
+        if not self._local:
+            return []
+        path = _on_disk(self._path)
+        if path.is_file():
+            return [path]
+        places = [path / array.path for array in self._arrays]
+        folders = {path, *places, *(place.parent for place in places if place != path)}
+        return [*folders, *(folder / name for folder in folders for name in _METADATA if (folder / name).is_file())]
 
     @property
     def bytes_total(self) -> int | None:
