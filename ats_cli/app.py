@@ -12,14 +12,14 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
 from importlib import import_module
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ats_cli.commands.messages import say, say_traceback, sentence
+from ats_cli.commands.streams import escape_unencodable, flush_or_silence, reserve_streams, use_utf8
 from ats_cli.records import AtsError
 
 COMMANDS = ("info", "predict", "merge", "heatmap", "train", "evaluate", "models")
@@ -74,6 +74,8 @@ def main() -> None:
     """Run `ats` with the arguments of the process and end the process with the status of the run."""
     if "--debug" not in sys.argv:
         _silence_libraries()
+    reserve_streams()
+    use_utf8()
     signal.signal(signal.SIGTERM, _interrupt)
     _end(run(sys.argv[1:]))
 
@@ -93,6 +95,7 @@ def run(arguments: list[str]) -> int:
     0: all done; 1: some slides failed, or something unforeseen; 2: the call itself is wrong; 130: interrupted.
     """
     debug = "--debug" in arguments
+    escape_unencodable()
     _hear_the_rooms(quiet="--quiet" in arguments)
     try:
         status = _status_of_typer(arguments)
@@ -111,7 +114,7 @@ def run(arguments: list[str]) -> int:
         return WRONG_CALL if isinstance(error, AtsError) else SOME_FAILED
     finally:
         for stream in (sys.stdout, sys.stderr):
-            _flush_or_silence(stream)
+            flush_or_silence(stream)
 
 
 def _interrupt(*_: object) -> None:
@@ -147,12 +150,3 @@ def _status_of_typer(arguments: list[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return DONE
-
-
-def _flush_or_silence(stream: TextIO) -> None:
-    """Flush; where that is impossible, point the stream at nothing: Python flushes once more as it exits."""
-    try:
-        stream.flush()
-    except (OSError, ValueError):
-        with suppress(OSError, ValueError):  # not a real file (a test's capture): nothing is left to flush into
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

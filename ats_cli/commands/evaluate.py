@@ -138,8 +138,9 @@ def command(
     if output is not None and output.exists() and (not output.is_dir() or (any(output.iterdir()) and not overwrite)):
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
 
-    from ats_cli.commands.messages import Tally, announce_model, answer, answer_console, say
+    from ats_cli.commands.messages import Tally, announce_model, answer, say
     from ats_cli.commands.progress import run_progress, sum_up
+    from ats_cli.commands.streams import console
     from ats_cli.inference.evaluate import at_budgets, labelled_sources
     from ats_cli.inference.job import Engine
     from ats_cli.inference.run import jobs, shares, start_crew
@@ -195,10 +196,10 @@ def command(
 
             answer(json_line(said))
         else:
-            print_evaluation(answer_console(), found, folder.spec.classes)
+            print_evaluation(console(), found, folder.spec.classes)
             if by is not None:
                 print_evaluation(
-                    answer_console(), [at.by_group for at in found if at.by_group], folder.spec.classes, by.column
+                    console(), [at.by_group for at in found if at.by_group], folder.spec.classes, by.column
                 )
     tally.finish()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ats_cli.commands.messages import answer, answer_console, say
+from ats_cli.commands.messages import answer, say
+from ats_cli.commands.streams import console
 from ats_cli.records import Prediction
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class GroupAnswer:
             for group in groups:
                 answer(json_line(group_dict(group)))
         elif groups:
-            print_groups(answer_console(), self.by.column, groups)
+            print_groups(console(), self.by.column, groups)
         lacking = [group for group in groups if group.failed]
         if lacking and not quiet:
             named = [

@@ -49,8 +49,9 @@ def command(
     Exit status: 0 all slides could be opened and are sound as far as was looked, 1 some are not, 2 the call is wrong,
     130 interrupted.
     """
-    from ats_cli.commands.messages import Tally, answer, answer_console, sentence
+    from ats_cli.commands.messages import Tally, answer, sentence
     from ats_cli.commands.sources import gather
+    from ats_cli.commands.streams import console
     from ats_cli.results.record import json_line
 
     sources = gather(slides, None, mpp)
@@ -63,7 +64,7 @@ def command(
         "color_profile": color_profile or "none",
         "download": download,
     }
-    console = answer_console()
+    tables = console()
     tally = Tally(len(sources))
     for number, source in enumerate(sources):
         error = None
@@ -86,8 +87,8 @@ def command(
             answer(json_line(record))
         else:
             if number:
-                console.print()
-            console.print(info_table(record, "chosen by --backend" if backend else "chosen by the file's content"))
+                tables.print()
+            tables.print(info_table(record, "chosen by --backend" if backend else "chosen by the file's content"))
     tally.finish()
 
 
@@ -174,17 +175,16 @@ def unsound(source: SlideSource, found: Check) -> str:
 def info_table(record: dict[str, Any], reader_because: str) -> Table:
     """Return the table of one slide: a fact a row, then a row a level."""
     from rich.table import Table
-    from rich.text import Text
 
-    from ats_cli.results.table import megabytes
+    from ats_cli.results.table import megabytes, text
 
     table = Table(box=None, show_header=False, pad_edge=False, title_justify="left")
-    table.title = Text(record["slide_id"], style="bold")
+    table.title = text(record["slide_id"], "bold")
     table.add_column(style="dim")
     table.add_column(overflow="fold")
 
     def row(fact: str, value: str) -> None:
-        table.add_row(Text(fact), Text(value))
+        table.add_row(text(fact), text(value))
 
     row("path", record["path"])
     if record["error"] is not None:

@@ -12,26 +12,23 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from ats_cli.commands.streams import console
 from ats_cli.records import AtsError, Prediction, clean
+from ats_cli.text import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ats_cli.training.train import Progress
     from ats_cli.zoo import ModelFolder
-
-# Tables piped into a file or a program are as wide as they need to be: nothing in them is cut or wrapped.
-PIPE_WIDTH = 10_000
 
 
 def say(message: str) -> None:
     """Tell the person at the keyboard something, on stderr."""
-    typer.echo(f"ats: {clean(message)}", err=True)
+    typer.echo(f"ats: {clean(printable(message))}", err=True)
 
 
 def say_traceback() -> None:
     """Show the traceback of the error at hand, without what opens a URL in it."""
-    typer.echo(clean(traceback.format_exc()), err=True, nl=False)
+    typer.echo(clean(printable(traceback.format_exc(), lines=True)), err=True, nl=False)
 
 
 def sentence(error: BaseException) -> str:
@@ -53,16 +50,8 @@ def sentence(error: BaseException) -> str:
 
 def answer(line: str) -> None:
     """Print one line of the answer on stdout, at once."""
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(printable(line) + "\n")
     sys.stdout.flush()
-
-
-def answer_console() -> Console:
-    """Return the console for tables on stdout. NO_COLOR is honoured by rich."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 class Answer:
@@ -87,7 +76,7 @@ class Answer:
         if self._found:
             from ats_cli.results.table import print_predictions
 
-            print_predictions(answer_console(), [self._found[name] for name in self._order if name in self._found])
+            print_predictions(console(), [self._found[name] for name in self._order if name in self._found])
 
 
 @dataclass
@@ -148,12 +137,11 @@ def progress(total: int, quiet: bool, streams: bool = False) -> Iterator[Advance
     if quiet or not looked_at:
         yield lambda: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     # rich would move stdout to stderr while it draws, and the answer with it: hands off.
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), redirect_stdout=False, transient=True) as bar:
         task = bar.add_task("slides", total=total)
         yield lambda: bar.advance(task)
 
@@ -174,12 +162,11 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
 
         yield line
         return
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True, highlight=False), redirect_stdout=False, transient=True) as bar:
+    with Bar(*columns, console=console(stderr=True), redirect_stdout=False, transient=True) as bar:
         task = bar.add_task("reading the slides", total=None)
 
         def report(step: Progress) -> None:
@@ -187,9 +174,9 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
             line = _training_line(replace(step, validation=None))
             bar.update(task, total=step.steps, completed=step.step, description=line)
             for note in step.notes:
-                bar.console.print(f"ats: {note}", markup=False)
+                bar.console.print(f"ats: {note}")
             if step.validation:
-                bar.console.print(f"ats: {_training_line(step)}", markup=False)
+                bar.console.print(f"ats: {_training_line(step)}")
 
         yield report
 

@@ -30,7 +30,8 @@ NAME_HELP = "A model folder, the name of one that ships with ats, or hf://owner/
 @app.command("list", epilog="Examples:\n\nats models list\n\nats models list --json")
 def list_(json: Json = False, debug: o.Debug = False) -> None:
     """List the models that ship, with the recipes to train by, and those fetched from the hub."""
-    from ats_cli.commands.messages import answer, answer_console
+    from ats_cli.commands.messages import answer
+    from ats_cli.commands.streams import console
     from ats_cli.results.models import model_record, print_models
     from ats_cli.results.record import json_line
     from ats_cli.zoo.find import default_name, find_recipe, recipe_names
@@ -43,7 +44,7 @@ def list_(json: Json = False, debug: o.Debug = False) -> None:
         for record in records:
             answer(json_line(record))
         return
-    print_models(answer_console(), records)
+    print_models(console(), records)
 
 
 @app.command(epilog="Examples:\n\nats models show megapixel-digits\n\nats models show my-model --json")
@@ -53,7 +54,8 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """Show what a model is, what it was trained on and how good it was: its card."""
-    from ats_cli.commands.messages import answer, answer_console
+    from ats_cli.commands.messages import answer
+    from ats_cli.commands.streams import console
     from ats_cli.results.models import model_record, print_model
     from ats_cli.results.record import json_line
     from ats_cli.zoo.find import default_name, find_recipe
@@ -63,7 +65,7 @@ def show(
     if json:
         answer(json_line(record))
         return
-    print_model(answer_console(), record)
+    print_model(console(), record)
 
 
 @app.command(epilog="Examples:\n\nats models default my-model\n\nats models default")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ats_cli.commands.messages import PIPE_WIDTH, say
+from ats_cli.commands.messages import say
+from ats_cli.commands.streams import console
 from ats_cli.records import Prediction
 
 if TYPE_CHECKING:
@@ -140,12 +141,9 @@ def sum_up(progress: Progress, quiet: bool) -> None:
         say(summary)
     failures = {p.slide_id: p for p in progress.failures}  # at several budgets a slide may fail more than once
     if len(failures) >= SEVERAL:
-        from rich.console import Console
-
         from ats_cli.results.failures import print_failures
 
-        width = None if sys.stderr.isatty() else PIPE_WIDTH
-        print_failures(Console(stderr=True, width=width, highlight=False), failures.values())
+        print_failures(console(stderr=True), failures.values())
 
 
 @contextmanager
@@ -161,7 +159,6 @@ def run_progress(total: int, quiet: bool, under_way: UnderWay, streams: bool = F
     if not sys.stderr.isatty():
         yield Progress(pace, Lines(pace), shows=False)
         return
-    from rich.console import Console
     from rich.live import Live
 
     def display() -> RenderableType:
@@ -170,7 +167,7 @@ def run_progress(total: int, quiet: bool, under_way: UnderWay, streams: bool = F
     # rich would move stdout to stderr while it draws, and the answer with it: hands off.
     with Live(
         get_renderable=display,
-        console=Console(stderr=True, highlight=False),
+        console=console(stderr=True),
         redirect_stdout=False,
         transient=True,
         refresh_per_second=2,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ats_cli.records import AtsError, Prediction
+from ats_cli.text import encodable, existing_path
 
 if TYPE_CHECKING:
     from ats_cli.results.groups import GroupBy
@@ -43,12 +44,12 @@ def with_those_of(run: RunFolder, sources: list[SlideSource], mpp: float | None)
 
     `mpp`: given for all of them.
     """
-    from ats_cli.slides import SlideSource, slide_path
+    from ats_cli.slides import SlideSource
 
     given = {source.slide_id: source for source in sources}
     old = []
     for name, path, before, group in run.slides.values():
-        source = given.pop(name, None) or SlideSource(name, slide_path(path), mpp)
+        source = given.pop(name, None) or SlideSource(name, _path(path), mpp)
         old.append(replace(source, mpp=source.mpp or before, group=source.group or group))
     return old + list(given.values())
 
@@ -81,5 +82,12 @@ def begin_run(
 
 
 def _place(path: AnyPath) -> str:
-    """What a run remembers of a slide's path: absolute, and of a URL nothing that opens it."""
-    return str(path.absolute() if isinstance(path, Path) else path)
+    """What a run remembers of a slide's path: absolute, and of a URL nothing that opens it; text that JSON can hold."""
+    return encodable(str(path.absolute() if isinstance(path, Path) else path))
+
+
+def _path(place: str) -> AnyPath:
+    """The path that `_place` remembers."""
+    from ats_cli.slides import slide_path
+
+    return slide_path(place) if "://" in place else existing_path(place)

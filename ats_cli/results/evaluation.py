@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ import numpy as np
 from ats_cli.records import SCHEMA_VERSION, Prediction
 from ats_cli.results import metrics as m
 from ats_cli.results.bootstrap import LEVEL, RESAMPLES, Estimate, with_intervals
-from ats_cli.results.files import csv_bytes, write_whole
+from ats_cli.results.files import csv_bytes, json_bytes, write_whole
 from ats_cli.results.groups import Group, GroupBy, grouped, groups_csv
 from ats_cli.results.run import without_tiles
 from ats_cli.results.run_table import columns, row
@@ -174,8 +173,7 @@ class Evaluation:
                     write_whole(folder / f"{name}_{budget}.csv", table)
                 write_whole(folder / f"{name}.csv", table)
         write_plots(folder, self.classes, found)
-        text = json.dumps(said, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-        write_whole(folder / "metrics.json", text.encode("utf-8"))
+        write_whole(folder / "metrics.json", json_bytes(said))
 
     def _table(self, own: Mapping[str, Prediction]) -> bytes:
         """predictions.csv as `ats predict` writes it, with the columns label and group at its end."""

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ats_cli.results.bootstrap import Estimate
 from ats_cli.results.evaluation import AtBudget
-from ats_cli.results.table import NOTHING, megabytes, plain_table
+from ats_cli.results.table import NOTHING, megabytes, plain_table, text
 
 NAMES = {
     "accuracy": "accuracy",
@@ -30,7 +29,7 @@ def print_evaluation(
     `group_by`: they are figures of groups, by that column.
     """
     table = plain_table()
-    table.add_column(Text(f"by {group_by}" if group_by else "95 % intervals"), overflow="fold")
+    table.add_column(text(f"by {group_by}" if group_by else "95 % intervals"), overflow="fold")
     for at in found:
         table.add_column("all tiles" if at.tiles is None else f"{at.tiles} tiles", justify="right", overflow="fold")
     for name, said in NAMES.items():
@@ -42,9 +41,9 @@ def print_evaluation(
     confusion = plain_table()
     confusion.add_column("label \\ predicted", overflow="fold")
     for name in classes:
-        confusion.add_column(Text(name), justify="right", overflow="fold")
+        confusion.add_column(text(name), justify="right", overflow="fold")
     for name, line in zip(classes, found[-1].confusion, strict=True):
-        confusion.add_row(Text(name), *map(str, line))
+        confusion.add_row(text(name), *map(str, line))
     console.print(confusion)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.text import Text
 
 from ats_cli.records import Failure, Prediction
-from ats_cli.results.table import plain_table
+from ats_cli.results.table import plain_table, text
 
 NAMED = 3  # slides that are named of each kind
 
@@ -35,5 +34,5 @@ def print_failures(console: Console, failed: Iterable[Prediction]) -> None:
     for kind in sorted(kinds, key=lambda kind: -len(kinds[kind])):
         names = kinds[kind]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        table.add_row(*map(Text, (str(len(names)), kind, ", ".join(names[:NAMED]) + more, ADVICE[kind])))
+        table.add_row(*map(text, (str(len(names)), kind, ", ".join(names[:NAMED]) + more, ADVICE[kind])))
     console.print(table)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from ats_cli.text import csv_cell, json_text
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -48,7 +51,24 @@ def delete_parts(folder: Path) -> None:
 
 
 def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as CSV in UTF-8. None is an empty cell; floats have all their digits."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    """Return rows as CSV in UTF-8. None is an empty cell; floats have all their digits; no text is run as a formula."""
+    text = io.StringIO(newline="")
+    # Cells are quoted that hold a character of the line's end, and a return within a cell ends a line for readers.
+    csv.writer(_Lines(text), lineterminator="\r\n").writerows(map(csv_cell, row) for row in rows)
     return text.getvalue().encode("utf-8")
+
+
+class _Lines:
+    """Ends the lines of csv.writer, which come one by one, with a newline alone."""
+
+    def __init__(self, text: io.StringIO) -> None:
+        self._text = text
+
+    def write(self, line: str) -> None:
+        self._text.write(line.removesuffix("\r\n") + "\n")
+
+
+def json_bytes(value: object, allow_nan: bool = False) -> bytes:
+    """Return a JSON document in UTF-8, indented, that any parser reads whatever names are in it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=allow_nan, indent=2)
+    return (json_text(text) + "\n").encode("utf-8")

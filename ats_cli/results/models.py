@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from ats_cli.records import SCHEMA_VERSION, ModelSpec
-from ats_cli.results.table import plain_table
+from ats_cli.results.table import plain_table, text
 
 CARD = "README.md"
 
@@ -41,7 +40,7 @@ def print_models(console: Console, records: Sequence[Mapping[str, Any]]) -> None
         classes = ", ".join(spec["classes"]) or "any"
         star = "*" if record["default"] else ""
         cells = (star, record["name"], record["kind"], classes, str(spec["tiles"]), spec["licence"])
-        table.add_row(*map(Text, cells), Text(spec["description"]))
+        table.add_row(*map(text, cells), text(spec["description"]))
     console.print(table)
 
 
@@ -60,7 +59,7 @@ def print_model(console: Console, record: Mapping[str, Any]) -> None:
         "licence": spec["licence"] or "not said",
     }
     for name, value in facts.items():
-        console.print(Text(f"{name:8} {value}"))
+        console.print(text(f"{name:8} {value}"))
     card = Path(record["folder"]) / CARD
     if card.is_file():
-        console.print(Text("\n" + card.read_text(encoding="utf-8", errors="replace").rstrip()))
+        console.print(text("\n" + card.read_text(encoding="utf-8", errors="replace").rstrip()))

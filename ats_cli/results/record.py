@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ats_cli.records import SCHEMA_VERSION, Prediction
+from ats_cli.text import json_text
 
 
 def prediction_dict(prediction: Prediction) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def prediction_from(record: dict[str, Any]) -> Prediction:
 
 def json_line(record: dict[str, Any]) -> str:
     """Return a record as one line of JSON, without the newline. ValueError where a number is not finite."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False)
+    return json_text(json.dumps(record, ensure_ascii=False, allow_nan=False))
 
 
 def _by_class(classes: tuple[str, ...], values: tuple[float, ...] | None) -> dict[str, float | None] | None:

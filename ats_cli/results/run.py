@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
-from ats_cli.results.files import delete_parts, write_whole
+from ats_cli.results.files import delete_parts, json_bytes, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.run_facts import now
 from ats_cli.results.run_table import predictions_csv
@@ -284,7 +284,7 @@ class RunFolder:
         run = {**self._run, "counts": counts, "settings": self.settings, "model": self.model}
         run["group_by"] = self.group_by._asdict() if self.group_by else None
         run["slides"] = [slide._asdict() for slide in self.slides.values()]
-        write_whole(self.path / "run.json", (json.dumps(run, ensure_ascii=False, indent=2) + "\n").encode("utf-8"))
+        write_whole(self.path / "run.json", json_bytes(run, allow_nan=True))
 
     def _write_table(self) -> None:
         clock = time.perf_counter()

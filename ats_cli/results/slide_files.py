@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
-from ats_cli.results.files import csv_bytes, write_together
+from ats_cli.results.files import csv_bytes, json_bytes, write_together
 from ats_cli.results.probabilities import probabilities_of
 from ats_cli.results.record import prediction_dict, prediction_from
 
@@ -40,8 +40,7 @@ def write_slide(folder: Path, prediction: Prediction) -> None:
     if prediction.kept is not None:
         files[folder / DRAW] = _draw_bytes(prediction.kept)
         files[folder / TILES] = csv_bytes(tile_rows(prediction.classes, prediction.kept, prediction.task))
-    text = json.dumps(prediction_dict(prediction), ensure_ascii=False, allow_nan=False, indent=2)
-    files[folder / RECORD] = (text + "\n").encode("utf-8")
+    files[folder / RECORD] = json_bytes(prediction_dict(prediction))
     write_together(files)
 
 

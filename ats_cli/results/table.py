@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ats_cli.records import Prediction
 from ats_cli.results.groups import Group
+from ats_cli.text import printable
 
 NOTHING = "-"
 UNBOUNDED = 10_000  # characters; wider than any table
@@ -26,7 +27,7 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
     console.print(prediction_table(predictions, errors=False))
     for p in predictions:
         if p.status == "failed":
-            console.print(Text(f"failed: {p.error}"))
+            console.print(text(f"failed: {p.error}"))
 
 
 def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> Table:
@@ -54,14 +55,14 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
     for p in predictions:
         cells = _cells(p) + [_stopped(p)] * adaptive + [_unreadable(p)] * damaged
         cells += [_unfamiliar(p)] * unfamiliar + [p.error or ""] * failures
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(text, cells))
     return table
 
 
 def print_groups(console: Console, column: str, groups: Sequence[Group]) -> None:
     """Print one row a group, with how many of its slides count."""
     table = plain_table()
-    table.add_column(Text(column), overflow="fold")
+    table.add_column(text(column), overflow="fold")
     table.add_column("class", overflow="fold")
     answer = "value" if any(group.prediction.task == "regression" for group in groups) else "probability"
     for heading in (answer, "std. error", "slides", "tiles"):
@@ -69,13 +70,18 @@ def print_groups(console: Console, column: str, groups: Sequence[Group]) -> None
     for group in groups:
         name, chosen, value, error, tiles, *_ = _cells(group.prediction)
         slides = f"{len(group.slides)} of {len(group.slides) + len(group.failed)}"
-        table.add_row(*map(Text, (name, chosen, value, error, slides, tiles)))
+        table.add_row(*map(text, (name, chosen, value, error, slides, tiles)))
     console.print(table)
 
 
 def plain_table() -> Table:
     """Return an empty table in the style of all of ours."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+
+
+def text(value: str, style: str = "") -> Text:
+    """Return what a table or a console shows: a text, whatever a name holds."""
+    return Text(printable(value, lines=True), style)
 
 
 def megabytes(size: int | None) -> str:

@@ -11,7 +11,7 @@ def slide_seed(seed: int, name: str) -> int:
     A slide gives the same draw alone or in a batch, from whatever folder, in whatever order. Python's own `hash`
     is salted per process and would not do.
     """
-    digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest()
+    digest = hashlib.blake2b(f"{seed}\0{name}".encode(errors="surrogatepass"), digest_size=16).digest()
     return int.from_bytes(digest, "little")
 
 

@@ -12,12 +12,19 @@ from pathlib import Path
 from ats_cli.records import SlideError
 from ats_cli.slides.opening import is_dicom_folder, is_zarr_folder
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
+from ats_cli.text import printable
 
 EXTENSIONS = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8",
     ".dcm", ".zarr", ".zarr.zip", ".ozx", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
 )  # fmt: skip
 """What is looked for in a folder. A file that is named itself is opened whatever it is called."""
+
+RUN_FILES = ("prediction.json", "tiles.csv", "draw.npz")
+"""What a run writes into the folder of a slide; no part of a slide's id is called so."""
+
+LONGEST_NAME = 200
+"""Bytes of a part of an id. Names of files go up to 255, with what is written beside them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSo
 def slide_ids(paths: Sequence[AnyPath]) -> list[str]:
     """An id for each path: its stem, or where stems collide the shortest end of the path that tells them apart.
 
+    Every id names a folder, and is safe to print.
+
     >>> slide_ids([Path("a/x.svs"), Path("b/x.svs"), Path("b/y.ome.tif")])
     ['a/x', 'b/x', 'y']
     >>> slide_ids([Path("a/x.svs"), Path("a/x.tif")])
@@ -66,14 +75,27 @@ def slide_ids(paths: Sequence[AnyPath]) -> list[str]:
 
 def _candidates(path: AnyPath) -> list[str]:
     """Ids from short to long: the stem, the name, the same with one folder before it, with two ..."""
-    folders = path.folders if isinstance(path, RemotePath) else _folders(path)
+    place = path.folders if isinstance(path, RemotePath) else _folders(path)
+    folders = tuple(map(_id_part, place))
     ids = [
         "/".join((*folders[len(folders) - depth :], last))
         for depth in range(len(folders) + 1)
-        for last in (stem(path.name), path.name)
+        for last in map(_id_part, (stem(path.name), path.name))
     ]
-    # URLs may differ in their query alone, which is nothing to show.
-    return [*ids, f"{ids[-1]}-{zlib.crc32(path.url.encode()):08x}"] if isinstance(path, RemotePath) else ids
+    # Paths may differ in what an id does not show alone: of a URL its query, of a file a control character.
+    exact = path.url if isinstance(path, RemotePath) else "/".join((*place, path.name))
+    return ids if exact == ids[-1] else [*ids, _numbered(ids[-1], exact)]
+
+
+def _id_part(name: str) -> str:
+    part = printable(name)
+    if len(part.encode()) > LONGEST_NAME:
+        part = _numbered(part.encode()[: LONGEST_NAME - 9].decode(errors="ignore"), name)
+    return f"_{part}" if part in RUN_FILES or not part.strip(". ") else part
+
+
+def _numbered(name: str, exact: str) -> str:
+    return f"{name}-{zlib.crc32(exact.encode(errors='surrogatepass')):08x}"
 
 
 def _folders(path: Path) -> tuple[str, ...]:
@@ -85,8 +107,9 @@ def _folders(path: Path) -> tuple[str, ...]:
 def stem(name: str) -> str:
     """A file's name without its extension, both parts of `.ome.tif`, all of `.ome.zarr.zip`."""
     longest = max((extension for extension in EXTENSIONS if name.lower().endswith(extension)), key=len, default="")
-    base = name.removesuffix(name[len(name) - len(longest) :]) or name
-    return base[:-4] if base.lower().endswith(".ome") else base
+    base = name.removesuffix(name[len(name) - len(longest) :])
+    base = base[:-4] if base.lower().endswith(".ome") else base
+    return name if base in RUN_FILES or not base.strip(". ") else base
 
 
 def _expand(item: str) -> Sequence[AnyPath]:

@@ -11,6 +11,7 @@ from ats_cli.records import SlideError
 from ats_cli.slides.find import EXTENSIONS
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.splits import split_of
+from ats_cli.text import csv_text, existing_path
 
 COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight", "roi")
 
@@ -47,7 +48,8 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
     file = Path(path)
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            lines = [(reader_row, cells) for reader_row, cells in enumerate(csv.reader(stream), start=1) if any(cells)]
+            read = enumerate(csv.reader(stream), start=1)
+            lines = [(number, [csv_text(cell) for cell in cells]) for number, cells in read if any(cells)]
     except FileNotFoundError:
         raise SlideError(f"{file.name}: no such file in {file.parent.absolute()}. Check the path.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -79,6 +81,7 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
         if not row.get(key):
             raise SlideError(f"{file.name}: row {number} names no slide. Fill in the column {key}.")
         slide = _with_extension(slide_path(row[key], root))
+        slide = slide if isinstance(slide, RemotePath) else existing_path(str(slide))
         first = seen.setdefault(slide if isinstance(slide, RemotePath) else slide.resolve(), number)
         if first != number:
             raise SlideError(f"{file.name}: row {number} names {row[key]} again, as row {first} does. Remove one.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from ats_cli.inference.familiarise import add_familiarity
 from ats_cli.records import AtsError, ModelSpec
-from ats_cli.results.files import csv_bytes, write_whole
+from ats_cli.results.files import csv_bytes, json_bytes, write_whole
 from ats_cli.results.run_facts import facts, now
 from ats_cli.slides.find import stem
 from ats_cli.slides.regions import regions_file
@@ -249,10 +249,8 @@ def _write_down(
         return
     write_whole(output / SPLIT_FILE, split)
     environment = facts([], device) | {"command": command}
-    text = json.dumps(
-        {"started": now(), "settings": settings, "environment": environment}, indent=2, ensure_ascii=False
-    )
-    write_whole(output / SETTINGS_FILE, (text + "\n").encode())
+    content = {"started": now(), "settings": settings, "environment": environment}
+    write_whole(output / SETTINGS_FILE, json_bytes(content, allow_nan=True))
 
 
 def _as_json(values: dict[str, Any]) -> dict[str, Any]:
