@@ -21,8 +21,8 @@ OTHER_NAMES = {"slide_id": "slide", "filename": "slide", "case_id": "group", "pa
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row. What its column leaves empty, or what has no column, is None. `split`: as of `split_of`. `row`: its number
-    in the file.
+    """One row. What its column leaves empty, or what has no column, is None. `split`: as of `split_of`. `row`: its
+    number in the file.
     """
 
     path: AnyPath
