@@ -17,6 +17,9 @@ SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-repl
 COLOR_PROFILES = ("none", "srgb")
 BACKENDS = ("openslide", "tiff", "zarr", "dicom", "image")
 
+PICTURE_SOFTWARE = "ats, attention sampling"
+"""What pictures that are written name as their software, so that they are not taken for slides."""
+
 MAX_UNREADABLE = 0.05
 """The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""
 

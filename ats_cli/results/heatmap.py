@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ats_cli.records import AtsError, AttentionMap
+from ats_cli.records import PICTURE_SOFTWARE, AtsError, AttentionMap
 from ats_cli.results.files import write_whole
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write_heatmap(
     _title(figure, axes, title, unit)
     _scale_bar(figure, axes, width, mpp, unit)
     picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
+    figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": PICTURE_SOFTWARE})
     write_whole(path, picture.getvalue())
 
 

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ats_cli.records import PICTURE_SOFTWARE
 from ats_cli.results import metrics as m
 from ats_cli.results.bootstrap import Estimate
 from ats_cli.results.evaluation import AtBudget, calibration
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE, DPI = 5.0, 150  # inches, pixels an inch
-FORMATS = ("png", "svg")
+METADATA: dict[str, dict[str, Any]] = {"png": {"Software": PICTURE_SOFTWARE}, "svg": {"Date": None}}
+FORMATS = tuple(METADATA)
 CHANCE: dict[str, Any] = {"color": "0.7", "linewidth": 1, "linestyle": "--", "zorder": 0}
 
 
@@ -135,5 +137,5 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     file = BytesIO()
     # Text stays text in an SVG; without date and random ids, the same figures give the same file.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ats"}):
-        figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(file, format=kind, metadata=METADATA[kind])
     return file.getvalue()

@@ -46,6 +46,25 @@ def refuse_special(path: Path) -> None:
             raise SlideError(f"{path.name}: {kind}, not a file. Write the slide to a file and give that.")
 
 
+def refuse_closed(folder: Path) -> None:
+    """SlideError for a folder that may not be searched."""
+    if folder.is_dir():
+        try:
+            os.scandir(folder).close()
+            os.stat(folder / "a file in it")  # noqa: PTH116
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            raise SlideError(f"{folder.name}: no permission to search this folder. Check its access rights.") from None
+
+
+def absent(path: Path) -> SlideError:
+    """What is said of a path at which there is no file."""
+    if path.is_symlink():
+        return SlideError(f"{path.name}: a link to {path.readlink()}, which is not there. Check where it leads.")
+    return SlideError(f"{path.name}: no such file in {path.parent.absolute()}. Check the path.")
+
+
 def while_unchanged(name: str, reader: Reader, before: dict[Path, FileState | None]) -> Reader:
     """The same reader, of the slide called `name`, that fails once one of its files is not what it was.
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import glob
+import logging
+import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ats_cli.records import SlideError
-from ats_cli.slides.opening import is_dicom_folder, is_zarr_folder
+from ats_cli.slides.file_state import absent
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
+from ats_cli.slides.walk import EXTENSIONS, SYSTEM_FOLDERS, FolderWalk
 from ats_cli.text import printable
 
-EXTENSIONS = (
-    ".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8",
-    ".dcm", ".zarr", ".zarr.zip", ".ozx", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
-)  # fmt: skip
-"""What is looked for in a folder. A file that is named itself is opened whatever it is called."""
+_log = logging.getLogger(__name__)
 
 RUN_FILES = ("prediction.json", "tiles.csv", "draw.npz")
 """What a run writes into the folder of a slide; no part of a slide's id is called so."""
+
+NAMED = 3  # slides that are named in one message
 
 LONGEST_NAME = 200
 """Bytes of a part of an id. Names of files go up to 255, with what is written beside them."""
@@ -41,14 +43,43 @@ def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSo
     """The slides that `inputs` name, each once, in the order given; within a folder or a glob, sorted.
 
     An input is a file, a URL, a folder (searched recursively; what is no slide by its extension is passed over), or a
-    glob (`**` reaches into folders). Raises SlideError for an input that names nothing.
+    glob (`**` reaches into folders). Two names of one file are two slides. What a user may miss, or have twice, is
+    logged. Raises SlideError for an input that names nothing.
     """
     found: dict[AnyPath, AnyPath] = {}
+    passed: Counter[str] = Counter()
     for item in inputs:
-        for path in _expand(item):
-            found.setdefault(path if isinstance(path, RemotePath) else path.resolve(), path)
+        for path in _expand(item, passed):
+            found.setdefault(path if isinstance(path, RemotePath) else entry(path), path)
     unique = _one_a_series(list(found.values()))
-    return [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
+    sources = [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
+    if passed:
+        counts = ", ".join(f"{count} {what.format('s' * (count > 1))}" for what, count in sorted(passed.items()))
+        _log.warning(f"passed over in folders: {counts}. Name one in the call to take it.")
+    _say_links(sources)
+    return sources
+
+
+def entry(path: Path) -> Path:
+    """What tells the entries of folders apart: a link is another than what it leads to."""
+    return Path(os.path.realpath(path.parent), path.name)
+
+
+def _say_links(sources: Sequence[SlideSource]) -> None:
+    """Log which slides are one file, by links of whatever kind."""
+    first: dict[tuple[int, int], str] = {}
+    again: list[str] = []
+    for source in sources:
+        with suppress(OSError, ValueError):
+            facts = os.stat(source.path) if isinstance(source.path, Path) else None  # noqa: PTH116
+            same = first.setdefault((facts.st_dev, facts.st_ino), source.slide_id) if facts else source.slide_id
+            again += [f"{source.slide_id} (as {same})"] * (same != source.slide_id)
+    if again:
+        named = ", ".join(again[:NAMED]) + ", ..." * (len(again) > NAMED)
+        what = "slide is" if len(again) == 1 else "slides are"
+        _log.warning(
+            f"{len(again)} {what} another name of a file that is here already: {named}. Each has its own draw."
+        )
 
 
 def slide_ids(paths: Sequence[AnyPath]) -> list[str]:
@@ -112,7 +143,7 @@ def stem(name: str) -> str:
     return name if base in RUN_FILES or not base.strip(". ") else base
 
 
-def _expand(item: str) -> Sequence[AnyPath]:
+def _expand(item: str, passed: Counter[str]) -> Sequence[AnyPath]:
     if not item.strip():
         # An unset variable in a script would otherwise mean the whole of the current folder.
         raise SlideError("an empty name is no slide. Check the variable or the list that it came from.")
@@ -123,17 +154,32 @@ def _expand(item: str) -> Sequence[AnyPath]:
                 f"{path.name}: folders and globs are searched on local disks only. List the URLs in a manifest."
             )
         return [path]
+    try:
+        return _in_files(item, path, passed)
+    except OSError as error:
+        raise SlideError(
+            f"{path.name}: could not be searched for ({error.strerror}). Check the path and its access rights."
+        ) from error
+
+
+def _in_files(item: str, path: Path, passed: Counter[str]) -> Sequence[Path]:
+    walk = FolderWalk()
     if path.is_dir():
-        found = list(_walk(path))
+        with os.scandir(path):  # a folder that is named itself must be one that can be read
+            found = list(walk.slides(path))
+        passed.update(walk.passed)
         if not found:
             raise SlideError(f"{path.name or item}: no slide in this folder. Looked for {', '.join(EXTENSIONS)}.")
         return found
     if path.exists():
         return [path]
     if not glob.has_magic(item):
-        raise SlideError(f"{path.name}: no such file in {path.parent.absolute()}. Check the path.")
+        raise absent(path)
     matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]  # noqa: PTH207 (absolute patterns)
-    found = [slide for match in matches for slide in _walk(match)]
+    inside = SYSTEM_FOLDERS - set(path.parts)
+    matches = [match for match in matches if not inside & set(match.parts)]
+    found = [slide for match in matches for slide in walk.slides(match)]
+    passed.update(walk.passed)
     # A glob that names no known extension means what it matches.
     found = found or [match for match in matches if match.is_file()]
     if not found:
@@ -156,46 +202,3 @@ def _one_a_series(paths: list[AnyPath]) -> list[AnyPath]:
             seen.add(key)
         kept.append(path)
     return kept
-
-
-def _one_dicom_slide(folder: Path) -> bool:
-    """Whether a folder holds one DICOM series and nothing else, so that it is a slide as a whole."""
-    if not is_dicom_folder(folder) or not _nothing_but_dicom(folder):
-        return False
-    from ats_cli.slides.dicom_reader import group_by_series
-
-    return len(group_by_series(folder)) <= 1
-
-
-def _nothing_but_dicom(folder: Path) -> bool:
-    others = set(EXTENSIONS) - {".dcm"}
-    return not any(entry.is_dir() or entry.suffix.lower() in others for entry in folder.iterdir())
-
-
-def _walk(path: Path) -> Iterator[Path]:
-    """The slides at or below `path`, sorted. A slide that is a folder, or has companions, comes once."""
-    if path.is_file():
-        if path.name.lower().endswith(EXTENSIONS) and not path.name.startswith("."):
-            yield path
-        return
-    try:
-        entries = sorted(path.iterdir())
-        one_slide = is_zarr_folder(path) or _one_dicom_slide(path)
-    except OSError as error:
-        raise SlideError(
-            f"{path.name}: the folder could not be read ({error.strerror}). Check its access rights."
-        ) from error
-    if one_slide:
-        yield path
-        return
-    mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
-    # A slide of Hamamatsu's has its pixels beside it: name.jpg, name(0,1).jpg, name_map2.jpg.
-    hamamatsu = tuple(e.stem + mark for e in entries if e.suffix.lower() in (".vms", ".vmu") for mark in ".(_")
-    for entry in entries:
-        if entry.name.startswith(".") or (entry.is_dir() and entry.name in mirax):
-            continue
-        if entry.name.startswith(hamamatsu) and entry.suffix.lower() in (".jpg", ".jpeg"):
-            continue
-        if entry.is_symlink() and path.resolve().is_relative_to(entry.resolve()):
-            continue  # a link back to a folder above would never end
-        yield from _walk(entry)

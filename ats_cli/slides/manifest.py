@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ats_cli.records import SlideError
-from ats_cli.slides.find import EXTENSIONS
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.splits import split_of
+from ats_cli.slides.walk import EXTENSIONS
 from ats_cli.text import csv_text, existing_path
 
 COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight", "roi")

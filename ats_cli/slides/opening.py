@@ -9,7 +9,7 @@ from pathlib import Path
 from ats_cli.records import BACKENDS, COLOR_PROFILES, SlideError
 from ats_cli.slides.byte_source import LocalFile
 from ats_cli.slides.color import in_srgb
-from ats_cli.slides.file_state import file_states, refuse_special, while_unchanged
+from ats_cli.slides.file_state import absent, file_states, refuse_closed, refuse_special, while_unchanged
 from ats_cli.slides.image_reader import ImageReader
 from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
 from ats_cli.slides.plane import Plane, only_one
@@ -51,6 +51,7 @@ def open_slide(
             reader, delete = remote_reader(file, backend, plane, local_reader if download else None)
         else:
             refuse_special(file)
+            refuse_closed(file)
             before = file_states([file] if file.is_file() else [])
             reader = while_unchanged(file.name, local_reader(file, backend, plane), before)
         slide = Slide(file, in_srgb(file.name, reader) if color_profile == "srgb" else reader, mpp)
@@ -80,7 +81,7 @@ def _head(file: Path) -> bytes:
         with file.open("rb") as stream:
             head = stream.read(256)
     except FileNotFoundError:
-        raise SlideError(f"{file.name}: no such file in {file.parent.absolute()}. Check the path.") from None
+        raise absent(file) from None
     except PermissionError:
         raise SlideError(f"{file.name}: no permission to read it. Check its access rights.") from None
     except OSError as error:

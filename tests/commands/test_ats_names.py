@@ -159,3 +159,26 @@ def test_a_closed_pipe_ends_quietly(ats_command: list[str], slides: Path, json_l
     call = [*ats_command, "info", str(slides / "one.png"), *json_lines]
     done = subprocess.run(["sh", "-c", '"$@" | true', "sh", *call], capture_output=True, text=True, check=False)
     assert not done.stderr
+
+
+def test_one_bad_entry_of_a_folder_is_one_failed_slide(ats: Run, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    Image.new("RGB", (80, 60)).save(folder / "good.png")
+    (folder / "link.svs").symlink_to("/nowhere/x.svs")
+    (folder / "circle.svs").symlink_to(folder / "circle.svs")
+    os.mkfifo(folder / "pipe.svs")
+    (folder / "second.png").symlink_to("good.png")
+    assert ats("heatmap", folder / "good.png", "-m", model, "-o", folder / "map.png")[0] == 0
+    for _ in range(2):  # the second time its own run folder lies there, too
+        status, out, err = ats("predict", folder, "-m", model, "-o", folder / "run", "--json")
+        assert status == 1 and "3 of 5 slides failed" in err
+        assert "link.svs: a link to /nowhere/x.svs, which is not there" in err and "passed over in folders: 1" in err
+        assert "1 slide is another name of a file that is here already: second (as good)" in err
+        records = {record["slide_id"]: record for record in map(json.loads, out.splitlines())}
+        assert {name for name, record in records.items() if record["status"] == "ok"} == {"good", "second"}
+        assert all("unforeseen" not in (record["failure"] or "") for record in records.values())
+    status, out, err = ats("info", folder)
+    assert status == 1 and "1 picture of ats, 1 run folder of ats" in err
+    assert ats("info", folder / "good.png", folder / "link.svs")[0] == 2
+    assert ats("info", folder / "good.png", folder / "missing.svs")[0] == 2
