@@ -1,0 +1,1 @@
+"""Slides drawn at random, written by independent writers, read here, and compared with an independent decode."""

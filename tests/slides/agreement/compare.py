@@ -1,0 +1,142 @@
+"""Every disagreement of a slide with what should be seen, as a sentence."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agreement.cases import Case
+from agreement.reference import (
+    Floats,
+    Truth,
+    area_mean,
+    block_contrast,
+    contrast,
+    finer_level,
+    next_finer,
+    reduced,
+    tile_of,
+    view_of,
+)
+from agreement.writers import Written, write
+from ats_cli.records import SlideError
+from ats_cli.slides import Slide, open_slide
+
+DOWNSAMPLES = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 10.0, 16.0)
+_TILES = 8
+# Two decoders of one JPEG differ by so much at most, where halved chroma is enlarged.
+_LOSSY = 5.0
+_REFUSED = "--plane c="
+
+
+def disagreements(case: Case) -> list[str]:
+    """Write the case, read it, compare. Empty where all agrees."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = write(case, Path(folder))
+        try:
+            with open_slide(written.path) as slide:
+                if case.channels == "fluorescence":
+                    return ["three channels of fluorescence are shown as red, green and blue"]
+                return list(_all(case, slide, written))
+        except SlideError as error:
+            if case.channels == "fluorescence" and _REFUSED in str(error):
+                return []
+            return [f"refused: {error}"]
+
+
+def _all(case: Case, slide: Slide, written: Written) -> Iterator[str]:
+    levels = written.levels
+    size = slide.height, slide.width
+    if size != levels[0].pixels.shape[:2]:
+        yield f"{size[0]} x {size[1]} pixels, not {levels[0].pixels.shape[0]} x {levels[0].pixels.shape[1]}"
+        return
+    found = [(lv.height, lv.width, round(lv.downsample, 2)) for lv in slide.levels]
+    expected = [(*level.pixels.shape[:2], round(level.downsample, 2)) for level in levels]
+    if found != expected:
+        yield f"levels (rows, cols, downsample) {found}, not {expected}"
+        return
+    codec = _LOSSY if case.lossy else 0.0
+    for number, level in enumerate(levels):
+        yield from _level(slide, number, level, codec)
+    first = slide.read_view(1.0)
+    for downsample in DOWNSAMPLES:
+        yield from _view(case, slide, levels, downsample, first, codec)
+    yield from _tiles(case, slide, levels, codec)
+
+
+def _level(slide: Slide, number: int, level: Truth, codec: float) -> Iterator[str]:
+    """A level as it is stored, where it is."""
+    height, width = level.pixels.shape[:2]
+    (region,) = slide.scan_level(number, [(0, 0, width, height)], 2)
+    held = level.held[..., None] if number else np.True_
+    expected = np.where(held, level.pixels, region.pixels)
+    yield from _differ(f"level {number}", region.pixels, [expected], codec)
+
+
+def _view(
+    case: Case, slide: Slide, levels: list[Truth], downsample: float, first: NDArray[np.uint8], codec: float
+) -> Iterator[str]:
+    name, seen, level = f"view at {downsample:g}", slide.read_view(downsample), finer_level(levels, downsample)
+    expected = [view_of(levels, level, downsample)]
+    shape = (expected[0].shape[0], expected[0].shape[1])
+    if seen.shape[:2] != shape:
+        yield f"{name}: {seen.shape[0]} x {seen.shape[1]} pixels, not {shape[0]} x {shape[1]}"
+        return
+    slack, mean = np.full((*shape, 1), codec + 0.51), None
+    if not level.held.all():
+        expected.append(view_of(levels, next_finer(levels, level), downsample))
+        slack = slack + 1
+    scale = downsample / level.downsample
+    if case.codec.startswith("jpeg-") and scale >= 2:
+        # A JPEG decoded at a part of its size is its mean to a grey level or so, to more where colours change at once.
+        by = max(by for by in (2, 4, 8) if by <= scale)
+        expected.append(view_of(levels, reduced(level, by), downsample))
+        spread, near = contrast(level.pixels, scale, shape), block_contrast(level.pixels, case.tile, scale, shape)
+        slack, mean = slack + 2 + 0.3 * spread + 0.1 * near, 1.0 + 0.03 * float(spread.mean())
+    yield from _differ(name, seen, expected, slack, mean)
+    # What lies on all levels altogether: of the rest of a side that does not divide, levels have what they have.
+    rows, cols = (int(min(lv.pixels.shape[axis] * lv.downsample for lv in levels) / downsample) for axis in (0, 1))
+    lost = (8.0 if case.lossy else 1.1) + 0.5 * contrast(first, downsample, shape)
+    if rows and cols:
+        exact = area_mean(first, downsample, shape)[:rows, :cols]
+        yield from _differ(f"{name} against the view at 1", seen[:rows, :cols], [exact], lost[:rows, :cols])
+
+
+def _tiles(case: Case, slide: Slide, levels: list[Truth], codec: float) -> Iterator[str]:
+    rng = np.random.default_rng((case.seed, 11))
+    size = int(rng.integers(1, 40))
+    boxes = []
+    for _ in range(_TILES):
+        scale = float(rng.choice([1, 1, 2, 4, 8, 0.5, rng.uniform(0.3, 12)]))
+        x, y = (float(rng.uniform(-0.6 * size * scale, side)) for side in (slide.width, slide.height))
+        if rng.random() < 0.5:
+            x, y = float(int(x)), float(int(y))
+        boxes.append((x, y, size * scale, size * scale))
+    for box, patch in zip(boxes, slide.read_tiles(boxes, size, threads=2), strict=True):
+        level = finer_level(levels, box[2] / size)
+        sources = [level] if level.held.all() else [level, next_finer(levels, level)]
+        expected = [tile_of(levels, source, box, size) for source in sources]
+        yield from _differ(f"tile {box} at {size}", patch, expected, codec + (0.6 if len(sources) == 1 else 1.6))
+
+
+def _differ(
+    what: str,
+    seen: NDArray[np.uint8],
+    expected: list[Floats] | list[NDArray[np.uint8]],
+    slack: float | Floats,
+    mean: float | None = None,
+) -> Iterator[str]:
+    """A sentence where a pixel is further than `slack` from all that it may be, or all of them than `mean`."""
+    error = np.min([np.abs(seen - one.astype(float)) for one in expected], axis=0)
+    beyond = error > slack
+    if beyond.any():
+        row, col, _ = (int(i) for i in np.unravel_index(np.argmax(error - slack), error.shape))
+        right = np.round(expected[0][row, col].astype(float), 1).tolist()
+        at = f"at row {row}, column {col} {seen[row, col].tolist()} for {right}"
+        yield f"{what}: {beyond.any(axis=2).mean():.1%} of the pixels differ, {at}"
+    elif mean is not None and error.mean() > mean:
+        yield f"{what}: {error.mean():.2f} grey levels off in the mean"

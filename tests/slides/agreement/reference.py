@@ -1,0 +1,160 @@
+"""What should be seen: area means of the levels of an independent decode, in float64, by the words of the documents."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One level, upright: its colours (rows, cols, 3), and which pixels of it the file holds, (rows, cols)."""
+
+    downsample: float
+    pixels: NDArray[np.uint8]
+    held: NDArray[np.bool_]
+
+
+def area_mean(pixels: NDArray[Any], scale: float, size: tuple[int, int]) -> Floats:
+    """`size` (rows, cols) squares of side `scale` from the corner on, each the mean of what lies on the picture."""
+    down = _normalised(_overlaps(0, scale, size[0], pixels.shape[0], pixels.shape[0]))
+    across = _normalised(_overlaps(0, scale, size[1], pixels.shape[1], pixels.shape[1]))
+    return _weigh(pixels, down, across)
+
+
+def complete(levels: list[Truth]) -> list[Truth]:
+    """Levels without gaps: what one lacks is taken from the next finer, and is white where none has it."""
+    found: list[Truth] = []
+    for level in levels:
+        finer = found[-1] if found else None
+        filling: Any = 255.0
+        if finer is not None:
+            scale = level.downsample / finer.downsample
+            filling = _view(finer, scale, level.pixels.shape[:2], levels[0].pixels.shape[:2])
+        whole = np.where(level.held[..., None], level.pixels, np.floor(filling + 0.5)).astype(np.uint8)
+        found.append(Truth(level.downsample, whole, level.held))
+    return found
+
+
+def finer_level(levels: list[Truth], downsample: float) -> Truth:
+    """The coarsest level that is as fine as `downsample`, or finer; else the finest."""
+    fine = [level for level in levels if level.downsample <= downsample * (1 + 1e-6)]
+    return max(fine or levels[:1], key=lambda level: level.downsample)
+
+
+def view_shape(levels: list[Truth], downsample: float) -> tuple[int, int]:
+    rows, cols = (max(1, math.ceil(side / downsample - 1e-6)) for side in levels[0].pixels.shape[:2])
+    return rows, cols
+
+
+def view_of(levels: list[Truth], level: Truth, downsample: float) -> Floats:
+    """The view at `downsample`, from one of the levels."""
+    shape = view_shape(levels, downsample)
+    return _view(level, downsample / level.downsample, shape, levels[0].pixels.shape[:2])
+
+
+def next_finer(levels: list[Truth], level: Truth) -> Truth:
+    return levels[max(0, [other.downsample for other in levels].index(level.downsample) - 1)]
+
+
+def reduced(level: Truth, by: int) -> Truth:
+    """A level that is the mean of another's squares of side `by`; the last ones of what there is."""
+    rows, cols = (-(-side // by) for side in level.pixels.shape[:2])
+    pixels = np.floor(area_mean(level.pixels, by, (rows, cols)) + 0.5).astype(np.uint8)
+    return Truth(level.downsample * by, pixels, np.ones((rows, cols), dtype=np.bool_))
+
+
+def tile_of(
+    levels: list[Truth], level: Truth, box: tuple[float, float, float, float], size: int, fill: int = 255
+) -> Floats:
+    """The patch of a box in level-0 pixels, from one of the levels: area means when shrinking, bilinear when enlarging;
+    fill outside."""
+    x, y, width, height = box
+    extent = [side / level.downsample for side in levels[0].pixels.shape[:2]]
+    weights = []
+    for start, length, side, reach in zip((y, x), (height, width), level.pixels.shape[:2], extent, strict=True):
+        begin, scale = start / level.downsample, length / level.downsample / size
+        if scale < 1:  # the square of one pixel about the centre of each
+            centres = begin + (np.arange(size) + 0.5) * scale
+            weights.append(_between(centres - 0.5, centres + 0.5, side, reach))
+        else:
+            weights.append(_overlaps(begin, scale, size, side, reach) / scale)
+    down, across = weights
+    covered = np.outer(down.sum(1), across.sum(1))[..., None]
+    return _weigh(level.pixels, down, across) + fill * (1 - covered)
+
+
+def contrast(pixels: NDArray[Any], scale: float, size: tuple[int, int]) -> Floats:
+    """How far the values under each square of side `scale`, and under those next to it, lie apart; (rows, cols, 1)."""
+    low = high = pixels.astype(float)
+    for axis, count in enumerate(size):
+        starts = np.minimum((np.arange(count) * scale).astype(int), pixels.shape[axis] - 1)
+        low = _next_to(np.minimum.reduceat(low, starts, axis=axis), axis, np.minimum)
+        high = _next_to(np.maximum.reduceat(high, starts, axis=axis), axis, np.maximum)
+    spread: Floats = (high - low).max(axis=2, keepdims=True)
+    return spread
+
+
+def block_contrast(pixels: NDArray[Any], tile: tuple[int, int], scale: float, size: tuple[int, int]) -> Floats:
+    """How far the values lie apart in the blocks of 16 x 16 under each square of side `scale`: what a cosine transform
+    of them may mix. Beyond the edge tiles are filled up with black, which is mixed in too; (rows, cols, 1)."""
+    rows, cols = (-side % step for side, step in zip(pixels.shape[:2], tile[::-1], strict=True))
+    padded = np.pad(pixels, [(0, min(rows, 16)), (0, min(cols, 16)), (0, 0)])
+    blocks = contrast(padded, 16, (-(-padded.shape[0] // 16), -(-padded.shape[1] // 16)))
+    down, across = (
+        np.minimum((np.arange(n) * scale).astype(int) // 16, blocks.shape[axis] - 1) for axis, n in enumerate(size)
+    )
+    found: Floats = blocks[down[:, None], across[None, :]]
+    return found
+
+
+def _next_to(values: Floats, axis: int, extreme: Any) -> Floats:
+    """The extreme of each and its two neighbours along an axis."""
+    padded = np.concatenate([values.take([0], axis), values, values.take([-1], axis)], axis)
+    n = values.shape[axis]
+    found: Floats = extreme.reduce([padded.take(range(k, k + n), axis) for k in range(3)])
+    return found
+
+
+def _view(level: Truth, scale: float, shape: tuple[int, ...], whole: tuple[int, ...]) -> Floats:
+    down, across = (
+        _normalised(_overlaps(0, scale, n, side, full / level.downsample))
+        for n, side, full in zip(shape, level.pixels.shape[:2], whole, strict=True)
+    )
+    return _weigh(level.pixels, down, across)
+
+
+def _overlaps(start: float, scale: float, count: int, size: int, extent: float) -> Floats:
+    edges = start + np.arange(count + 1) * scale
+    return _between(edges[:-1], edges[1:], size, extent)
+
+
+def _between(low: Floats, high: Floats, size: int, extent: float) -> Floats:
+    """(intervals, size): how much of each pixel an interval covers. The picture ends at `extent`: the last pixel
+    reaches so far, or is cut there."""
+    left = np.arange(size, dtype=float)
+    right = left + 1
+    right[-1] = max(extent, size)
+    right, left = np.minimum(right, extent), np.minimum(left, extent)
+    covered: Floats = np.maximum(np.minimum(high[:, None], right) - np.maximum(low[:, None], left), 0.0)
+    return covered
+
+
+def _normalised(weights: Floats) -> Floats:
+    total = weights.sum(axis=1, keepdims=True)
+    weights = np.where(total > 0, weights, 0)
+    weights[total[:, 0] <= 0, -1] = 1.0
+    normalised: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _weigh(pixels: NDArray[Any], down: Floats, across: Floats) -> Floats:
+    half = np.tensordot(down, pixels.astype(float), axes=(1, 0))
+    found: Floats = np.tensordot(half, across, axes=(1, 1)).transpose(0, 2, 1)
+    return found
