@@ -63,8 +63,13 @@ class HeaderCache:
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".part", delete=False) as part:
-                np.savez(part, numbers=numbers, ends=ends, data=data)
-            Path(part.name).replace(file)
+                try:
+                    np.savez(part, numbers=numbers, ends=ends, data=data)
+                    part.close()
+                    Path(part.name).replace(file)
+                except BaseException:
+                    Path(part.name).unlink()
+                    raise
             self._tidy()
 
     def _file(self, key: Key) -> Path | None:

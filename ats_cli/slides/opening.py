@@ -55,11 +55,12 @@ def open_slide(
             before = file_states([file] if file.is_file() else [])
             reader = while_unchanged(file.name, local_reader(file, backend, plane), before)
         slide = Slide(file, in_srgb(file.name, reader) if color_profile == "srgb" else reader, mpp)
-    except SlideError:
+    except BaseException as error:
         if delete is not None:
             delete()
-        raise
-    except Exception as error:  # whatever a library raises, the user gets one line
+        if isinstance(error, SlideError) or not isinstance(error, Exception):
+            raise
+        # Whatever a library raises, the user gets one line.
         # What led to it may show all of a URL.
         raise unreadable(file, error) from (None if isinstance(file, RemotePath) else error)
     if delete is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import io
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, BinaryIO, cast
@@ -13,9 +14,10 @@ from typing import Any, BinaryIO, cast
 from ats_cli.records import SlideError
 from ats_cli.slides.byte_source import Fetch, Range
 from ats_cli.slides.header_cache import HeaderCache
-from ats_cli.slides.remote_object import Answer, remote_object
+from ats_cli.slides.remote_answer import Answer
+from ats_cli.slides.remote_object import remote_object
 from ats_cli.slides.remote_path import RemotePath
-from ats_cli.slides.remote_tries import IN_FLIGHT, persistent
+from ats_cli.slides.remote_tries import IN_FLIGHT, Patience, persistent
 from ats_cli.slides.tiff_walk import walk_tiff
 
 # Ranges nearer to each other than GAP bytes are one request, unless it grows beyond LONGEST: see benchmarks/remote.py.
@@ -28,6 +30,10 @@ BLOCK, FIRST = 16 * 1024, 64 * 1024
 MOST_HEADERS = 256 * 1024 * 1024
 
 
+# A file is fetched whole in pieces, so many at a time.
+PIECE, PIECES = 1024 * 1024, 8
+
+
 class RemoteFile:
     """One version of an object far away. Headers are kept on disk for the next time. Pickles as its path alone.
 
@@ -38,7 +44,7 @@ class RemoteFile:
         self.path = path
         self.bytes_read = 0
         self._object = remote_object(path)
-        self._in_flight = asyncio.Semaphore(IN_FLIGHT)
+        self._in_flight, self._patience = asyncio.Semaphore(IN_FLIGHT), Patience()
         self.size, self._version = 0, None
         first = self._wait(self._first())
         self.size, self._version = first.size, first.version
@@ -101,9 +107,16 @@ class RemoteFile:
             self._blocks[number] = functools.cache(read)
         return [self._blocks[number] for number in numbers]
 
-    def download(self, to: str) -> None:
-        """Write the whole file to `to`."""
-        self._object.whole(to)
+    def download(self, file: BinaryIO) -> None:
+        """Write all of it to `file`, in pieces: each is tried again, and is of this version, as any other range."""
+        pieces: deque[Callable[[], bytes]] = deque()
+        with self.opened() as fetch:
+            for offset in range(0, self.size, PIECE):
+                pieces.extend(fetch([(offset, PIECE)]))
+                if len(pieces) >= PIECES:
+                    file.write(pieces.popleft()())
+            for piece in pieces:
+                file.write(piece())
 
     def _wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         return asyncio.run_coroutine_threadsafe(work, self._object.loop).result()
@@ -118,7 +131,7 @@ class RemoteFile:
         return answer.data
 
     async def _answer(self, start: int, stop: int) -> Answer:
-        return await persistent(self._object, start, stop, self._in_flight, self._count)
+        return await persistent(self._object, start, stop, self._in_flight, self._patience, self._count)
 
     def _count(self, received: int) -> None:
         self.bytes_read += received

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import logging
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import tifffile
 
 from ats_cli.records import SlideError
-from ats_cli.slides.header_cache import cache_folder
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Reader
+from ats_cli.slides.remote_answer import WholeOnlyError
+from ats_cli.slides.remote_download import fetched, megabytes
 from ats_cli.slides.remote_file import RemoteFile
-from ats_cli.slides.remote_object import WholeOnlyError, remote_object
 from ats_cli.slides.remote_path import RemotePath
 from ats_cli.slides.tiff_facts import openslide_vendor
 from ats_cli.slides.tiff_index import index_of
@@ -29,11 +23,8 @@ _HEADS = {
     b"\0\0\0\x0cjP": "a JPEG 2000", b"BM": "a BMP", b"RIFF": "a WebP",
 }  # fmt: skip
 _MANY_FILES = (".mrxs", ".vms", ".vmu")
-_LEFT_OVER_SECONDS = 24 * 3600
 
 LocalReader = Callable[[Path, str | None, Plane | None], Reader]
-
-_log = logging.getLogger(__name__)
 
 
 def remote_reader(
@@ -48,7 +39,7 @@ def remote_reader(
     except WholeOnlyError:
         if local_reader is None:
             raise
-    file, delete = _fetched(path)
+    file, delete = fetched(path)
     try:
         return local_reader(file, backend, plane), delete
     except BaseException:
@@ -90,51 +81,10 @@ def _zarr(path: RemotePath, plane: Plane | None) -> Reader:
     return ZarrReader(path, plane, remote_store(path))
 
 
-def _fetched(path: RemotePath) -> tuple[Path, Callable[[], None]]:
-    """Download a slide into the cache: the file, and the call that deletes it again."""
-    parent = cache_folder() / "downloads"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        _delete_left_over(parent)
-        folder = Path(tempfile.mkdtemp(dir=parent))
-    except OSError as error:
-        raise SlideError(
-            f"{path.name}: nothing can be written to {parent} ({error.strerror}). Set ATS_CACHE."
-        ) from None
-    delete = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-    try:
-        file = folder / path.name
-        _fetch(path, file)
-    except BaseException:
-        delete()
-        raise
-    return file, delete
-
-
-def _fetch(path: RemotePath, file: Path) -> None:
-    """Write the whole slide to `file`, once it is known to fit."""
-    try:
-        source = RemoteFile(path)
-    except WholeOnlyError:
-        _log.warning("%s: fetching it, of unknown size.", path.name)
-        remote_object(path).whole(str(file))
-        return
-    free = shutil.disk_usage(file.parent).free
-    if source.size > free:
-        raise SlideError(
-            f"{path.name}: {_megabytes(source.size)} do not fit into {file.parent.parent}, where {_megabytes(free)} "
-            "are free. Set ATS_CACHE to another folder."
-        )
-    _log.warning("%s: fetching %s.", path.name, _megabytes(source.size))
-    source.download(str(file))
-    if file.stat().st_size != source.size:
-        raise SlideError(f"{path.name}: fetched {file.stat().st_size} bytes of {source.size}. Run it again.")
-
-
 def _whole_only(source: RemoteFile, kind: str) -> WholeOnlyError:
     return WholeOnlyError(
         f"{source.path.name}: {kind} is read from a local disk only; where they lie, tiled TIFFs and OME-Zarr are. "
-        f"Fetch it whole ({_megabytes(source.size)}) with --download (predict, info)."
+        f"Fetch it whole ({megabytes(source.size)}) with --download (predict, info)."
     )
 
 
@@ -142,15 +92,3 @@ def _kind(head: bytes) -> str:
     if head[128:132] == b"DICM":
         return "a DICOM file"
     return next((kind for start, kind in _HEADS.items() if head.startswith(start)), "this file")
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
-
-
-def _delete_left_over(parent: Path) -> None:
-    """What a call that was killed left behind."""
-    for folder in parent.iterdir():
-        with contextlib.suppress(OSError):
-            if folder.stat().st_mtime < time.time() - _LEFT_OVER_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)

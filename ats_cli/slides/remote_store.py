@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Iterable
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 
-from ats_cli.slides.remote_object import NotThereError, remote_object
+from ats_cli.slides.remote_answer import NotThereError
+from ats_cli.slides.remote_object import remote_object
 from ats_cli.slides.remote_path import RemotePath
-from ats_cli.slides.remote_tries import IN_FLIGHT, persistent
+from ats_cli.slides.remote_tries import IN_FLIGHT, Patience, persistent
 from ats_cli.slides.zarr_chunks import CountingStore
 
 _TO_THE_END = 1 << 40
@@ -24,7 +25,7 @@ class RemoteStore(Store):
     def __init__(self, path: RemotePath) -> None:
         super().__init__(read_only=True)
         self._path = path
-        self._in_flight = asyncio.Semaphore(IN_FLIGHT)
+        self._in_flight, self._patience = asyncio.Semaphore(IN_FLIGHT), Patience()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemoteStore) and other._path == self._path
@@ -33,7 +34,7 @@ class RemoteStore(Store):
         thing = remote_object(self._path.child(key))
         start, stop = _span(byte_range)
         # Requests run in fsspec's event loop, whichever loop Zarr has.
-        work = persistent(thing, start, stop, self._in_flight, lambda _: None)
+        work = persistent(thing, start, stop, self._in_flight, self._patience, lambda _: None)
         try:
             answer = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, thing.loop))
         except NotThereError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from range_server import range_server
+from slide_pictures import picture
 
 from ats_cli.records import SlideError
 from ats_cli.slides import open_slide, remote_tries
-from ats_cli.slides.remote_object import _S3, Passing
+from ats_cli.slides.remote_answer import Passing
+from ats_cli.slides.remote_s3 import S3Object
 
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")
@@ -53,13 +58,13 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def by_client(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts the requests that go through the client."""
     calls: list[int] = []
-    real = _S3._by_client
+    real = S3Object._by_client
 
-    async def counted(self: _S3, start: int, stop: int) -> Any:
+    async def counted(self: S3Object, start: int, stop: int) -> Any:
         calls.append(start)
         return await real(self, start, stop)
 
-    monkeypatch.setattr(_S3, "_by_client", counted)
+    monkeypatch.setattr(S3Object, "_by_client", counted)
     return calls
 
 
@@ -69,10 +74,10 @@ def test_the_same_pixels(monkeypatch: pytest.MonkeyPatch, signs: bool) -> None:
     calls = by_client(monkeypatch)
     if not signs:
 
-        async def refuse(self: _S3) -> Any:
+        async def refuse(self: S3Object) -> Any:
             raise ValueError("no such signature")
 
-        monkeypatch.setattr(_S3, "_by_signed_url", refuse)
+        monkeypatch.setattr(S3Object, "_by_signed_url", refuse)
     slide = open_slide("s3://slides/a b/x+y.svs")
     assert np.array_equal(slide.read_view(8), open_slide(EXAMPLE).read_view(8))
     assert slide.identity == "x+y.svs" and slide.bytes_total == EXAMPLE.stat().st_size
@@ -81,14 +86,14 @@ def test_the_same_pixels(monkeypatch: pytest.MonkeyPatch, signs: bool) -> None:
 
 @pytest.mark.usefixtures("bucket")
 def test_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, failing = _S3._by_client, [Passing("the server answers 500", answered=True)] * 3
+    real, failing = S3Object._by_client, [Passing("the server answers 500", answered=True)] * 3
 
-    async def sometimes(self: _S3, start: int, stop: int) -> Any:
+    async def sometimes(self: S3Object, start: int, stop: int) -> Any:
         if failing:
             raise failing.pop()
         return await real(self, start, stop)
 
-    monkeypatch.setattr(_S3, "_by_client", sometimes)
+    monkeypatch.setattr(S3Object, "_by_client", sometimes)
     assert open_slide("s3://slides/a b/x+y.svs").width == 2220
     assert not failing
 
@@ -121,3 +126,39 @@ def test_sentences(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(SlideError, match=r"^z\.svs: no credentials for S3 were found"):
         open_slide("s3://slides/z.svs")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_empty_object_is_said_to_be_empty(bucket: Any) -> None:
+    bucket.put_object(Bucket="slides", Key="empty.svs", Body=b"")
+    for download in (False, True):
+        with pytest.raises(SlideError, match=r"^empty\.svs: the file is empty\. Upload it again\.$"):
+            open_slide("s3://slides/empty.svs", download=download)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_fetched_whole(bucket: Any, own_cache: Path) -> None:
+    bucket.put_object(Bucket="slides", Key="a.dat", Body=EXAMPLE.read_bytes())
+    with open_slide("s3://slides/a.dat", backend="openslide", download=True) as slide:
+        assert np.array_equal(slide.read_view(8), open_slide(EXAMPLE, backend="openslide").read_view(8))
+        assert slide.reader == "openslide"
+    assert not list((own_cache / "downloads").iterdir())
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_server_that_sends_all_of_an_object_whatever_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    with range_server(ranges=False, files={"/slides/large.svs": EXAMPLE.read_bytes()}) as web:
+        small = io.BytesIO()
+        tifffile.imwrite(small, picture(64, 64), tile=(16, 16), photometric="rgb", metadata=None)
+        web.files["/slides/small.tif"] = small.getvalue()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{web.port}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        with pytest.raises(SlideError, match=r"^large\.svs: this server gives whole files only, no byte ranges"):
+            open_slide("s3://slides/large.svs")
+        assert open_slide("s3://slides/small.tif").width == 64
+        web.ranges, web.faults = True, ["endless"] * 100
+        with pytest.raises(SlideError, match=r"^large\.svs: this server (sends other bytes|gives whole files)"):
+            open_slide("s3://slides/large.svs")
+        assert web.sent < 100_000_000
