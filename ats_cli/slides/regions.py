@@ -30,16 +30,20 @@ def regions_file(slide: AnyPath, roi: Path) -> Path | None:
 
 
 def read_regions(path: Path) -> list[Polygon]:
-    """The polygons of a GeoJSON file: a FeatureCollection, a list of features, a feature or a geometry.
+    """The polygons of a GeoJSON file (RFC 7946): a FeatureCollection, a list of features, a feature or a geometry.
+
+    A feature without geometry, and a geometry without coordinates, have no polygon.
 
     Raises SlideError, a sentence that begins with the file's name, for what is none, and where it holds no polygon.
     """
     try:
-        polygons = list(_polygons(json.loads(path.read_text(encoding="utf-8"))))
+        polygons = _polygons(json.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         raise SlideError(f"{path.name}: no such file in {path.parent.absolute()}. Check the path.") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise SlideError(f"{path.name}: not readable as GeoJSON ({error}). Export it from QuPath again.") from error
+    except RecursionError:
+        raise SlideError(f"{path.name}: nested too deep for GeoJSON. Export it from QuPath again.") from None
     if not polygons:
         raise SlideError(
             f"{path.name}: holds no polygon. Draw regions as polygons or rectangles, and export them again."
@@ -68,22 +72,45 @@ def inside(polygons: list[Polygon], x: NDArray[np.float64], y: NDArray[np.float6
 def _polygons(value: Any) -> list[Polygon]:
     if isinstance(value, list):
         return [polygon for one in value for polygon in _polygons(one)]
-    kind = value["type"]
-    if kind == "FeatureCollection":
-        return _polygons(value["features"])
+    kind = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in _MEMBERS:
+        raise ValueError(f"{str(kind or value)[:40]!r} is no feature and no geometry")
+    if _MEMBERS[kind] not in value:
+        raise ValueError(f"a {kind} without {_MEMBERS[kind]}")
+    content = value[_MEMBERS[kind]]
     if kind == "Feature":
-        return _polygons(value["geometry"])
-    if kind == "GeometryCollection":
-        return _polygons(value["geometries"])
-    if kind == "Polygon":
-        return [_rings(value["coordinates"])]
-    if kind == "MultiPolygon":
-        return [_rings(rings) for rings in value["coordinates"]]
+        return [] if content is None else _polygons(content)
+    if kind in ("FeatureCollection", "GeometryCollection"):
+        return _polygons(_list(content))
+    if kind in ("Polygon", "MultiPolygon"):
+        several = [content] if kind == "Polygon" else _list(content)
+        return [_rings(rings) for rings in several if rings != []]
     return []  # points and lines have no inside
 
 
-def _rings(coordinates: list[list[list[float]]]) -> Polygon:
-    rings = [np.array([point[:2] for point in ring], np.float64) for ring in coordinates]
-    if not rings or not all(np.isfinite(ring).all() and len(ring) >= 3 for ring in rings):
-        raise ValueError("a polygon has fewer than three corners, or corners that are no numbers")
+_MEMBERS = {
+    "FeatureCollection": "features",
+    "Feature": "geometry",
+    "GeometryCollection": "geometries",
+    **dict.fromkeys(("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"), "coordinates"),
+}
+
+
+def _rings(coordinates: Any) -> Polygon:
+    rings = [np.array([_corner(point) for point in _list(ring)], np.float64) for ring in _list(coordinates, 1)]
+    if any(len(ring) < 3 for ring in rings):
+        raise ValueError("a polygon has fewer than three corners")
     return rings
+
+
+def _corner(point: Any) -> tuple[float, float]:
+    x, y, *_ = _list(point, 2)
+    if not all(type(number) in (int, float) and abs(number) < 1e300 for number in (x, y)):
+        raise ValueError("a polygon has corners that are no numbers")
+    return float(x), float(y)
+
+
+def _list(value: Any, least: int = 0) -> list[Any]:
+    if not isinstance(value, list) or len(value) < least:
+        raise ValueError(f"{str(value)[:40]} where a list is expected")
+    return value
