@@ -148,6 +148,7 @@ def failed_record(source: SlideSource, error: str | None) -> dict[str, Any]:
         "problems": [],
         "tiles_checked": None,
         "tiles_total": None,
+        "checksums": None,
     }
 
 
@@ -161,11 +162,14 @@ def check_record(found: Check | None) -> dict[str, Any]:
         "problems": problems,
         "tiles_checked": found.tiles,
         "tiles_total": found.tiles_total,
+        "checksums": found.checksums,
     }
 
 
 def unsound(source: SlideSource, found: Check) -> str:
     """Return the sentence about a slide that is not sound."""
+    if not found.tiles:
+        return found.problems[0].sentence
     return (
         f"{source.path.name}: not sound, {len(found.problems)} of the {found.tiles} native tiles tried cannot be "
         "read. Copy or export it again."
@@ -212,11 +216,10 @@ def info_table(record: dict[str, Any], reader_because: str) -> Table:
         row(f"level {number}", ", ".join(filter(None, facts)))
     if record["sound"] is not None:
         tried = f"{record['tiles_checked']:,} of {record['tiles_total']:,} native tiles tried"
-        bad = len(record["problems"])
-        row(
-            "check",
-            f"sound: {tried}, all can be read" if record["sound"] else f"NOT SOUND: {tried}, {bad} cannot be read",
-        )
+        bad = f"{len(record['problems'])} cannot be read" if record["tiles_checked"] else "there is nothing to read"
+        row("check", f"sound: {tried}, all can be read" if record["sound"] else f"NOT SOUND: {tried}, {bad}")
+        if not record["checksums"]:
+            row("", "its tiles carry no checksum: bytes that were changed and still decode are not found")
     for problem in record["problems"][:MOST_PROBLEMS]:
         row(f"level {problem['level']}", f"x {problem['x']}, y {problem['y']}: {problem['problem']}")
     if len(record["problems"]) > MOST_PROBLEMS:

@@ -69,7 +69,7 @@ class LocalFile:
             raise unreadable(self.path, error) from error
         with file:
             size, lock = self.size, self._lock
-            read_at = _pread(file) if hasattr(os, "pread") else _seek_and_read(file)
+            read_at = reads_at(file)
 
             def read(offset: int, count: int) -> bytes:
                 # An index that lies asks for more than there is: no memory is set aside for it.
@@ -98,6 +98,11 @@ class _Counted(io.FileIO):
         read = super().readinto(buffer)
         self._source.count(read or 0)
         return read
+
+
+def reads_at(file: io.FileIO) -> Callable[[int, int], bytes]:
+    """The call (offset, count) that reads an open file in many threads."""
+    return _pread(file) if hasattr(os, "pread") else _seek_and_read(file)
 
 
 def _pread(file: io.FileIO) -> Callable[[int, int], bytes]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ats_cli.records import SlideError
-from ats_cli.slides.reader import Box, Level
+from ats_cli.slides.reader import Box, InFinerLevel, Level
 from ats_cli.slides.slide import Slide
 
 # Of a native tile larger than this a corner is asked for: it is decoded whole, but not kept whole.
 _LARGEST = 1024
+# Compressions of which each stream ends in a checksum that its decoder compares.
+_CHECKSUMS = {"adobe_deflate", "deflate", "gzip", "zlib", "crc32c"}
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found: how many native tiles were tried, of how many that the file holds, and which are damaged."""
+    """What was found: how many native tiles were tried, of how many that the file holds, and which are damaged.
+
+    Where there is none to try, that is the problem. `checksums`: whether the bytes of all levels carry one; without,
+    bytes that were changed and still decode are not found.
+    """
 
     tiles: int
     tiles_total: int
     problems: tuple[Problem, ...]
+    checksums: bool = False
 
     @property
     def sound(self) -> bool:
@@ -61,7 +68,12 @@ def check_slide(slide: Slide, tiles: int = 100, seed: int = 0, threads: int = 4)
         sample |= {tile for tile in _corners(level) if gone is None or not gone.flat[tile]}
         tried += len(sample)
         problems += _problems(slide, number, sorted(sample), threads)
-    return Check(tried, total, tuple(problems))
+    if not tried:
+        nothing = (
+            f"{slide.path.name}: the file holds no native tile, so that nothing can be read. Copy or export it again."
+        )
+        problems.append(Problem(0, 0, 0, nothing))
+    return Check(tried, total, tuple(problems), all(level.compression in _CHECKSUMS for level in slide.levels))
 
 
 def _problems(slide: Slide, number: int, tiles: list[int], threads: int) -> Iterator[Problem]:
@@ -69,8 +81,9 @@ def _problems(slide: Slide, number: int, tiles: list[int], threads: int) -> Iter
     boxes = [_box(level, tile) for tile in tiles]
     try:
         for box, region in zip(boxes, slide.scan_level(number, boxes, threads), strict=True):
-            if region.damage:
-                yield Problem(number, box[0], box[1], region.damage[0].reason)
+            damage = [part.reason for part in region.damage if not isinstance(part.reason, InFinerLevel)]
+            if damage:
+                yield Problem(number, box[0], box[1], damage[0])
     except SlideError as error:  # nothing more can be read at all
         yield Problem(number, boxes[0][0], boxes[0][1], str(error))
 

@@ -16,6 +16,7 @@ from ats_cli.records import SlideError
 from ats_cli.slides.pixels import stated_range
 from ats_cli.slides.plane import Plane, check
 from ats_cli.slides.reader import level_downsample
+from ats_cli.slides.side_picture import main_image
 
 _MICRONS = {
     "meter": 1e6, "m": 1e6, "decimeter": 1e5, "centimeter": 1e4, "cm": 1e4, "millimeter": 1e3, "mm": 1e3,
@@ -23,7 +24,6 @@ _MICRONS = {
     "picometer": 1e-6, "pm": 1e-6, "angstrom": 1e-4, "inch": 25400.0, "foot": 304800.0,
 }  # fmt: skip
 _RGB = ["FF0000", "00FF00", "0000FF"]
-_SIDE_PICTURES = ("label", "macro", "thumbnail", "overview")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _series(root: zarr.Group, name: str) -> list[zarr.Group]:
 
 
 def _main(name: str, found: Sequence[tuple[zarr.Group, Any]]) -> int:
-    """The largest that is not named as a side picture."""
+    """The image that is the slide, among the pictures beside it."""
 
     def area(number: int) -> int:
         group, multiscale = found[number]
@@ -94,9 +94,8 @@ def _main(name: str, found: Sequence[tuple[zarr.Group, Any]]) -> int:
         axes = _axes(name, multiscale, len(shape))
         return shape[axes.index("y")] * shape[axes.index("x")]
 
-    named = [str(one.get("name", "")).lower() if isinstance(one, dict) else "" for _, one in found]
-    mains = [i for i, called in enumerate(named) if not any(side in called for side in _SIDE_PICTURES)]
-    return max(mains or range(len(found)), key=area)
+    names = [str(one.get("name", "")) if isinstance(one, dict) else "" for _, one in found]
+    return main_image(names, [area(number) for number in range(len(found))])
 
 
 def _multiscale(name: str, group: zarr.Group, said: Mapping[str, Any], series: tuple[int, int]) -> NgffImage:

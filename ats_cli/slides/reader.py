@@ -49,6 +49,11 @@ class Level:
         return -(-self.height // self.tile_height)
 
 
+class InFinerLevel(str):
+    """Why a native tile of a lower level is read from a finer one: the file does not hold it there. A reason of
+    `Damage` that is no fault of the file."""
+
+
 class Damage(NamedTuple):
     """A part of a level that is in the file but cannot be read: where, and a sentence with the slide's name."""
 

@@ -12,7 +12,7 @@ from ats_cli.slides.remote_answer import NotThereError
 from ats_cli.slides.remote_object import remote_object
 from ats_cli.slides.remote_path import RemotePath
 from ats_cli.slides.remote_tries import IN_FLIGHT, Patience, persistent
-from ats_cli.slides.zarr_chunks import CountingStore
+from ats_cli.slides.zarr_store import CountingStore
 
 _TO_THE_END = 1 << 40
 

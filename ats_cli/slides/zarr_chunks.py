@@ -1,95 +1,68 @@
-"""Which chunks of a Zarr array its store holds, and what was read of it."""
+"""Which chunks of a Zarr array its store holds."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import math
-import os
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, WrapperStore, ZipStore
 
-from ats_cli.records import SlideError
-from ats_cli.slides.stream_size import refuse_large
+from ats_cli.slides.zarr_store import CountingStore
 
-METADATA = (".zgroup", ".zarray", "zarr.json")
-
-_REMEMBERED = 4096
-_INDICES = 256
+_SHARDS = 4096
 _MOST_CHUNKS = 1 << 27
-_MOST_CHUNK_PIXELS = 1 << 26
+# Of a store that cannot be listed, so many chunks are asked for before none is taken to be there.
+_TRIED = 64
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _NONE = np.iinfo(np.uint64).max
 _CHUNK = re.compile(r"(?:c[./])?\d+(?:[./]\d+)*")
 
 Span = tuple[int, int]
 """Indices [start, stop) along an axis."""
 
-
-class CountingStore(WrapperStore[Store]):
-    """Counts the bytes that a store delivers, and remembers the last keys that it did not have, and the last ends of
-    objects: the indices of shards, which zarr would ask for again with every chunk.
-
-    `keys(prefix)` lists what the store holds, None where that takes long. `root` is where in it the Zarr begins.
-    """
-
-    def __init__(self, store: Store, keys: Callable[[str], Iterator[str]] | None = None, root: str = "") -> None:
-        super().__init__(store)
-        self.keys, self.root = keys, root
-        self.bytes_read = 0
-        self._lacking: dict[str, None] = {}
-        self._ends: dict[tuple[str, int], Buffer] = {}
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        end = (key, byte_range.suffix) if isinstance(byte_range, SuffixByteRequest) else None
-        if end in self._ends:
-            return self._ends[end]
-        value = await self._store.get(key, prototype, byte_range)
-        if value is None:
-            _remember(self._lacking, key, None, _REMEMBERED)
-            return None
-        self.bytes_read += len(value)
-        if end is not None:
-            _remember(self._ends, end, value, _INDICES)
-        else:
-            refuse_large(value.to_bytes(), _MOST_CHUNK_PIXELS)
-        return value
-
-    def lacked(self, key: str) -> bool:
-        """Whether the last `get` of this key, a moment ago, found nothing."""
-        return key in self._lacking
+Cell = tuple[int, ...]
+"""The indices of a chunk, or of a shard, along each axis."""
 
 
 class Chunks:
-    """The chunks of one array; of a sharded one, the inner chunks."""
+    """The chunks of one array; of a sharded one, the inner chunks. `name`: of the array, for sentences."""
 
     def __init__(self, array: zarr.Array[Any], store: CountingStore) -> None:
         self._array, self._store = array, store
+        self.name = array.path or "/"
         self._shards = _shard_index(array)
         self._prefix = f"{array.path}/" if array.path else ""
-        self._held_in_shard = functools.lru_cache(maxsize=_REMEMBERED)(self._read_index)
+        self._held_in_shard = functools.lru_cache(maxsize=_SHARDS)(self._read_index)
+        sides = array.shards or array.chunks
+        self._grid = tuple(-(-s // side) for s, side in zip(array.shape, sides, strict=True))
+        # What a key says where it is written as the metadata asks for: each number once, without leading zeros.
+        asked = re.escape(array.metadata.encode_chunk_key((0,) * array.ndim))
+        self._asked = re.compile(re.sub("0", r"(0|[1-9]\\d*)", asked))
 
-    def lacks(self, chunk: tuple[int, ...]) -> bool:
+    def lacks(self, chunk: Cell) -> bool:
         """Whether the store does not hold a chunk; asked just after it was read."""
         if self._array.shards is None:
             return self._store.lacked(self._key(chunk))
-        per = self._per_shard()
-        shard = tuple(i // n for i, n in zip(chunk, per, strict=True))
         if self._shards is None:
-            return self._store.lacked(self._key(shard))
-        held = self._held_in_shard(shard)
-        return held is None or not bool(held[tuple(i % n for i, n in zip(chunk, per, strict=True))])
+            return self._store.lacked(self._key(self._shard_of(chunk)))
+        return not self._has(chunk)
+
+    def any_of(self, chunks: list[Cell]) -> bool:
+        """Whether the store, which cannot be listed, holds any of these chunks."""
+        if self._shards is not None:
+            return any(self._has(chunk) for chunk in chunks)
+        return self._any_key([self._key(self._shard_of(chunk)) for chunk in chunks])
 
     def held(self, axes: str, spans: Mapping[str, Span]) -> NDArray[np.bool_] | None:
         """Which chunks the store holds, (chunk rows, chunk cols), any of those that `spans` touches along the other
@@ -102,8 +75,21 @@ class Chunks:
         cells = {axis: (a // chunks[axis], (b - 1) // chunks[axis] + 1) for axis, (a, b) in spans.items()}
         per = dict(zip(axes, self._per_shard(), strict=True))
         found = np.zeros((counts["y"], counts["x"]), dtype=np.bool_)
+        if self._shards is None:
+            listed = [cell for _, cell, as_asked in self._listed() if as_asked or cell in self.elsewhere]
+            index = dict(zip(axes, np.array(listed, dtype=np.intp).reshape(-1, array.ndim).T, strict=True))
+            shown = np.ones(len(listed), dtype=np.bool_)
+            for axis, (a, b) in cells.items():
+                shown &= (index[axis] * per[axis] < b) & ((index[axis] + 1) * per[axis] > a)
+            ys, xs = (index[axis][shown][:, None] * per[axis] + np.arange(per[axis]) for axis in "yx")
+            ys, xs = np.broadcast_arrays(ys[:, :, None], xs[:, None])
+            whole = (ys < counts["y"]) & (xs < counts["x"])
+            found[ys[whole], xs[whole]] = True
+            return found
         order = [axes.index("y"), axes.index("x"), *(i for i, axis in enumerate(axes) if axis not in "yx")]
-        for shard in self._listed():
+        for _, shard, as_asked in self._listed():
+            if not as_asked and shard not in self.elsewhere:
+                continue
             # The chunks of this shard (itself, where nothing is sharded) that the spans touch.
             starts = {axis: i * per[axis] for axis, i in zip(axes, shard, strict=True)}
             within = {
@@ -122,35 +108,89 @@ class Chunks:
             here |= np.asarray(part.reshape(*part.shape[:2], -1).any(axis=2))[: here.shape[0], : here.shape[1]]
         return found
 
-    def _told_of(self, shard: tuple[int, ...]) -> NDArray[Any] | None:
+    def _told_of(self, shard: Cell) -> NDArray[Any] | None:
         """Which chunks a shard that is there holds; None if nothing is sharded, or its index is not understood."""
         try:
             return None if self._shards is None else self._held_in_shard(shard)
         except Exception:  # what is damaged is told where it is read
             return None
 
-    def any_held(self) -> bool:
-        """Whether the store holds anything of the array. Lists the store, up to the first find."""
-        return next(self._listed(), None) is not None
+    @functools.cached_property
+    def missing(self) -> str | None:
+        """Why nothing of the array can be read, None if something of it is there. Lists the store up to the first
+        find; one that cannot be listed is asked for chunks all over the array."""
+        if self._store.keys is None:
+            count = math.prod(self._grid)
+            numbers = range(count) if count <= _TRIED else {int(count * (i * _GOLDEN % 1)) for i in range(_TRIED)}
+            cells = [tuple(int(i) for i in np.unravel_index(number, self._grid)) for number in numbers]
+            if self._any_key([self._key(cell) for cell in cells]):
+                return None
+            return f"none of the {len(cells)} chunks of the array {self.name} that were tried is there."
+        other = None
+        for key, cell, as_asked in self._listed():
+            if as_asked:
+                return None
+            other = other or (key, cell)
+        if other is None:
+            return f"not one chunk of the array {self.name} is there. Copy it again."
+        return (
+            f"the chunks of the array {self.name} are called like {other[0]}, but its metadata asks for names like "
+            f"{self._key(other[1])}. Correct the separator of its chunks' names in it, or copy it again."
+        )
+
+    @functools.cached_property
+    def elsewhere(self) -> dict[Cell, str]:
+        """Chunks, or shards, that are not under the key that the metadata asks for, but under this one."""
+        found = {cell: key for key, cell, as_asked in self._listed() if not as_asked}
+        for _, cell, as_asked in self._listed() if found else ():
+            if as_asked:
+                found.pop(cell, None)
+        return found
+
+    def called(self, chunk: Cell) -> str | None:
+        """The key under which a chunk is that is not under its own; None if it is nowhere. Lists the store."""
+        return self.elsewhere.get(self._shard_of(chunk)) if self._store.keys is not None else None
+
+    def _any_key(self, keys: list[str]) -> bool:
+        async def there(key: str) -> bool:
+            return await self._store.get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is not None
+
+        async def asked() -> list[bool]:
+            return list(await asyncio.gather(*(there(key) for key in keys)))
+
+        return any(sync(asked()))
+
+    def _has(self, chunk: Cell) -> bool:
+        """Whether its shard holds a chunk."""
+        held = self._held_in_shard(self._shard_of(chunk))
+        within = tuple(i % n for i, n in zip(chunk, self._per_shard(), strict=True))
+        return held is not None and bool(held[within])
+
+    def _shard_of(self, chunk: Cell) -> Cell:
+        return tuple(i // n for i, n in zip(chunk, self._per_shard(), strict=True))
 
     def _per_shard(self) -> tuple[int, ...]:
         """Chunks a shard along each axis."""
         shards = self._array.shards or self._array.chunks
         return tuple(s // c for s, c in zip(shards, self._array.chunks, strict=True))
 
-    def _key(self, chunk: tuple[int, ...]) -> str:
-        return self._prefix + self._array.metadata.encode_chunk_key(chunk)
+    def _key(self, cell: Cell) -> str:
+        return self._prefix + self._array.metadata.encode_chunk_key(cell)
 
-    def _listed(self) -> Iterator[tuple[int, ...]]:
-        """The grid's cells (chunks or shards) that the store holds a key of."""
+    def _listed(self) -> Iterator[tuple[str, Cell, bool]]:
+        """The keys that the store holds of the grid's cells (chunks or shards), and whether they are those that the
+        metadata asks for."""
         assert self._store.keys is not None
         for key in self._store.keys(self._prefix):
-            if _CHUNK.fullmatch(rest := key[len(self._prefix) :]):
-                cell = tuple(int(i) for i in re.findall(r"\d+", rest))
-                if len(cell) == self._array.ndim:
-                    yield cell
+            rest = key[len(self._prefix) :]
+            asked = self._asked.fullmatch(rest)
+            if asked is None and not _CHUNK.fullmatch(rest):
+                continue
+            cell = tuple(int(i) for i in (asked.groups() if asked else re.findall(r"\d+", rest)))
+            if len(cell) == len(self._grid) and all(i < n for i, n in zip(cell, self._grid, strict=True)):
+                yield key, cell, asked is not None
 
-    def _read_index(self, shard: tuple[int, ...]) -> NDArray[Any] | None:
+    def _read_index(self, shard: Cell) -> NDArray[Any] | None:
         """Which inner chunks a shard holds; None if the shard is not there. Raises ValueError if it is damaged."""
         assert self._shards is not None
         at_end, checked = self._shards
@@ -166,44 +206,6 @@ class Chunks:
             raise ValueError("the index of its shard is damaged")
         spans: NDArray[np.uint64] = np.frombuffer(table, dtype="<u8").reshape(*per, 2)
         return np.asarray((spans != _NONE).any(axis=-1))
-
-
-def _remember(last: dict[Any, Any], key: Any, value: Any, most: int) -> None:
-    """Put the key at the end of `last`, which is kept to the `most` last ones."""
-    last.pop(key, None)
-    last[key] = value
-    if len(last) > most:
-        del last[next(iter(last))]
-
-
-def local_store(path: Path) -> CountingStore:
-    """A folder or a zip on a disk. Raises SlideError for what is neither."""
-    if path.is_dir():
-        return CountingStore(LocalStore(path, read_only=True), functools.partial(_keys_below, path))
-    try:
-        with zipfile.ZipFile(path) as file:
-            names = file.namelist()
-    except zipfile.BadZipFile:
-        raise SlideError(f"{path.name}: neither a folder of Zarr nor a whole zip of one. Copy it again.") from None
-    return CountingStore(
-        ZipStore(path, mode="r"), lambda prefix: (name for name in names if name.startswith(prefix)), _root(path, names)
-    )
-
-
-def _keys_below(folder: Path, prefix: str) -> Iterator[str]:
-    for parent, _, files in os.walk(folder / prefix):
-        within = Path(parent).relative_to(folder).as_posix()
-        for file in files:
-            yield file if within == "." else f"{within}/{file}"
-
-
-def _root(path: Path, names: Sequence[str]) -> str:
-    """Where in a zip the Zarr begins: at its top, or in the one folder that was zipped."""
-    found = [PurePosixPath(name) for name in names if PurePosixPath(name).name in METADATA]
-    if not found:
-        raise SlideError(f"{path.name}: a zip without a Zarr in it. Unpack it and give what is inside.")
-    top = min(found, key=lambda name: len(name.parts)).parent.as_posix()
-    return "" if top == "." else top
 
 
 def _shard_index(array: zarr.Array[Any]) -> tuple[bool, bool] | None:

@@ -1,8 +1,8 @@
 """Zarr: OME-Zarr, and arrays without metadata, in a folder, a zip or any store. Chunks are read whole, each once.
 
-A chunk that the store does not hold has the array's fill value throughout. Where that shows as background (white; of
-a single channel also black, as in fluorescence) it is a hole. Where it does not, or there is none, nobody can tell a
-hole from a chunk that was lost, and it counts as damage.
+A chunk that the store does not hold has the array's fill value throughout. Where that shows as background (white, or
+black: not scanned) it is a hole, unless a finer level has pixels there: then those are read. Where it does not show as
+background, or there is none, nobody can tell a hole from a chunk that was lost, and it counts as damage.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import zarr
 from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
+from ats_cli.slides.absence import Absence
 from ats_cli.slides.native import read_tiled, tiles_across, tiles_down
 from ats_cli.slides.ngff import NgffImage, find_image
 from ats_cli.slides.pixels import PixelKind, shown_range, to_rgb
 from ats_cli.slides.plane import Plane, pick, pick_channel, said
-from ats_cli.slides.reader import Box, Level, Pixels, Region, unreadable
+from ats_cli.slides.reader import Box, InFinerLevel, Level, Pixels, Region, unreadable
 from ats_cli.slides.remote_path import AnyPath
-from ats_cli.slides.zarr_chunks import Chunks, CountingStore, Span, local_store
+from ats_cli.slides.zarr_chunks import Cell, Chunks, Span
+from ats_cli.slides.zarr_store import CountingStore, local_store
 
 # Chunks of a few rows are read several at a time.
 _LEAST_SIDE = 64
@@ -34,9 +36,11 @@ _LEAST_SIDE = 64
 _MOST_CHUNK_BYTES = 256 * 1024 * 1024
 # Pixels of a chunk: an array of smaller ones would be all looking up.
 _LEAST_CHUNK = 16
-_WHITE = 230
 _METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+# Background, in 8 bits: at least so light, or at most so dark.
+_WHITE, _BLACK = 230, 8
 _FAR_THREADS = 32
+_IN_FINER = "is absent, and is read from a finer level."
 
 # JPEG and its like inside Zarr are imagecodecs' own.
 imagecodecs.numcodecs.register_codecs(verbose=False)
@@ -68,10 +72,13 @@ class ZarrReader:
         self._kind = _pixel_kind(path.name, image, self._spans)
         self._arrays = [array for array, _ in image.levels]
         self._chunks = [Chunks(array, self._store) for array in self._arrays]
-        self._background = [_is_background(array, self._kind) for array in self._arrays]
+        fills = [_shown_fill(array, self._kind) for array in self._arrays]
+        # A hole has the same colour at every level.
+        self._background = [_is_background(fill) and fill == fills[0] for fill in fills]
+        self._absences: dict[int, Absence | None] = {}
         self.levels = tuple(self._level(array, downsample) for array, downsample in image.levels)
-        if self._local and not self._background[0] and not self._chunks[0].any_held():
-            raise SlideError(f"{path.name}: not one chunk of the array {_place(first)} is there. Copy it again.")
+        if self._local and self._chunks[0].missing:
+            raise SlideError(f"{path.name}: {self._chunks[0].missing}")
         self.mpp, self.mpp_source = image.mpp, "ome-zarr scale" if image.mpp else None
         self.vendor = image.vendor
         self.properties = image.properties | {
@@ -111,6 +118,19 @@ class ZarrReader:
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
         """Known from a list of what the store holds, and from the shards' indices; not asked of stores far away."""
+        absent = self._not_held(level)
+        if absent is None:
+            return None
+        lv = self.levels[level]
+        rows, cols = np.nonzero(absent)
+        corners = np.stack([cols * lv.tile_width, rows * lv.tile_height], axis=1)
+        sides = np.minimum([lv.tile_width, lv.tile_height], [lv.width, lv.height] - corners)
+        boxes = np.concatenate([corners, sides], axis=1) * lv.downsample
+        absent[rows, cols] = ~self._finer_holds(level, boxes)
+        return absent if absent.any() else None
+
+    def _not_held(self, level: int) -> NDArray[np.bool_] | None:
+        """Which native tiles of a level the store does not hold, where that is background; None: none is known of."""
         if not (self._local and self._background[level]):
             return None
         held = self._chunks[level].held(self._axes, self._spans)
@@ -123,6 +143,17 @@ class ZarrReader:
         ):
             held = np.logical_or.reduceat(held, edges, axis=axis)
         return ~held
+
+    def _finer_holds(self, level: int, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether a finer level holds any of boxes (N, 4), x, y, width, height, in level-0 pixels."""
+        holds = np.zeros(len(boxes), dtype=np.bool_)
+        for finer in range(level):
+            if finer not in self._absences:
+                absent = self._not_held(finer)
+                self._absences[finer] = None if absent is None else Absence(self.levels[finer], absent)
+            absence = self._absences[finer]
+            holds |= True if absence is None else ~absence.of(boxes)
+        return holds
 
     def color_profile(self) -> None:
         """Zarr embeds none."""
@@ -169,8 +200,7 @@ class ZarrReader:
             "y": (row * lv.tile_height, min((row + 1) * lv.tile_height, lv.height)),
             "x": (col * lv.tile_width, min((col + 1) * lv.tile_width, lv.width)),
         }
-        touched = ((*spans[axis], side) for axis, side in zip(self._axes, array.chunks, strict=True))
-        wanted = list(itertools.product(*(range(a // side, (b - 1) // side + 1) for a, b, side in touched)))
+        wanted = _touched(self._axes, array.chunks, spans)
         try:
             pixels = np.asarray(array[tuple(slice(*spans[axis]) for axis in self._axes)])
             lacking = [chunk for chunk in wanted if self._chunks[level].lacks(chunk)]
@@ -178,17 +208,45 @@ class ZarrReader:
             raise
         except Exception as error:
             chunks = " to ".join(_numbers(chunk) for chunk in (wanted[0], *wanted[1:][-1:]))
-            what = f"chunk {chunks} of the array {_place(array)} is damaged or cut short"
+            what = f"chunk {chunks} of the array {self._chunks[level].name} is damaged or cut short"
             return str(unreadable(self._path, error, what))
-        if lacking and not self._background[level]:
-            fill = str(array.metadata.fill_value)
-            return (
-                f"{self._path.name}: chunk {_numbers(lacking[0])} of the array {_place(array)} is absent, and the "
-                f"array's fill value ({fill}) is no background."
-            )
+        for chunk in lacking:
+            problem = self._problem_of(level, chunk)
+            if problem is not None:
+                reason = f"{self._path.name}: chunk {_numbers(chunk)} of the array {self._chunks[level].name} {problem}"
+                return InFinerLevel(reason) if problem is _IN_FINER else reason
         order = [self._axes.index(axis) for axis in "yx"] + [i for i, axis in enumerate(self._axes) if axis not in "yx"]
         plane = pixels.transpose(order)
         return np.ascontiguousarray(to_rgb(plane.reshape(*plane.shape[:2], -1), self._kind))
+
+    def _problem_of(self, level: int, chunk: Cell) -> str | None:
+        """Why a chunk that the store does not hold is no background; None if it is."""
+        chunks = self._chunks[level]
+        if self._background[0] and not self._background[level]:
+            return _IN_FINER
+        if not self._background[level]:
+            fill = str(self._arrays[level].metadata.fill_value)
+            return f"is absent, and the array's fill value ({fill}) is no background."
+        if chunks.missing:
+            return f"is absent: {chunks.missing}"
+        if called := chunks.called(chunk):
+            return f"is called {called}, which is not the name that the array's metadata asks for. Copy it again."
+        return _IN_FINER if level and self._finer_has(level, chunk) else None
+
+    def _finer_has(self, level: int, chunk: Cell) -> bool:
+        """Whether a finer level has pixels under a chunk; of a store that cannot be listed, the next finer level."""
+        lv, (height, width) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
+        row, col = _sides(self._axes, chunk)
+        box = (col * width, row * height, min(width, lv.width - col * width), min(height, lv.height - row * height))
+        if self._local:
+            return bool(self._finer_holds(level, np.array([box]) * lv.downsample)[0])
+        scale = lv.downsample / self.levels[level - 1].downsample
+        finer = self.levels[level - 1]
+        spans = self._spans | {
+            axis: (min(int(start * scale), most - 1), min(math.ceil((start + length) * scale), most))
+            for axis, start, length, most in (("x", box[0], box[2], finer.width), ("y", box[1], box[3], finer.height))
+        }
+        return self._chunks[level - 1].any_of(_touched(self._axes, self._arrays[level - 1].chunks, spans))
 
 
 def _on_disk(path: AnyPath) -> Path:
@@ -220,17 +278,23 @@ def _pixel_kind(name: str, image: NgffImage, spans: dict[str, Span]) -> PixelKin
     return PixelKind(3 if last - first == 3 else 1, shown=shown_range(name, dtype, 8 * dtype.itemsize, window))
 
 
-def _is_background(array: zarr.Array[Any], kind: PixelKind) -> bool:
-    """Whether what the array says of chunks that are not there is shown as white, or of one channel as black."""
+def _shown_fill(array: zarr.Array[Any], kind: PixelKind) -> tuple[int, ...] | None:
+    """The colour of what the array says of chunks that are not there; None if it says nothing."""
     fill: Any = array.metadata.fill_value
     if fill is None:
-        return False
+        return None
     shown = to_rgb(np.full((1, 1, kind.colours), fill, dtype=array.dtype), kind)
-    return bool(shown.min() >= _WHITE or (kind.colours == 1 and shown.max() == 0))
+    return tuple(int(value) for value in shown[0, 0])
 
 
-def _place(array: zarr.Array[Any]) -> str:
-    return array.path or "/"
+def _is_background(colour: tuple[int, ...] | None) -> bool:
+    return colour is not None and (min(colour) >= _WHITE or max(colour) <= _BLACK)
+
+
+def _touched(axes: str, chunks: Cell, spans: dict[str, Span]) -> list[Cell]:
+    """The chunks that hold what `spans` says along each axis."""
+    sides = ((*spans[axis], side) for axis, side in zip(axes, chunks, strict=True))
+    return list(itertools.product(*(range(a // side, (b - 1) // side + 1) for a, b, side in sides)))
 
 
 def _numbers(chunk: tuple[int, ...]) -> str:

@@ -63,3 +63,22 @@ def test_a_plain_image_is_one_tile(tmp_path: Path) -> None:
     with open_slide(path) as opened:
         (problem,) = check_slide(opened).problems
         assert problem.sentence.startswith("image.png: the image is damaged or cut short")
+
+
+def test_a_slide_of_which_nothing_can_be_tried_is_not_sound(slide: Path) -> None:
+    damage(slide, *range(80), absent=True)
+    damage(slide, *range(6), level=1, absent=True)
+    with open_slide(slide) as opened:
+        found = check_slide(opened)
+        assert not found.sound and found.tiles == 0
+        assert found.problems[0].sentence.startswith("slide.tif: the file holds no native tile")
+
+
+def test_what_no_check_can_find_is_said(tmp_path: Path) -> None:
+    import zarr
+
+    for compressors, checksums in (([zarr.codecs.ZstdCodec()], False), ([zarr.codecs.GzipCodec()], True)):
+        path = tmp_path / f"{checksums}.zarr"
+        zarr.create_array(path, data=picture(64, 64), chunks=(32, 32, 3), compressors=compressors)
+        with open_slide(path) as opened:
+            assert check_slide(opened).checksums is checksums

@@ -18,8 +18,8 @@ from slide_pictures import picture
 
 from ats_cli.records import SlideError
 from ats_cli.slides import Plane, Slide, find_slides, open_slide
-from ats_cli.slides.zarr_chunks import CountingStore
 from ats_cli.slides.zarr_reader import ZarrReader
+from ats_cli.slides.zarr_store import CountingStore
 
 
 def write(path: Any, levels: list[NDArray[Any]], axes: str = "yxc", v: int = 2, **options: Any) -> Path:
@@ -176,7 +176,14 @@ def test_the_layout_of_bioformats2raw(tmp_path: Path) -> None:
     assert np.array_equal(level(open_slide(tmp_path / "raw.zarr")), larger)
     side = zarr.open_group(tmp_path / "raw.zarr" / "2")
     side.attrs["multiscales"] = [side.attrs["multiscales"][0] | {"name": "macro image"}]
-    assert np.array_equal(level(open_slide(tmp_path / "raw.zarr")), main)
+    # The largest is the slide, whatever it is called; of two of one size a name decides.
+    assert np.array_equal(level(open_slide(tmp_path / "raw.zarr")), larger)
+    same = picture(300, 300)[::-1]
+    write(tmp_path / "raw.zarr" / "3", [same])
+    ome.attrs["series"] = ["0", "1", "2", "3"]
+    assert np.array_equal(level(open_slide(tmp_path / "raw.zarr")), same)
+    side.attrs["multiscales"] = [side.attrs["multiscales"][0] | {"name": "CD68_macrophages, unlabeled"}]
+    assert np.array_equal(level(open_slide(tmp_path / "raw.zarr")), larger)
     ome.attrs["series"] = ["0", "1", "7"]
     with pytest.raises(SlideError, match="an image that its metadata lists is not there"):
         open_slide(tmp_path / "raw.zarr")
@@ -234,24 +241,28 @@ def test_chunks_that_were_not_written_are_holes_where_the_fill_is_white(tmp_path
         assert absence.of(np.array([(0.0, 0, 60, 60), (90, 0, 60, 60)])).tolist() == [True, False]
 
 
-def test_black_is_background_of_a_single_channel_only(tmp_path: Path) -> None:
+def test_black_is_background_and_grey_is_not(tmp_path: Path) -> None:
     dark = np.zeros((200, 300), np.uint8)
     dark[100:, 100:] = 9
     grey = open_slide(write(tmp_path / "g.zarr", [dark], "yx", fill_value=0))
     absent = grey._reader.absent(0)
     assert absent is not None and absent[0, 0] and np.array_equal(level(grey)[..., 0], dark)
     colour = open_slide(write(tmp_path / "c.zarr", [np.repeat(dark[..., None], 3, 2)], fill_value=0))
-    assert colour._reader.absent(0) is None
-    ((_, damage),) = colour._reader.read(0, [(0, 0, 10, 10)], 1)
+    absent = colour._reader.absent(0)
+    assert absent is not None and absent[0, 0] and np.array_equal(level(colour)[..., 1], dark)
+    dark[:100, :100] = 100
+    middle = open_slide(write(tmp_path / "m.zarr", [np.repeat(dark[..., None], 3, 2)], fill_value=100))
+    assert middle._reader.absent(0) is None
+    ((_, damage),) = middle._reader.read(0, [(0, 0, 10, 10)], 1)
     assert damage[0].reason == (
-        "c.zarr: chunk 0.0.0 of the array 0 is absent, and the array's fill value (0) is no background."
+        "m.zarr: chunk 0.0.0 of the array 0 is absent, and the array's fill value (100) is no background."
     )
 
 
 @pytest.mark.parametrize("layout", ["v2", "v3", "v3 sharded"])
 def test_a_chunk_that_is_lost_or_damaged_is_told_in_its_place(tmp_path: Path, layout: str) -> None:
     pixels = np.maximum(picture(200, 300), 1)
-    path = write(tmp_path / "a.zarr", [pixels], fill_value=0, **LAYOUTS[layout])
+    path = write(tmp_path / "a.zarr", [pixels], fill_value=100, **LAYOUTS[layout])
     files = sorted(file for file in (path / "0").rglob("*") if file.is_file() and file.name[0].isdigit())
     files[0].unlink()
     files[-1].write_bytes(files[-1].read_bytes()[:-40])
@@ -302,7 +313,8 @@ def test_a_promise_of_a_million_pixels_a_side_allocates_nothing(tmp_path: Path) 
     import tracemalloc
 
     shape, chunks = (1_000_000, 1_000_000, 3), (512, 512, 3)
-    zarr.create_array(tmp_path / "a.zarr", shape=shape, chunks=chunks, dtype="u1", fill_value=255)
+    held = zarr.create_array(tmp_path / "a.zarr", shape=shape, chunks=chunks, dtype="u1", fill_value=255)
+    held[:64, :64] = 7
     zarr.create_array(tmp_path / "lost.zarr", shape=shape, chunks=chunks, dtype="u1", fill_value=0)
     zarr.create_array(tmp_path / "one.zarr", shape=shape, chunks=shape, dtype="u1", fill_value=255)
     tracemalloc.start()
