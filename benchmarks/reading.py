@@ -30,7 +30,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ats_cli.slides import open_slide
-from ats_cli.slides.jpeg import REDUCTIONS, decode_reduced
+from ats_cli.slides.jpeg import REDUCTIONS, JpegColours, decode_jpeg
 
 Tiles = list[tuple[int, int]]
 """(x, y) of level-0 corners."""
@@ -65,7 +65,7 @@ class Floor:
         def decode(encoded: bytes) -> NDArray[np.uint8]:
             if by == 1:
                 return self.decode(level, encoded)
-            return decode_reduced(encoded, self.pages[level].jpegtables, page.photometric == 6, by)
+            return decode_jpeg(encoded, self.pages[level].jpegtables, JpegColours(3, page.photometric == 6), by)
 
         def place(item: tuple[int, bytes]) -> None:
             top, left = item[0] // across * tile, item[0] % across * tile

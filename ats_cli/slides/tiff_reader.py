@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -13,13 +14,15 @@ from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
 from ats_cli.slides.byte_source import ByteSource, Range
-from ats_cli.slides.jpeg import decode_reduced
+from ats_cli.slides.jpeg import decode_jpeg
 from ats_cli.slides.native import read_tiled, tiles_down
 from ats_cli.slides.pixels import to_rgb
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Box, Pixels, Region, unreadable
-from ats_cli.slides.stream_size import refuse_large
-from ats_cli.slides.tiff_index import TiffIndex, index_of, reduced_levels
+from ats_cli.slides.resample import axis_taps, resample
+from ats_cli.slides.stream_size import refuse_large, stream_size
+from ats_cli.slides.tiff_index import TiffIndex, index_of
+from ats_cli.slides.tiff_store import Store, reduced_levels
 from ats_cli.slides.turned import exchanges, stored_box, upright, upright_level
 
 # tifffile remarks on odd tags; what matters comes as an error, and stderr is kept for what the user can act on.
@@ -56,10 +59,11 @@ class TiffReader:
         self.bytes_total: int | None = source.size
         self._orientation, self._stores = index.orientation, index.stores
         self.levels = tuple(upright_level(level, index.orientation) for level in index.levels)
-        reduced = list(reduced_levels(index)) if index.orientation == 1 else []
-        self.reduced = tuple(level for level, _, _ in reduced)
-        # Level, store and reduction of each level that can be read, as stored.
-        self._served = [*zip(index.levels, index.stores, itertools.repeat(1), strict=False), *reduced]
+        reduced = list(reduced_levels(index.levels, index.stores)) if index.orientation == 1 else []
+        self.reduced = tuple(level for level, *_ in reduced)
+        # Of each level that can be read, as stored: itself, the level of the file, its store, and the reduction.
+        stored = zip(index.levels, index.levels, index.stores, itertools.repeat(1), strict=False)
+        self._served = [*stored, *reduced]
         self.vendor, self.properties, self.plane = index.facts.vendor, index.facts.properties, index.plane
         mpp = index.facts.mpp
         self.mpp = mpp[::-1] if mpp and exchanges(index.orientation) else mpp
@@ -79,7 +83,7 @@ class TiffReader:
         return (upright(region, stored, turn) for region in regions)
 
     def _read_stored(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        lv, store, _ = self._served[level]
+        lv, _, store, _ = self._served[level]
         asked: dict[int, list[_Segment]] = {}
 
         def places(tiles: list[int]) -> list[list[Range]]:
@@ -108,7 +112,7 @@ class TiffReader:
             yield from read_tiled(lv, boxes, decode, threads, ask)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
-        lv, store, _ = self._served[level]
+        lv, _, store, _ = self._served[level]
         lacking = ((store.counts == 0) | (store.offsets == 0)).any(axis=0)
         # The tiles of a turned image do not begin at its corner.
         if self._orientation != 1 or not lacking.any():
@@ -129,30 +133,48 @@ class TiffReader:
 
         A sentence where it is there but cannot be read.
         """
-        lv, store, reduction = self._served[level]
+        lv, stored, store, reduction = self._served[level]
         if not segments:
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
+        row, col = divmod(tile, store.across)
+        x, y = col * stored.tile_width, row * stored.tile_height
+        # What of the tile lies on the image, in pixels of the file.
+        width, height = min(stored.tile_width, stored.width - x), min(stored.tile_height, stored.height - y)
+        # Behind the edge a tile is filled up with anything: squares across it are averaged from what lies before it.
+        across_edge = width % reduction or height % reduction
         try:
-            arrays = []
-            for read, count in segments:
-                data = read()
-                if len(data) < count:
-                    raise ValueError("the file ends too soon")
-                refuse_large(data)
-                if reduction > 1:
-                    return decode_reduced(data, store.tables, store.ycbcr, reduction)
-                array = store.decode(data, tile, jpegtables=store.tables)[0]
-                arrays.append(array.reshape(array.shape[-3:]))
+            by = 1 if across_edge else reduction
+            arrays = [_decoded(store, tile, read(), count, by, (width, height)) for read, count in segments]
             array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
-            rows, cols = array.shape[:2]
-            if rows < lv.tile_height or cols < lv.tile_width:
-                row, col = divmod(tile, store.across)
-                if rows < lv.height - row * lv.tile_height or cols < lv.width - col * lv.tile_width:
-                    raise ValueError(f"{cols} x {rows} pixels")
-            return to_rgb(array, store.kind)
+            pixels = to_rgb(array, store.kind)
+            return _means(pixels[:height, :width], reduction) if across_edge else pixels
         except SlideError:
             raise
         except Exception as error:
-            row, col = divmod(tile, store.across)
             where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
             return str(unreadable(self._source.path, error, f"{where} is damaged or cut short"))
+
+
+def _decoded(store: Store, tile: int, data: bytes, count: int, reduction: int, least: tuple[int, int]) -> NDArray[Any]:
+    """A segment as (rows, cols, samples), at 1 / `reduction` of its size. Raises for what is damaged, or smaller than
+    `least`, (width, height)."""
+    if len(data) < count:
+        raise ValueError("the file ends too soon")
+    refuse_large(data)
+    if store.jpeg is None:
+        array: NDArray[Any] = store.decode(data, tile, jpegtables=store.tables)[0]
+        size = array.shape[-2], array.shape[-3]
+    else:
+        array = decode_jpeg(data, store.tables, store.jpeg, reduction)
+        # A reduced size is rounded up: the stream's own counts.
+        size = stream_size(data) or (array.shape[1] * reduction, array.shape[0] * reduction)
+    if size[0] < least[0] or size[1] < least[1]:
+        raise ValueError(f"{size[0]} x {size[1]} pixels in place of {least[0]} x {least[1]}")
+    return array.reshape(array.shape[-3:])
+
+
+def _means(pixels: Pixels, side: int) -> Pixels:
+    """Means of squares; the last of a row and of a column of what there is of it."""
+    down, across = (axis_taps(0.0, float(side), -(-n // side), n, n, normalise=True) for n in pixels.shape[:2])
+    assert down is not None and across is not None
+    return resample(pixels, down, across)

@@ -13,7 +13,7 @@ from PIL import Image
 from slide_pictures import picture
 
 from ats_cli.slides import open_slide
-from ats_cli.slides.jpeg import REDUCTIONS, decode_reduced, decode_whole
+from ats_cli.slides.jpeg import REDUCTIONS, JpegColours, decode_jpeg, decode_whole
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
 
@@ -42,7 +42,7 @@ def test_a_reduced_tile_is_about_the_mean_of_its_blocks(kind: str, subsampling: 
         assert at > 0
         stream = stream[:at] + stream[at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big") :]
     whole = imagecodecs.jpeg8_decode(stream, colorspace=inside, outcolorspace="RGB")
-    reduced = decode_reduced(stream, None, inside == "YCBCR", reduction)
+    reduced = decode_jpeg(stream, None, JpegColours(3, inside == "YCBCR"), reduction)
     assert reduced.shape == (192 // reduction, 256 // reduction, 3)
     assert np.abs(reduced - means(whole, reduction)).mean() < 1.5
 
@@ -54,7 +54,7 @@ def test_abbreviated_streams_take_their_tables_from_the_file() -> None:
         tiff.filehandle.seek(page.dataoffsets[20])
         stream = tiff.filehandle.read(page.databytecounts[20])
         whole = page.decode(stream, 20, jpegtables=page.jpegtables)[0][0]
-        reduced = decode_reduced(stream, page.jpegtables, False, 8)
+        reduced = decode_jpeg(stream, page.jpegtables, JpegColours(3, False), 8)
     assert np.abs(reduced - means(whole, 8)).max() < 3
 
 
@@ -93,7 +93,7 @@ def test_what_is_damaged_is_an_error() -> None:
     stream = imagecodecs.jpeg8_encode(picture(64, 64))
     for damaged in (b"", stream[:100], stream[:300], b"\xff\xd8" + b"x" * 500):
         with pytest.raises(ValueError):
-            decode_reduced(damaged, None, True, 8)
+            decode_jpeg(damaged, None, JpegColours(), 8)
 
 
 def tiles_of_the_example(count: int) -> tuple[list[bytes], bytes]:

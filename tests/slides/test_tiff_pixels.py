@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from slide_pictures import picture
 
 from ats_cli.records import SlideError
-from ats_cli.slides import Plane, Slide, open_slide, tiff_index
+from ats_cli.slides import Plane, Slide, open_slide, tiff_store
 
 
 def written(path: Path, pixels: np.ndarray, **options: object) -> Path:
@@ -83,7 +83,7 @@ def test_strips_are_read_strip_by_strip(tmp_path: Path) -> None:
 def test_a_huge_strip_that_must_be_decoded_whole_goes_to_the_image_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiff_index, "MOST_PIXELS", 5000)
+    monkeypatch.setattr(tiff_store, "MOST_PIXELS", 5000)
     pixels = picture(100, 120)
     slide = open_slide(written(tmp_path / "a.tif", pixels, rowsperstrip=100, compression="zlib"))
     assert slide.reader == "image" and np.array_equal(slide.read_view(1), pixels)
