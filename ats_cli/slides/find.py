@@ -92,16 +92,19 @@ def slide_ids(paths: Sequence[AnyPath]) -> list[str]:
     >>> slide_ids([Path("a/x.svs"), Path("a/x.tif")])
     ['x.svs', 'x.tif']
     """
-    candidates = [_candidates(path) for path in paths]
-    tried = [0] * len(paths)
+    ids = [_id_part(stem(path.name)) for path in paths]
+    longer: dict[int, list[str]] = {}  # of the few that collide: what comes next
     while True:
-        ids = [c[n] for c, n in zip(candidates, tried, strict=True)]
         count = Counter(ids)
-        longer = [i for i, name in enumerate(ids) if count[name] > 1 and tried[i] + 1 < len(candidates[i])]
-        if not longer:
+        collide = [i for i, name in enumerate(ids) if count[name] > 1]
+        for i in collide:
+            if i not in longer:
+                longer[i] = _candidates(paths[i])[:0:-1]
+        collide = [i for i in collide if longer[i]]
+        if not collide:
             return ids
-        for i in longer:
-            tried[i] += 1
+        for i in collide:
+            ids[i] = longer[i].pop()
 
 
 def _candidates(path: AnyPath) -> list[str]:

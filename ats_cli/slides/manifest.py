@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ats_cli.records import SlideError
+from ats_cli.slides.csv_rows import csv_rows
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.splits import split_of
 from ats_cli.slides.walk import EXTENSIONS
-from ats_cli.text import csv_text, existing_path
+from ats_cli.text import existing_path
 
 COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight", "roi")
 
@@ -19,7 +22,7 @@ OTHER_NAMES = {"slide_id": "slide", "filename": "slide", "case_id": "group", "pa
 """What CLAM (case_id, slide_id, label) and STAMP (PATIENT, FILENAME) call these columns."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ManifestRow:
     """One row. What its column leaves empty, or what has no column, is None. `split`: as of `split_of`. `row`: its
     number in the file.
@@ -46,17 +49,12 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
     Raises SlideError, one sentence with the manifest's name and the row (the header is row 1).
     """
     file = Path(path)
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            read = enumerate(csv.reader(stream), start=1)
-            lines = [(number, [csv_text(cell) for cell in cells]) for number, cells in read if any(cells)]
-    except FileNotFoundError:
-        raise SlideError(f"{file.name}: no such file in {file.parent.absolute()}. Check the path.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SlideError(f"{file.name}: could not be read as CSV ({error}). Save it as CSV in UTF-8.") from error
-    if len(lines) < 2:
-        raise SlideError(f"{file.name}: no rows. Give a header with a column slide, and a row for each slide.")
-    written = [name.strip().lower() for name in lines[0][1]]
+    lines = csv_rows(file)
+    _, head = next(lines, (0, []))
+    no_rows = SlideError(f"{file.name}: no rows. Give a header with a column slide, and a row for each slide.")
+    if not head:
+        raise no_rows
+    written = [name.strip().lower() for name in head]
     header = [OTHER_NAMES.get(name, name) for name in written]
     grouping = None if group_by is None else _grouping(file.name, written, header, group_by)
     if grouping is not None and header[grouping] == "group":
@@ -64,8 +62,9 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
     key = _check_header(file.name, [name for i, name in enumerate(header) if i != grouping or name in COLUMNS])
     root = slides_root or file.parent
     rows: list[ManifestRow] = []
-    seen: dict[AnyPath, int] = {}
-    for number, cells in lines[1:]:
+    seen: dict[int, int] = {}
+    real_folder = lru_cache(4096)(os.path.realpath)
+    for number, cells in lines:
         if len(cells) > len(header):
             raise SlideError(
                 f"{file.name}: row {number} has {len(cells)} cells under {len(header)} columns. "
@@ -80,9 +79,10 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
                 )
         if not row.get(key):
             raise SlideError(f"{file.name}: row {number} names no slide. Fill in the column {key}.")
-        slide = _with_extension(slide_path(row[key], root))
-        slide = slide if isinstance(slide, RemotePath) else existing_path(str(slide))
-        first = seen.setdefault(slide if isinstance(slide, RemotePath) else slide.resolve(), number)
+        slide = _slide(file.name, number, row[key], root)
+        # Hashes take a tenth of the memory of paths; two of a million have the same in one of 10^7 tables.
+        file_ = slide.url if isinstance(slide, RemotePath) else _real_file(slide, real_folder)
+        first = seen.setdefault(hash(file_), number)
         if first != number:
             raise SlideError(f"{file.name}: row {number} names {row[key]} again, as row {first} does. Remove one.")
         mpp = _number(file.name, number, "mpp", row.get("mpp"), "0.25")
@@ -91,7 +91,27 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
         label, group = (row.get(name) or None for name in ("label", "group"))
         split = split_of(row.get("split")) or None
         rows.append(ManifestRow(slide, mpp, label, split, group, weight, number, roi))
+    if not rows:
+        raise no_rows
     return rows
+
+
+def _slide(name: str, number: int, text: str, root: Path) -> AnyPath:
+    try:
+        path = slide_path(text, root)
+    except (SlideError, ValueError) as error:
+        raise SlideError(f"{name}: row {number} names no slide: {error}") from error
+    try:
+        return path if isinstance(path, RemotePath) else existing_path(str(_with_extension(path)))
+    except OSError:  # a name that is too long, a folder without access: it fails when its turn comes
+        return path
+
+
+def _real_file(path: Path, real_folder: Callable[[Path], str]) -> str:
+    """The file that a path leads to, with one question to the disk for most."""
+    if os.path.islink(path):  # noqa: PTH114 (False where a name is too long)
+        return os.path.realpath(path)
+    return f"{real_folder(path.parent)}/{path.name}"
 
 
 def _grouping(name: str, written: list[str], header: list[str], group_by: str) -> int:
@@ -119,9 +139,9 @@ def _check_header(name: str, header: list[str]) -> str:
     return keys[0]
 
 
-def _with_extension(path: AnyPath) -> AnyPath:
+def _with_extension(path: Path) -> Path:
     """CLAM's slide_id is a file's name without its extension."""
-    if isinstance(path, RemotePath) or path.suffix.lower() in EXTENSIONS or path.exists() or not path.parent.is_dir():
+    if path.suffix.lower() in EXTENSIONS or path.exists() or not path.parent.is_dir():
         return path
     found = [p for extension in EXTENSIONS if (p := path.with_name(path.name + extension)).exists()]
     return found[0] if len(found) == 1 else path

@@ -1,0 +1,107 @@
+"""Any bytes are a table or a sentence, and a table of a million rows costs what is kept of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ats_cli.records import SlideError
+from ats_cli.results.files import csv_bytes
+from ats_cli.slides import read_manifest
+from ats_cli.slides.csv_rows import csv_rows
+from ats_cli.slides.find import slide_ids
+
+CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters='\t\n\r",;='), max_size=8)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5), st.sampled_from(("utf-8", "utf-8-sig")))
+def test_rows_are_those_that_were_written(rows: list[list[str]], encoding: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "m.csv")
+        file.write_bytes(csv_bytes(rows).decode("utf-8").encode(encoding))
+        expected = [(number, row) for number, row in enumerate(rows, start=1) if any(row)]
+        assert list(csv_rows(file)) == expected
+
+
+TABLE = b"slide,label\na.svs,x\nb.svs,y\n"
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.tuples(st.integers(0, len(TABLE)), st.binary(max_size=4)).map(
+            lambda at: TABLE[: at[0]] + at[1] + TABLE[at[0] :]
+        ),
+        st.text(max_size=40).map(lambda text: text.encode("utf-16")),
+        CELLS.map(lambda cell: b"slide\n" + cell.encode()),
+    )
+)
+def test_any_bytes_are_a_table_or_a_sentence(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "m.csv")
+        file.write_bytes(content)
+        try:
+            rows = read_manifest(file)
+        except SlideError as error:
+            assert str(error).startswith("m.csv: ")
+            return
+        # What is taken for a table has no more rows, and no other cells, than its text has.
+        written = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=False))
+        assert len(rows) == sum(map(any, written)) - 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"slide\na\0.svs\n", "line 2 has NUL bytes"),
+        ("slide\na.svs\n".encode("utf-16"), "Save it"),
+        ("slide\na.svs\n".encode("utf-16-le"), "line 1 has NUL bytes"),
+        ("slide\ncaf\xe9.svs\n".encode("latin-1"), "Save it"),
+        (b'slide,label\n"a.svs,x\nb.svs,y\n', "row 2 has a quote that is not closed"),
+        (b'slide,label\na.svs,"x', "row 2 has a quote that is not closed"),
+        (b'slide,label\na.svs,"' + b"x\n" * 100_000, "row 2 could not be read as CSV"),
+        (b"slide\n" + b"x" * 200_000, "row 2 could not be read as CSV"),
+        (b"slide\n" + b"x" * 2_000_000, "line 2 has more than 1,048,576 characters"),
+        (b"slide\nhttps://\n", "row 2 names no slide"),
+        (b"slide\nhttps://[x/a.svs\n", "row 2 names no slide"),
+    ],
+)
+def test_a_broken_table_is_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "m.csv").write_bytes(content)
+    with pytest.raises(SlideError, match=rf"^m\.csv: .*{words}"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_a_name_too_long_for_a_file_is_a_slide_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("slide\n" + "x" * 5000 + ".svs\ny\\xe9" + "y" * 5000 + "\n")
+    assert len(slide_ids([row.path for row in read_manifest(tmp_path / "m.csv")])) == 2
+
+
+def test_a_long_table_costs_little(tmp_path: Path) -> None:
+    """Peak memory of a process that reads 60,000 rows and gives each an id."""
+    file = tmp_path / "m.csv"
+    lines = (f"/data/cohort/{i // 1000}/patient-{i // 10}/slide-{i}.svs,tumour,test,{i // 10}" for i in range(60_000))
+    file.write_text("slide,label,split,group\n" + "\n".join(lines))
+    code = f"""
+import resource, sys
+from ats_cli.slides import read_manifest
+from ats_cli.slides.find import slide_ids
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+rows = read_manifest({str(file)!r})
+ids = slide_ids([row.path for row in rows])
+assert len(set(ids)) == 60_000
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 / 60_000 < 1000  # bytes a row
