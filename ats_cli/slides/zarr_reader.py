@@ -27,6 +27,7 @@ from ats_cli.slides.pixels import PixelKind, shown_range, to_rgb
 from ats_cli.slides.plane import Plane, pick, pick_channel, said
 from ats_cli.slides.reader import Box, InFinerLevel, Level, Pixels, Region, unreadable
 from ats_cli.slides.remote_path import AnyPath
+from ats_cli.slides.zarr_bounds import bounded, most_bytes
 from ats_cli.slides.zarr_chunks import Cell, Chunks, Span
 from ats_cli.slides.zarr_store import CountingStore, local_store
 
@@ -77,6 +78,9 @@ class ZarrReader:
         self._background = [_is_background(fill) and fill == fills[0] for fill in fills]
         self._absences: dict[int, Absence | None] = {}
         self.levels = tuple(self._level(array, downsample) for array, downsample in image.levels)
+        for array in self._arrays:
+            self._store.expect(f"{array.path}/" if array.path else "", most_bytes(array))
+        self._unpacked = [bounded(array) for array in self._arrays]
         if self._local and self._chunks[0].missing:
             raise SlideError(f"{path.name}: {self._chunks[0].missing}")
         self.mpp, self.mpp_source = image.mpp, "ome-zarr scale" if image.mpp else None
@@ -202,7 +206,7 @@ class ZarrReader:
         }
         wanted = _touched(self._axes, array.chunks, spans)
         try:
-            pixels = np.asarray(array[tuple(slice(*spans[axis]) for axis in self._axes)])
+            pixels = np.asarray(self._unpacked[level][tuple(slice(*spans[axis]) for axis in self._axes)])
             lacking = [chunk for chunk in wanted if self._chunks[level].lacks(chunk)]
         except SlideError:
             raise

@@ -131,7 +131,9 @@ def _directory(read_at: _ReadAt, size: int) -> tuple[bytes, int]:
     tail_at = max(0, size - (1 << 16) - 22)
     tail = read_at(tail_at, size - tail_at)
     end = tail.rindex(_END)
-    length, start = struct.unpack_from("<II", tail, end + 12)
+    length, start, comment = struct.unpack_from("<IIH", tail, end + 12)
+    if end + 22 + comment > len(tail):
+        raise ValueError("cut short")
     end_at = tail_at + end
     if end >= 20 and tail.startswith(_LOCATOR, end - 20):
         (at,) = struct.unpack_from("<Q", tail, end - 12)
