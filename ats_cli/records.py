@@ -20,6 +20,9 @@ BACKENDS = ("openslide", "tiff", "zarr", "dicom", "image")
 PICTURE_SOFTWARE = "ats, attention sampling"
 """What pictures that are written name as their software, so that they are not taken for slides."""
 
+NOMINAL_SCALE = "objective power"
+"""The `mpp_source` of a slide that says no microns per pixel, only its objective's power."""
+
 MAX_UNREADABLE = 0.05
 """The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""
 

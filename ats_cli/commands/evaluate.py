@@ -166,6 +166,7 @@ def command(
         check_writable(output)
     processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
     how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
+    tally = Tally(len(sources))
     with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug) as crew:
         settings["precision"] = crew.precision
 
@@ -178,11 +179,13 @@ def command(
                 for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict):
                     evaluation.add(budget, prediction)
                     shown.add(prediction)
+                    if folder.spec.unit == "um" and not quiet:
+                        tally.count_scale(prediction.slide_id, prediction.mpp, prediction.mpp_source)
             except KeyboardInterrupt:
                 say("interrupted. Figures of some of the slides would mislead: nothing was written.")
                 raise
     found = evaluation.figures(seed)
-    tally = Tally(len(sources), unfamiliar=0 if quiet else len(evaluation.unfamiliar))
+    tally.unfamiliar = 0 if quiet else len(evaluation.unfamiliar)
     for slide_id in truth:
         tally.count(evaluation.failed.get(slide_id))
     sum_up(shown, quiet)

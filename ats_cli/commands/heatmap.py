@@ -112,6 +112,8 @@ def command(
                         downsample = max(slide.width, slide.height, max_size) / max_size
                         seen = None if no_overlay else slide.scan_view(downsample, threads=threads)
                         size, slide_mpp = (slide.width, slide.height), slide.mpp
+                        if folder.spec.unit == "um" and not quiet:
+                            tally.count_scale(source.slide_id, slide.mpp, slide.mpp_source)
                 except AtsError as error:
                     tally.count(str(error))
                     continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ats_cli.commands import options as o
-from ats_cli.records import SCHEMA_VERSION, AtsError
+from ats_cli.records import NOMINAL_SCALE, SCHEMA_VERSION, AtsError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -204,7 +204,8 @@ def info_table(record: dict[str, Any], reader_because: str) -> Table:
     if record["mpp"] is None:
         row("mpp", "unknown: give --mpp to models that work in microns")
     else:
-        row("mpp", f"{record['mpp']:.4f} µm per pixel (from {record['mpp_source']})")
+        nominal = "nominal, " if record["mpp_source"] == NOMINAL_SCALE else ""
+        row("mpp", f"{record['mpp']:.4f} µm per pixel ({nominal}from {record['mpp_source']})")
     row("file", f"{megabytes(record['bytes_total'])} MB")
     for number, level in enumerate(record["levels"]):
         facts = [

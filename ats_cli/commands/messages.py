@@ -7,13 +7,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from ats_cli.commands.streams import console
-from ats_cli.records import AtsError, Prediction, clean
+from ats_cli.records import NOMINAL_SCALE, AtsError, Prediction, clean
 from ats_cli.text import printable
 
 if TYPE_CHECKING:
@@ -81,12 +81,18 @@ class Answer:
 
 @dataclass
 class Tally:
-    """How many slides there are and how they went."""
+    """How many slides there are and how they went. `nominal`: by slide id, a scale that is the objective's only."""
 
     total: int
     done: int = 0
     failed: int = 0
     unfamiliar: int = 0
+    nominal: dict[str, float] = field(default_factory=dict)
+
+    def count_scale(self, slide_id: str, mpp: float | None, source: str | None) -> None:
+        """Count a slide whose microns per pixel the model relies on."""
+        if source == NOMINAL_SCALE and mpp is not None:
+            self.nominal[slide_id] = mpp
 
     def count(self, failure: str | None, debug: bool = False) -> None:
         """Count a slide; say its failure, if any (with `debug`, within an `except`: after the traceback)."""
@@ -99,7 +105,14 @@ class Tally:
         say(failure)
 
     def _warn(self) -> None:
-        """Say once of all slides that are unlike those that the model was trained on."""
+        """Say once of all slides whose answer rests on a guess, or is not to be relied on."""
+        if self.nominal:
+            count = len(self.nominal)
+            scales = ", ".join(f"{10 / mpp:g}x = {mpp:g}" for mpp in sorted(set(self.nominal.values())))
+            say(
+                f"{count} {_slides(count)} {'has' if count == 1 else 'have'} no microns per pixel; taken from the "
+                f"objective's power: {scales}. Where a scanner differs, give --mpp."
+            )
         if self.unfamiliar:
             what, theirs = ("is", "its") if self.unfamiliar == 1 else ("are", "their")
             say(

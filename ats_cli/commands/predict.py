@@ -213,6 +213,8 @@ def command(
                             run.add(prediction)
                         tally.count(prediction.error if prediction.status == "failed" else None)
                         tally.unfamiliar += bool(prediction.unfamiliar) and not quiet
+                        if folder.spec.unit == "um" and not quiet:
+                            tally.count_scale(prediction.slide_id, prediction.mpp, prediction.mpp_source)
                         answer.add(prediction)
                         groups.add(prediction)
                         shown.add(prediction, kept=prediction.slide_id in kept)

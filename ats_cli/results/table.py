@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ats_cli.records import Prediction
+from ats_cli.records import NOMINAL_SCALE, Prediction
 from ats_cli.results.groups import Group
 from ats_cli.text import printable
 
@@ -32,11 +32,13 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
 
 def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> Table:
     """Return one row a slide: if any may stop by itself, why it stopped; if any has tiles that cannot be read, how
-    many; if any is unfamiliar, how much; if any failed, its error. Nothing is cut."""
+    many; if any is unfamiliar, how much; if the scale of any is the objective's, which; if any failed, its error.
+    Nothing is cut."""
     failures = errors and any(p.status == "failed" for p in predictions)
     adaptive = any(p.settled is not None for p in predictions)
     damaged = any(p.tiles_unreadable or p.mass_unreadable for p in predictions)
     unfamiliar = any(p.unfamiliar for p in predictions)
+    nominal = any(p.mpp_source == NOMINAL_SCALE for p in predictions)
     table = plain_table()
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
@@ -50,11 +52,13 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
         table.add_column("unreadable", justify="right", overflow="fold")
     if unfamiliar:
         table.add_column("unfamiliar", justify="right", overflow="fold")
+    if nominal:
+        table.add_column("mpp", justify="right", overflow="fold")
     if failures:
         table.add_column("error", overflow="fold")
     for p in predictions:
         cells = _cells(p) + [_stopped(p)] * adaptive + [_unreadable(p)] * damaged
-        cells += [_unfamiliar(p)] * unfamiliar + [p.error or ""] * failures
+        cells += [_unfamiliar(p)] * unfamiliar + [_mpp(p)] * nominal + [p.error or ""] * failures
         table.add_row(*map(text, cells))
     return table
 
@@ -136,3 +140,10 @@ def _unreadable(p: Prediction) -> str:
 def _unfamiliar(p: Prediction) -> str:
     """Return how many times as far from the training slides as the limit, of a slide beyond it."""
     return f"{p.unfamiliar_score:.1f} x" if p.unfamiliar else NOTHING
+
+
+def _mpp(p: Prediction) -> str:
+    """Return the microns per pixel of level 0, and whether they are only what the objective's power stands for."""
+    if p.mpp is None:
+        return NOTHING
+    return f"{p.mpp:g} (nominal)" if p.mpp_source == NOMINAL_SCALE else f"{p.mpp:g}"
