@@ -22,6 +22,12 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer
 from zarr.core.metadata import ArrayV2Metadata
 
+from ats_cli.records import SlideError
+
+# A chunk is decoded whole, so that a larger one is refused before anything is allocated for it.
+_MOST_CHUNK_BYTES = 256 * 1024 * 1024
+_MOST_PER_SHARD = 1 << 20
+_MOST_SIDE = (1 << 31) - 1
 _SLACK = 1 << 20
 # What a filter may make of a pixel: it may be packed as another type.
 _WIDEST = 8
@@ -40,6 +46,21 @@ _INTO_BUFFER = {
         "packbits", "snappy", "zlib", "zlibng", "zopfli", "zstd",
     )
 }  # fmt: skip
+
+
+def refuse_sizes(name: str, array: zarr.Array[Any]) -> None:
+    """SlideError, beginning with the file's `name`, for an array of which a side, a chunk or a shard is too large."""
+    if max(array.shape) > _MOST_SIDE:
+        raise SlideError(f"{name}: {_times(array.shape)} is more than an image can have. Export it again.")
+    if math.prod(array.chunks) * array.dtype.itemsize > _MOST_CHUNK_BYTES:
+        raise SlideError(f"{name}: chunks of {_times(array.chunks)} are too large to be read one by one. Rechunk it.")
+    shards = array.shards or array.chunks
+    if math.prod(s // c for s, c in zip(shards, array.chunks, strict=True)) > _MOST_PER_SHARD:
+        raise SlideError(f"{name}: shards of {_times(shards)} have too many chunks to be read one by one. Rechunk it.")
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape)
 
 
 def most_bytes(array: zarr.Array[Any]) -> int:
@@ -170,7 +191,7 @@ class _Numcodec:
         """ValueError for an image of other sides than the chunk's, which would be sheared."""
         shape = tuple(side for side in decoded.shape if side > 1)
         if shape != self._shape:
-            raise ValueError(f"its stream holds {' x '.join(map(str, shape))}, not {' x '.join(map(str, self._shape))}")
+            raise ValueError(f"its stream holds {_times(shape)}, not {_times(self._shape)}")
 
 
 def _lzma(codec: Any, data: bytes, most: int) -> bytes:

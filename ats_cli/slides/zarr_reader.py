@@ -27,14 +27,12 @@ from ats_cli.slides.pixels import PixelKind, shown_range, to_rgb
 from ats_cli.slides.plane import Plane, pick, pick_channel, said
 from ats_cli.slides.reader import Box, InFinerLevel, Level, Pixels, Region, unreadable
 from ats_cli.slides.remote_path import AnyPath
-from ats_cli.slides.zarr_bounds import bounded, most_bytes
+from ats_cli.slides.zarr_bounds import bounded, most_bytes, refuse_sizes
 from ats_cli.slides.zarr_chunks import Cell, Chunks, Span
 from ats_cli.slides.zarr_store import CountingStore, local_store
 
 # Chunks of a few rows are read several at a time.
 _LEAST_SIDE = 64
-# A chunk is decoded whole, so that a larger one is refused before anything is allocated for it.
-_MOST_CHUNK_BYTES = 256 * 1024 * 1024
 # Pixels of a chunk: an array of smaller ones would be all looking up.
 _LEAST_CHUNK = 16
 _METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
@@ -68,6 +66,8 @@ class ZarrReader:
         first = image.levels[0][0]
         if 0 in first.shape:
             raise SlideError(f"{path.name}: the image has no pixels.")
+        for array, _ in image.levels:
+            refuse_sizes(path.name, array)
         self._axes = image.axes
         self.plane, self._spans = _choose(path.name, image, plane)
         self._kind = _pixel_kind(path.name, image, self._spans)
@@ -185,9 +185,6 @@ class ZarrReader:
                 raise unreadable(self._path, error, "its Zarr metadata is not understood") from error
 
     def _level(self, array: zarr.Array[Any], downsample: float) -> Level:
-        if math.prod(array.chunks) * array.dtype.itemsize > _MOST_CHUNK_BYTES:
-            shape = " x ".join(str(n) for n in array.chunks)
-            raise SlideError(f"{self._path.name}: chunks of {shape} are too large to be read one by one. Rechunk it.")
         height, width = _sides(self._axes, array.shape)
         sides = _sides(self._axes, array.chunks)
         tile_height, tile_width = (-(-_LEAST_SIDE // side) * side for side in sides)
