@@ -6,16 +6,19 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from ats_cli.records import SlideError
+from ats_cli.slides.image_memory import decoding_bytes, held_bytes
 from ats_cli.slides.pixels import shown_range
 from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
+from ats_cli.slides.turned import exchanges, stored_box, upright
 
-MAX_PIXELS = 500_000_000
-"""Larger images are refused: they are decoded whole, at three bytes a pixel and more."""
+MAX_BYTES = 2_000_000_000
+"""Of memory while an image is decoded: one that takes more is refused. 500 megapixels of PNG and of most JPEGs."""
 
 FEW_PIXELS = 10_000_000
 """Up to here nothing is asked of a header. Beyond, a small file that promises a large image is damaged:"""
@@ -25,11 +28,11 @@ JPEG_PIXELS_A_BYTE = 600
 """The same of JPEG, which has a bit at least for every block of 8 x 8."""
 
 # Pillow's own limit is lower and process-wide; ours is checked from the header, before anything is allocated.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+Image.MAX_IMAGE_PIXELS = MAX_BYTES
+_HEAD_BYTES = 4096
 
 _OPAQUE = ("1", "L", "RGB", "P")
 _ALPHA = ("LA", "RGBA", "PA")
-_TURNED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 
 
@@ -49,14 +52,15 @@ class ImageReader:
         self._path = path
         self.files = (path,)
         self._lock = threading.Lock()
-        self._pixels: Pixels | None = None
+        self._image: Image.Image | None = None
+        self._turn = 1
         self.identity: str | None = None
         self.bytes_total: int | None = path.stat().st_size
         self.bytes_read: int | None = 0
-        with _open(path) as image:
+        with path.open("rb") as file, _open(path, file) as image:
             _refuse_what_is_not_rgb(path, image)
             width, height = _stored_size(image)
-            if _orientation(image) in _TURNED:
+            if exchanges(_orientation(image)):
                 width, height = height, width
             self.vendor = (image.format or "image").lower()
             compression = str(image.info.get("compression", self.vendor))
@@ -66,12 +70,14 @@ class ImageReader:
 
     @property
     def resident_bytes(self) -> int:
-        return 0 if self._pixels is None else self._pixels.nbytes
+        return 0 if self._image is None else held_bytes(self._image)
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        pixels = self._decoded()
-        for x, y, width, height in boxes:
-            yield Region(pixels[y : y + height, x : x + width])
+        image = self._decoded()
+        turn, stored = self._turn, Level(*image.size, 1.0, *image.size, "")
+        for box in boxes:
+            x, y, width, height = stored_box(box, stored, turn)
+            yield upright(Region(_rgb(image.crop((x, y, x + width, y + height)))), stored, turn)
 
     def absent(self, level: int) -> None:
         return None
@@ -80,37 +86,42 @@ class ImageReader:
         return self._color_profile
 
     def close(self) -> None:
-        self._pixels = None
+        self._image = None
 
-    def _decoded(self) -> Pixels:
+    def _decoded(self) -> Image.Image:
+        """The image as Pillow holds it: what is read is cut from that, as another copy would be as large again."""
         with self._lock:
-            if self._pixels is None:
-                self._pixels = _decode(self._path)
-                self.bytes_read = self._path.stat().st_size
+            if self._image is None:
+                image, self._turn = _decode(self._path)
+                self.bytes_read = self.bytes_total
                 lv = self.levels[0]
-                if self._pixels.shape != (lv.height, lv.width, 3):
+                size = image.size[::-1] if exchanges(self._turn) else image.size
+                if size != (lv.width, lv.height):
                     raise SlideError(f"{self._path.name}: the image is not of the size its header says.")
-            return self._pixels
+                self._image = image
+            return self._image
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, file: BinaryIO) -> Image.Image:
     """The image's header. The size is checked here, before anything is allocated for the pixels."""
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(path)
+            image = Image.open(file)
     except UnidentifiedImageError:
         raise SlideError(
             f"{path.name}: not a slide or image format that is read. Convert it to a tiled TIFF or an OME-TIFF."
         ) from None
     except Image.DecompressionBombError:
-        raise SlideError(_too_large(path)) from None
+        raise _too_large(path, "") from None
     except Exception as error:
         raise unreadable(path, error) from error
     pixels, size = image.width * image.height, path.stat().st_size
-    if pixels > MAX_PIXELS:
+    if decoding_bytes(image, head) > MAX_BYTES:
         image.close()
-        raise SlideError(_too_large(path))
+        raise _too_large(path, f", {image.width} x {image.height} pixels of {image.format}")
     if pixels > FEW_PIXELS and pixels > size * (JPEG_PIXELS_A_BYTE if image.format == "JPEG" else PIXELS_A_BYTE):
         image.close()
         raise SlideError(
@@ -123,9 +134,9 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def _too_large(path: Path) -> str:
-    return (
-        f"{path.name}: too large to be decoded whole (over {MAX_PIXELS // 1_000_000} megapixels). "
+def _too_large(path: Path, what: str) -> SlideError:
+    return SlideError(
+        f"{path.name}: too large to be decoded whole{what} (it would take over {MAX_BYTES / 1e9:g} GB of memory). "
         "Convert it to a tiled TIFF."
     )
 
@@ -146,9 +157,10 @@ def _refuse_what_is_not_rgb(path: Path, image: Image.Image) -> None:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        orientation = int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # a broken EXIF block is no reason to refuse the pixels
         return 1
+    return orientation if 1 <= orientation <= 8 else 1
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
@@ -157,17 +169,23 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
     return (int(tags[256]), int(tags[257])) if tags else image.size
 
 
-def _decode(path: Path) -> Pixels:
+def _decode(path: Path) -> tuple[Image.Image, int]:
+    """The image, and the orientation in which it is then: Pillow turns some kinds itself when it decodes them."""
     try:
-        with _open(path) as image:
+        # By its name, Pillow would map some files into memory, which fails hard once they are cut off.
+        with path.open("rb") as file:
+            image = _open(path, file)
             image.load()
-            upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
-            assert upright is not None
-            if upright.mode in _ALPHA or "transparency" in upright.info:
-                rgba = np.asarray(upright.convert("RGBA"))
-                return over_white(rgba[..., :3], rgba[..., 3])
-            return np.array(upright.convert("RGB"))
+            return image, _orientation(image)
     except SlideError:
         raise
     except Exception as error:
         raise unreadable(path, error, "the image is damaged or cut short") from error
+
+
+def _rgb(part: Image.Image) -> Pixels:
+    """A part of an image as RGB on white."""
+    if part.mode in _ALPHA or "transparency" in part.info:
+        rgba = np.asarray(part.convert("RGBA"))
+        return over_white(rgba[..., :3], rgba[..., 3])
+    return np.asarray(part if part.mode == "RGB" else part.convert("RGB"))

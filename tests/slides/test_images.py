@@ -20,7 +20,7 @@ def test_plain_images_are_decoded_at_the_first_read(tmp_path: Path, suffix: str)
     assert slide.reader == "image" and (slide.width, slide.height) == (47, 33)
     assert slide.resident_bytes == 0 and slide.bytes_read == 0
     assert np.array_equal(slide.read_view(1), picture(33, 47))
-    assert slide.resident_bytes == 33 * 47 * 3 and slide.bytes_read == slide.bytes_total
+    assert slide.resident_bytes == 33 * 47 * 4 and slide.bytes_read == slide.bytes_total
     slide.close()
     assert slide.resident_bytes == 0
 
@@ -89,7 +89,9 @@ def test_cmyk_jpeg_is_refused(tmp_path: Path) -> None:
 
 def test_too_large_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(picture(40, 40)).save(tmp_path / "a.png")
-    monkeypatch.setattr(image_reader, "MAX_PIXELS", 1599)
+    monkeypatch.setattr(image_reader, "MAX_BYTES", 4 * 1600)
+    assert open_slide(tmp_path / "a.png").width == 40
+    monkeypatch.setattr(image_reader, "MAX_BYTES", 4 * 1600 - 1)
     with pytest.raises(SlideError, match=r"^a\.png: too large"):
         open_slide(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
