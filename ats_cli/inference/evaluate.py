@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from ats_cli.inference.shorter import shorter
 from ats_cli.records import AtsError, Prediction
 from ats_cli.sampling.draw import RACES
-from ats_cli.slides import SlideSource, find_slides, read_manifest
+from ats_cli.slides import SlideSource, find_slides
 from ats_cli.slides.find import slide_ids
-from ats_cli.slides.manifest import ManifestRow
+from ats_cli.slides.manifest import ManifestRow, manifest_rows, manifest_splits
 from ats_cli.slides.splits import SPLITS, split_of
 
 TRAIN, TEST = "train", "test"
@@ -108,12 +108,16 @@ def _from_manifest(
     slides_root: Path | None,
     group_by: str | None,
 ) -> tuple[list[Labelled], Rows]:
-    rows = read_manifest(manifest, slides_root, group_by)
-    split = _split_to_take(manifest, rows, split)
-    ids = slide_ids([row.path for row in rows])
-    chosen = [(slide_id, row) for slide_id, row in zip(ids, rows, strict=True) if not split or row.split == split]
-    taken = tuple(row.split or "" for _, row in chosen)
-    left = tuple(row.split or "" for row in rows if split and row.split != split)
+    split = _split_to_take(manifest, manifest_splits(manifest, group_by), split)
+    rows: list[ManifestRow] = []
+    left: list[str] = []
+    for row in manifest_rows(manifest, slides_root, group_by):  # of a long table, only what is taken is kept
+        if split and row.split != split:
+            left.append(row.split or "")
+        else:
+            rows.append(row)
+    chosen = list(zip(slide_ids([row.path for row in rows]), rows, strict=True))
+    taken = tuple(row.split or "" for row in rows)
     labels: dict[str | None, str] = {}
     for _, row in chosen:
         if not row.label:
@@ -129,18 +133,20 @@ def _from_manifest(
         Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), row.label or "", row.group or slide_id)
         for slide_id, row in chosen
     ]
-    return labelled, Rows(taken, left)
+    return labelled, Rows(taken, tuple(left))
 
 
-def _split_to_take(manifest: Path, rows: Sequence[ManifestRow], asked: str | None) -> str | None:
-    """The split whose rows are taken, None for all rows. AtsError for a split that is not understood, or has none."""
+def _split_to_take(manifest: Path, splits: Mapping[str, int], asked: str | None) -> str | None:
+    """The split whose rows are taken, None for all rows. AtsError for a split that is not understood, or has none.
+
+    `splits`: those of the manifest, each with its first row.
+    """
     split = split_of(asked)
-    splits = {row.split for row in rows if row.split}
     own_names = bool(split) and split not in SPLITS
-    strange = next((row for row in rows if row.split and row.split not in SPLITS), None)
+    strange = next((name for name in splits if name not in SPLITS), None)
     if strange is not None and not own_names:
         raise AtsError(
-            f"{manifest.name}: row {strange.row}: split {strange.split!r} is none of {', '.join(SPLITS)}. "
+            f"{manifest.name}: row {splits[strange]}: split {strange!r} is none of {', '.join(SPLITS)}. "
             "Correct it, or give --split with the name of the rows to take."
         )
     if split and split not in splits:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ats_cli.records import SlideError
 from ats_cli.slides.csv_rows import csv_rows
@@ -39,8 +40,28 @@ class ManifestRow:
 
 
 def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: str | None = None) -> list[ManifestRow]:
-    """The rows of a manifest, paths or URLs; relative paths lie in `slides_root`, without it in the manifest's own
-    folder.
+    """All rows of a manifest, see `manifest_rows`."""
+    return list(manifest_rows(path, slides_root, group_by))
+
+
+def manifest_splits(path: str | Path, group_by: str | None = None) -> dict[str, int]:
+    """The splits that a manifest has, as of `split_of`, each with the number of the first row that has it."""
+    file = Path(path)
+    lines = csv_rows(file)
+    header = _header(file, next(lines, (0, []))[1], group_by).names
+    found: dict[str, int] = {}
+    if "split" in header:
+        column = header.index("split")
+        for number, cells in lines:
+            found.setdefault(split_of(cells[column] if column < len(cells) else None), number)
+    return {split: number for split, number in found.items() if split}
+
+
+def manifest_rows(
+    path: str | Path, slides_root: Path | None = None, group_by: str | None = None
+) -> Iterator[ManifestRow]:
+    """The rows of a manifest, paths or URLs, one after the other; relative paths lie in `slides_root`, without it in
+    the manifest's own folder.
 
     The columns may have the names that CLAM and STAMP give them. A slide may be named without its extension, where
     one file only is called so. A row's `roi`, a GeoJSON file, lies beside the manifest. `group_by`: any column, which
@@ -50,18 +71,8 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
     """
     file = Path(path)
     lines = csv_rows(file)
-    _, head = next(lines, (0, []))
-    no_rows = SlideError(f"{file.name}: no rows. Give a header with a column slide, and a row for each slide.")
-    if not head:
-        raise no_rows
-    written = [name.strip().lower() for name in head]
-    header = [OTHER_NAMES.get(name, name) for name in written]
-    grouping = None if group_by is None else _grouping(file.name, written, header, group_by)
-    if grouping is not None and header[grouping] == "group":
-        header[grouping] = ""
-    key = _check_header(file.name, [name for i, name in enumerate(header) if i != grouping or name in COLUMNS])
+    header, key, grouping = _header(file, next(lines, (0, []))[1], group_by)
     root = slides_root or file.parent
-    rows: list[ManifestRow] = []
     seen: dict[int, int] = {}
     real_folder = lru_cache(4096)(os.path.realpath)
     for number, cells in lines:
@@ -90,10 +101,32 @@ def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: s
         roi = file.parent / row["roi"] if row.get("roi") else None
         label, group = (row.get(name) or None for name in ("label", "group"))
         split = split_of(row.get("split")) or None
-        rows.append(ManifestRow(slide, mpp, label, split, group, weight, number, roi))
-    if not rows:
-        raise no_rows
-    return rows
+        yield ManifestRow(slide, mpp, label, split, group, weight, number, roi)
+    if not seen:
+        raise SlideError(f"{file.name}: {_NO_ROWS}")
+
+
+_NO_ROWS = "no rows. Give a header with a column slide, and a row for each slide."
+
+
+class _Header(NamedTuple):
+    """The columns by their names here, that which names the slides, and the number of that which groups them."""
+
+    names: list[str]
+    key: str
+    grouping: int | None
+
+
+def _header(file: Path, cells: list[str], group_by: str | None) -> _Header:
+    if not cells:
+        raise SlideError(f"{file.name}: {_NO_ROWS}")
+    written = [name.strip().lower() for name in cells]
+    names = [OTHER_NAMES.get(name, name) for name in written]
+    grouping = None if group_by is None else _grouping(file.name, written, names, group_by)
+    if grouping is not None and names[grouping] == "group":
+        names[grouping] = ""
+    key = _check_header(file.name, [name for i, name in enumerate(names) if i != grouping or name in COLUMNS])
+    return _Header(names, key, grouping)
 
 
 def _slide(name: str, number: int, text: str, root: Path) -> AnyPath:
