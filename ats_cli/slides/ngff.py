@@ -13,6 +13,7 @@ from typing import Any
 import zarr
 
 from ats_cli.records import SlideError
+from ats_cli.slides.channels import are_red_green_blue
 from ats_cli.slides.pixels import stated_range
 from ats_cli.slides.plane import Plane, check
 from ats_cli.slides.reader import level_downsample
@@ -23,20 +24,21 @@ _MICRONS = {
     "micrometer": 1.0, "micron": 1.0, "µm": 1.0, "μm": 1.0, "um": 1.0, "nanometer": 1e-3, "nm": 1e-3,
     "picometer": 1e-6, "pm": 1e-6, "angstrom": 1e-4, "inch": 25400.0, "foot": 304800.0,
 }  # fmt: skip
-_RGB = ["FF0000", "00FF00", "0000FF"]
 
 
 @dataclass(frozen=True)
 class NgffImage:
     """One image. `levels`: its arrays, finest first, each with its downsample. `axes`: a letter of "tczyx" for each
     dimension. `series`: the number of this image and of how many. `colours`: whether three channels may be red, green
-    and blue. `windows`: for each channel the values shown as black and white, as far as the file says."""
+    and blue. `channels`: the names that it gives them. `windows`: for each channel the values shown as black and white,
+    as far as the file says."""
 
     levels: tuple[tuple[zarr.Array[Any], float], ...]
     axes: str
     mpp: tuple[float, float] | None
     series: tuple[int, int]
     colours: bool
+    channels: tuple[str, ...]
     windows: tuple[tuple[float, float] | None, ...]
     vendor: str
     properties: dict[str, str]
@@ -125,13 +127,14 @@ def _multiscale(name: str, group: zarr.Group, said: Mapping[str, Any], series: t
         "ngff.name": str(said.get("name", "")),
         "omero.channels": ", ".join(str(channel.get("label", "")) for channel in channels),
     }
-    colours = [str(channel.get("color", "")).upper() for channel in channels]
+    names = tuple(str(channel.get("label") or "") for channel in channels)
     return NgffImage(
         levels=tuple(sorted(levels, key=lambda level: level[1])),
         axes=axes,
         mpp=mpp,
         series=series,
-        colours=len(set(colours)) < 3 or colours == _RGB,
+        colours=are_red_green_blue(names, [str(channel.get("color") or "") for channel in channels]),
+        channels=names,
         windows=tuple(_window(channel.get("window")) for channel in channels),
         vendor="ome-zarr",
         properties={key: value for key, value in properties.items() if value},
@@ -227,7 +230,9 @@ def _plain(name: str, arrays: Sequence[zarr.Array[Any]], root: zarr.Group | None
         if downsample is not None:
             levels.append((array, downsample))
     finest_first = tuple(sorted(levels, key=lambda level: level[1]))
-    return NgffImage(finest_first, axes, None, (0, 1), colours=True, windows=(), vendor="zarr", properties={})
+    return NgffImage(
+        finest_first, axes, None, (0, 1), colours=True, channels=(), windows=(), vendor="zarr", properties={}
+    )
 
 
 def _axes_of_plain(name: str, array: zarr.Array[Any]) -> str:

@@ -6,12 +6,13 @@ of others one must be named, and is shown as grey.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from ats_cli.records import AtsError, SlideError
 
 NAMES = {"z": "focal plane", "c": "channel", "t": "time point", "series": "series"}
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,12 @@ def pick(name: str, sizes: Mapping[str, int], plane: Plane | None) -> dict[str, 
     return {"z": check(name, "z", wanted["z"], z), "t": check(name, "t", wanted["t"], t)}
 
 
-def pick_channel(name: str, count: int, eight_bits: bool, plane: Plane | None) -> int | None:
+def pick_channel(
+    name: str, count: int, eight_bits: bool, plane: Plane | None, channels: Sequence[str] = ()
+) -> int | None:
     """The channel to show as grey; None if the file's three are red, green and blue.
 
+    `eight_bits`: whether three may be (`channels.are_red_green_blue`). `channels`: the names that the file gives them.
     Raises SlideError, beginning with the file's `name`, where none is named and the rule knows none.
     """
     if plane is not None and plane.c is not None:
@@ -82,9 +86,16 @@ def pick_channel(name: str, count: int, eight_bits: bool, plane: Plane | None) -
     if count == 3 and eight_bits:
         return None
     raise SlideError(
-        f"{name}: {count} channels that are not red, green and blue. Name the one to show as grey, "
+        f"{name}: {count} channels{_listed(channels)} that are not red, green and blue. Name the one to show as grey, "
         f"--plane c=0 to c={count - 1}."
     )
+
+
+def _listed(channels: Sequence[str]) -> str:
+    """The first names of channels, in brackets."""
+    named = [channel for channel in channels if channel]
+    more = ", ..." if len(named) > _MOST_NAMED else ""
+    return f" ({', '.join(named[:_MOST_NAMED])}{more})" if named else ""
 
 
 def only_one(name: str, plane: Plane | None) -> None:

@@ -259,7 +259,7 @@ def _on_disk(path: AnyPath) -> Path:
 def _choose(name: str, image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str, Span]]:
     """The plane that is shown, in words, and as a span along each axis but y and x."""
     sizes = dict(zip(image.axes, image.levels[0][0].shape, strict=True))
-    channel = pick_channel(name, sizes.get("c", 1), image.colours, plane)
+    channel = pick_channel(name, sizes.get("c", 1), image.colours, plane, image.channels)
     shown = pick(name, sizes, plane) | ({"c": channel} if channel is not None else {})
     others = [axis for axis in image.axes if axis not in "yx"]
     spans = {axis: (shown[axis], shown[axis] + 1) if axis in shown else (0, sizes[axis]) for axis in others}
