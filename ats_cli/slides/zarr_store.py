@@ -13,6 +13,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
 from ats_cli.records import SlideError
+from ats_cli.slides.file_state import refuse_special
 from ats_cli.slides.stream_size import refuse_large
 from ats_cli.slides.zarr_zip import ZipFolder
 
@@ -82,10 +83,20 @@ def _remember(last: dict[Any, Any], key: Any, value: Any, most: int) -> None:
         del last[next(iter(last))]
 
 
+class _Folder(LocalStore):
+    """A folder of files: what is a named pipe or the like in it is refused, not waited for."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        refuse_special(self.root / key)
+        return await super().get(key, prototype, byte_range)
+
+
 def local_store(path: Path) -> CountingStore:
     """A folder or a zip on a disk. Raises SlideError for what is neither."""
     if path.is_dir():
-        return CountingStore(LocalStore(path, read_only=True), functools.partial(_keys_below, path))
+        return CountingStore(_Folder(path, read_only=True), functools.partial(_keys_below, path))
     file = ZipFolder(path)
     root = _root(path, file.names)
     return CountingStore(file, lambda prefix: (name for name in file.names if name.startswith(prefix)), root)

@@ -201,6 +201,25 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, name: str
                 open_slide(source.path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+@pytest.mark.parametrize("name", [".zattrs", ".zgroup", "0/.zarray", "0/0.0", "0/4.4"])
+def test_a_pipe_inside_a_zarr_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    path, _ = zarr_folder(tmp_path, 0)
+    (path / name).unlink(missing_ok=True)
+    os.mkfifo(path / name)
+    with pytest.raises(SlideError, match=rf"{Path(name).name}: a named pipe, not a file"):
+        open_slide(path).read_view(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_beside_the_files_of_a_dicom_series_is_passed_over(tmp_path: Path) -> None:
+    path, _ = dicom(tmp_path, 0)
+    os.mkfifo(tmp_path / "2.dcm")
+    assert np.array_equal(open_slide(path).read_view(1), picture(160, 200))
+    with pytest.raises(SlideError, match=r"2\.dcm is no DICOM that can be read"):
+        open_slide(tmp_path)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell's pipe")
 def test_a_pipe_as_the_standard_input_is_no_slide() -> None:
     code = """
