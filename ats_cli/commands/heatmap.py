@@ -155,9 +155,11 @@ def picture_paths(sources: list[SlideSource], output: Path) -> list[Path]:
             if len(sources) > 1:
                 raise AtsError(f"{output}: {len(sources)} slides do not fit into one picture. Give a folder.")
             return [output]
+    from ats_cli.slides.find import safe_name
+
     taken: dict[Path, str] = {}
     for source in sources:
-        picture = output / f"{source.slide_id.replace('/', '_')}.png"
+        picture = output / f"{safe_name(source.slide_id.replace('/', '_'))}.png"
         if picture in taken:
             raise AtsError(f"{taken[picture]} and {source.slide_id} would both be written to {picture}.")
         taken[picture] = source.slide_id

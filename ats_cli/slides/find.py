@@ -92,7 +92,7 @@ def slide_ids(paths: Sequence[AnyPath]) -> list[str]:
     >>> slide_ids([Path("a/x.svs"), Path("a/x.tif")])
     ['x.svs', 'x.tif']
     """
-    ids = [_id_part(stem(path.name)) for path in paths]
+    ids = [safe_name(stem(path.name)) for path in paths]
     longer: dict[int, list[str]] = {}  # of the few that collide: what comes next
     while True:
         count = Counter(ids)
@@ -110,18 +110,19 @@ def slide_ids(paths: Sequence[AnyPath]) -> list[str]:
 def _candidates(path: AnyPath) -> list[str]:
     """Ids from short to long: the stem, the name, the same with one folder before it, with two ..."""
     place = path.folders if isinstance(path, RemotePath) else _folders(path)
-    folders = tuple(map(_id_part, place))
+    folders = tuple(map(safe_name, place))
     ids = [
         "/".join((*folders[len(folders) - depth :], last))
         for depth in range(len(folders) + 1)
-        for last in map(_id_part, (stem(path.name), path.name))
+        for last in map(safe_name, (stem(path.name), path.name))
     ]
     # Paths may differ in what an id does not show alone: of a URL its query, of a file a control character.
     exact = path.url if isinstance(path, RemotePath) else "/".join((*place, path.name))
     return ids if exact == ids[-1] else [*ids, _numbered(ids[-1], exact)]
 
 
-def _id_part(name: str) -> str:
+def safe_name(name: str) -> str:
+    """A name for a folder or, with an ending, a file of a slide: safe to print, not too long, not one of RUN_FILES."""
     part = printable(name)
     if len(part.encode()) > LONGEST_NAME:
         part = _numbered(part.encode()[: LONGEST_NAME - 9].decode(errors="ignore"), name)

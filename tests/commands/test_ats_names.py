@@ -182,3 +182,14 @@ def test_one_bad_entry_of_a_folder_is_one_failed_slide(ats: Run, model: Path, tm
     assert status == 1 and "1 picture of ats, 1 run folder of ats" in err
     assert ats("info", folder / "good.png", folder / "link.svs")[0] == 2
     assert ats("info", folder / "good.png", folder / "missing.svs")[0] == 2
+
+
+def test_long_names_in_two_folders_have_pictures_and_a_run(ats: Run, model: Path, tmp_path: Path) -> None:
+    for folder in ("a" * 150, "b" * 150):
+        (tmp_path / "slides" / folder).mkdir(parents=True)
+        for name in ("x" * 250, "x" * 249 + "y"):
+            Image.new("RGB", (80, 60)).save(tmp_path / "slides" / folder / f"{name}.png")
+    call = (tmp_path / "slides", "-m", model, "-o")
+    assert ats("heatmap", *call, tmp_path / "maps")[0] == 0 and len(list((tmp_path / "maps").iterdir())) == 4
+    assert ats("predict", *call, tmp_path / "run", "--processes", 0)[0] == 0
+    assert len(list((tmp_path / "run" / "slides").rglob("prediction.json"))) == 4
