@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 _RGB = ["FF0000", "00FF00", "0000FF"]
 _WORDS = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
-# Names that writers make up where nobody gave any: "Channel 1", "C:0", "Channel:0:2", "2".
-_MADE_UP = re.compile(r"(channel|ch|c)?[\s:_-]*\d*([\s:_-]+\d+)*", re.IGNORECASE)
+# Names that writers make up where nobody gave any: "Channel 1", "Band 2", "C:0", "Channel:0:2", "2".
+_MADE_UP = re.compile(r"(channel|band|sample|ch|c)?[\s:_-]*\d*([\s:_-]+\d+)*", re.IGNORECASE)
 
 
 def are_red_green_blue(names: Sequence[str], colours: Sequence[str]) -> bool:

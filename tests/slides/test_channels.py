@@ -30,6 +30,7 @@ MARKERS = st.sampled_from(["DAPI", "CD3", "CD8", "Hoechst", "GFP", "Cy5", "TRITC
         (("Red", "Green", "Blue"), (), True),
         (("red channel", "green channel", "blue channel"), (), True),
         (("RGB", "RGB", "RGB"), (), True),
+        (("Band 1", "Band 2", "Band 3"), (), True),
         (("a", "b", "c"), RGB, True),
         (("", "", ""), ("#ff0000", "#00ff00", "#0000ff"), True),
         (("Blue", "Green", "Red"), (), False),
