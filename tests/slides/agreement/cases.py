@@ -20,7 +20,8 @@ class Case:
     `tile`: width and height of the file's tiles; (0, rows) for strips. `downsamples`: of the levels below the first;
     `rounding`: of their sizes, "floor" or "ceil". `layout`: how samples make a colour. `subsampling`: of JPEG's chroma.
     `restart`: blocks between restart markers of JPEG, 0 for none. `sparse`: which tiles are left out: "none"; "lower",
-    of the lower levels alone; "all", a part of the slide at every level. `channels`: what the file says of three
+    of the lower levels alone; "all", a part of the slide at every level. `background`: what the file says of
+    what is left out, where it does. `channels`: what the file says of three
     planes. `variant`: what else a container offers, see `writers`. `seed`: of the picture.
     """
 
@@ -35,6 +36,7 @@ class Case:
     subsampling: tuple[int, int] = (1, 1)
     restart: int = 0
     sparse: str = "none"
+    background: int = 255
     orientation: int = 1
     channels: str = ""
     variant: str = ""
@@ -166,6 +168,8 @@ def cases(draw: st.DrawFn, container: str | None = None) -> Case:
         more["subsampling"] = draw(st.sampled_from([(1, 1), (2, 1), (2, 2)]))
     if codec.startswith("jpeg-") and container != "gdal":
         more["restart"] = draw(st.sampled_from([0, 0, 2, 7]))
+    if container == "zarr":
+        more["background"] = draw(st.sampled_from([255, 0]))
     if layout == "planes":
         more["channels"] = draw(st.sampled_from(["", "colours", "fluorescence"]))
     return Case(

@@ -62,7 +62,7 @@ def _all(case: Case, slide: Slide, written: Written) -> Iterator[str]:
     codec = _LOSSY if case.lossy else 0.0
     for number, level in enumerate(levels):
         yield from _level(slide, number, level, codec)
-    first = slide.read_view(1.0)
+    first = slide.read_view(1.0, threads=_threads(case))
     for downsample in DOWNSAMPLES:
         yield from _view(case, slide, levels, downsample, first, codec)
     yield from _tiles(case, slide, levels, codec)
@@ -80,7 +80,11 @@ def _level(slide: Slide, number: int, level: Truth, codec: float) -> Iterator[st
 def _view(
     case: Case, slide: Slide, levels: list[Truth], downsample: float, first: NDArray[np.uint8], codec: float
 ) -> Iterator[str]:
-    name, seen, level = f"view at {downsample:g}", slide.read_view(downsample), finer_level(levels, downsample)
+    name, seen, level = (
+        f"view at {downsample:g}",
+        slide.read_view(downsample, threads=_threads(case)),
+        finer_level(levels, downsample),
+    )
     expected = [view_of(levels, level, downsample)]
     shape = (expected[0].shape[0], expected[0].shape[1])
     if seen.shape[:2] != shape:
@@ -116,11 +120,15 @@ def _tiles(case: Case, slide: Slide, levels: list[Truth], codec: float) -> Itera
         if rng.random() < 0.5:
             x, y = float(int(x)), float(int(y))
         boxes.append((x, y, size * scale, size * scale))
-    for box, patch in zip(boxes, slide.read_tiles(boxes, size, threads=2), strict=True):
+    for box, patch in zip(boxes, slide.read_tiles(boxes, size, threads=_threads(case)), strict=True):
         level = finer_level(levels, box[2] / size)
         sources = [level] if level.held.all() else [level, next_finer(levels, level)]
         expected = [tile_of(levels, source, box, size) for source in sources]
         yield from _differ(f"tile {box} at {size}", patch, expected, codec + (0.6 if len(sources) == 1 else 1.6))
+
+
+def _threads(case: Case) -> int:
+    return 1 + case.seed % 3
 
 
 def _differ(

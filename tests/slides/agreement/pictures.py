@@ -39,7 +39,7 @@ def levels_of(case: Case) -> list[Stored]:
     first = _samples(case)
     hole = _hole(case, first.shape)
     if case.sparse == "all":
-        first[hole] = 0 if case.layout == "white-is-zero" else 255
+        first[hole] = 0 if case.layout == "white-is-zero" else case.background
     found = []
     for number, downsample in enumerate((1.0, *case.downsamples)):
         samples = first if number == 0 else _reduced(first, downsample, case.rounding)
@@ -127,7 +127,9 @@ def _written(
     """Which tiles of a level are written: of those under the hole, the ones that lie in it altogether are not."""
     grid = -(-shape[0] // tile[0]), -(-shape[1] // tile[1])
     if case.sparse == "lower" and number > 0:
-        return np.random.default_rng((case.seed, 7, number)).random(grid) > 0.4
+        there = np.random.default_rng((case.seed, 7, number)).random(grid) > 0.4
+        there[-1, -1] |= not there.any()  # a level of nothing is none
+        return there
     downsample = (1.0, *case.downsamples)[number]
     inside = []
     for axis, (count, side, whole) in enumerate(zip(grid, tile, (case.height, case.width), strict=True)):

@@ -28,12 +28,12 @@ def area_mean(pixels: NDArray[Any], scale: float, size: tuple[int, int]) -> Floa
     return _weigh(pixels, down, across)
 
 
-def complete(levels: list[Truth]) -> list[Truth]:
-    """Levels without gaps: what one lacks is taken from the next finer, and is white where none has it."""
+def complete(levels: list[Truth], background: int) -> list[Truth]:
+    """Levels without gaps: what one lacks is taken from the next finer, and is background where none has it."""
     found: list[Truth] = []
     for level in levels:
         finer = found[-1] if found else None
-        filling: Any = 255.0
+        filling: Any = float(background)
         if finer is not None:
             scale = level.downsample / finer.downsample
             filling = _view(finer, scale, level.pixels.shape[:2], levels[0].pixels.shape[:2])
@@ -92,12 +92,12 @@ def tile_of(
 
 def contrast(pixels: NDArray[Any], scale: float, size: tuple[int, int]) -> Floats:
     """How far the values under each square of side `scale`, and under those next to it, lie apart; (rows, cols, 1)."""
-    low = high = pixels.astype(float)
+    low = high = pixels
     for axis, count in enumerate(size):
         starts = np.minimum((np.arange(count) * scale).astype(int), pixels.shape[axis] - 1)
         low = _next_to(np.minimum.reduceat(low, starts, axis=axis), axis, np.minimum)
         high = _next_to(np.maximum.reduceat(high, starts, axis=axis), axis, np.maximum)
-    spread: Floats = (high - low).max(axis=2, keepdims=True)
+    spread: Floats = (high - low).max(axis=2, keepdims=True).astype(float)
     return spread
 
 
@@ -114,11 +114,14 @@ def block_contrast(pixels: NDArray[Any], tile: tuple[int, int], scale: float, si
     return found
 
 
-def _next_to(values: Floats, axis: int, extreme: Any) -> Floats:
+def _next_to(values: NDArray[Any], axis: int, extreme: Any) -> NDArray[Any]:
     """The extreme of each and its two neighbours along an axis."""
-    padded = np.concatenate([values.take([0], axis), values, values.take([-1], axis)], axis)
-    n = values.shape[axis]
-    found: Floats = extreme.reduce([padded.take(range(k, k + n), axis) for k in range(3)])
+    found = values.copy()
+    first, last = [slice(None)] * 3, [slice(None)] * 3
+    first[axis], last[axis] = slice(None, -1), slice(1, None)
+    before, after = tuple(first), tuple(last)
+    extreme(found[after], values[before], out=found[after])
+    extreme(found[before], values[after], out=found[before])
     return found
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.enums import ColorInterp
 
 from agreement.cases import Case
 from agreement.dicom_writer import write_dicom
@@ -60,7 +62,7 @@ def write(case: Case, folder: Path) -> Written:
         Truth(level.downsample, upright(shown(case, pixels), case.orientation), upright(level.held, case.orientation))
         for level, pixels in zip(stored, samples, strict=True)
     ]
-    return Written(path, stored, complete(levels))
+    return Written(path, stored, complete(levels, case.background))
 
 
 def upright(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
@@ -85,6 +87,8 @@ def _write_image(case: Case, samples: Bytes, path: Path) -> Bytes:
         count = samples.shape[2]
         with rasterio.open(path, "w", driver="JP2OpenJPEG", width=case.width, height=case.height, count=count,
                            dtype="uint8", QUALITY=100, REVERSIBLE="YES") as out:  # fmt: skip
+            if count == 3:
+                out.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
             out.write(samples.transpose(2, 0, 1))
         return samples
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
@@ -99,9 +103,11 @@ def _write_image(case: Case, samples: Bytes, path: Path) -> Bytes:
     if case.container == "png":
         image.save(path, exif=exif)
         return samples
-    options = {"keep_rgb": True, "subsampling": 0} if case.codec == "jpeg-rgb" else {}
+    options: dict[str, Any] = {"keep_rgb": True, "subsampling": 0} if case.codec == "jpeg-rgb" else {}
     if case.codec == "jpeg-ycbcr":
         options = {"subsampling": {(1, 1): 0, (2, 1): 1, (2, 2): 2}[case.subsampling]}
+    if case.restart:
+        options["restart_marker_blocks"] = case.restart
     image.save(path, "JPEG", quality=92, exif=exif, **options)
     pixels = imagecodecs.jpeg8_decode(path.read_bytes())
     return np.asarray(pixels[..., None] if pixels.ndim == 2 else pixels)

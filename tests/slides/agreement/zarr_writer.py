@@ -23,7 +23,7 @@ _COLOURS = {
 
 
 def write_zarr(case: Case, levels: list[Stored], path: Path) -> None:
-    """Chunks that are left out have the fill value, white. Planes are channels in chunks of their own."""
+    """Chunks that are left out have the fill value. Planes are channels in chunks of their own."""
     version: Any = 2 if case.variant == "v2" else 3
     store: Any = ZipStore(path, mode="w") if case.variant == "v3 zip" else path
     root = zarr.create_group(store, zarr_format=version, attributes=_attributes(case, levels, version))
@@ -34,12 +34,12 @@ def write_zarr(case: Case, levels: list[Stored], path: Path) -> None:
         chunks = (1 if case.layout == "planes" else channels, rows, cols)
         sharded = {"shards": (chunks[0], 2 * rows, 3 * cols)} if case.variant == "v3 sharded" else {}
         array = root.create_array(
-            str(number), shape=pixels.shape, chunks=chunks, dtype="uint8", fill_value=255,
+            str(number), shape=pixels.shape, chunks=chunks, dtype="uint8", fill_value=case.background,
             compressors=(_V2 if version == 2 else _V3)[case.codec], config={"write_empty_chunks": True},
             **({"chunk_key_encoding": {"name": "v2", "separator": "/"}} if version == 2 else {}), **sharded,
         )  # fmt: skip
         if sharded:
-            whole = np.where(level.held, pixels, 255)
+            whole = np.where(level.held, pixels, case.background)
             array[:] = whole
             continue
         for row, col in np.argwhere(level.written).tolist():
