@@ -6,16 +6,22 @@ import itertools
 
 from agreement.cases import Case
 
-_TIFF = ("tiff", "svs", "ome-tiff", "gdal")
-
 
 def still_open(case: Case) -> bool:
     by_size = (1.0, *case.downsamples)
     jumps = [b / a for a, b in itertools.pairwise(by_size)]
     return (
-        (case.container in _TIFF and case.codec.startswith("jpeg-"))
-        or (case.container != "zarr" and case.sparse != "none" and bool(case.downsamples))
-        or (case.container == "ome-tiff" and case.channels == "fluorescence")
+        (case.container != "zarr" and case.sparse != "none" and bool(case.downsamples))
         or (case.container in ("tiff", "gdal") and any(jump not in (2, 4) for jump in jumps))
         or (case.container in ("tiff", "gdal") and len(set(jumps)) > 1)
+        or (case.container == "gdal" and bool(case.downsamples))
+        or (case.orientation != 1 and bool(case.downsamples))
+    )
+
+
+def still_unnoticed(case: Case, kind: str) -> bool:
+    return (
+        still_open(case)
+        or (kind == "truncated" and case.container in ("tiff", "ome-tiff", "gdal") and bool(case.downsamples))
+        or (kind == "misnumbered" and (case.container == "jpeg" or case.layout == "grey"))
     )

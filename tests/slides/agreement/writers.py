@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,12 @@ class Written:
 
 def write(case: Case, folder: Path) -> Written:
     """Write a case into an empty folder."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GDAL remarks on pictures that have no place on the earth
+        return _write(case, folder)
+
+
+def _write(case: Case, folder: Path) -> Written:
     stored = levels_of(case)
     path = folder / f"slide.{_extension(case)}"
     if case.container == "gdal":
