@@ -22,11 +22,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "slides"))
 
-from agreement.cases import OFFERS, case_from_json, cases  # noqa: E402
-from agreement.checking import unnoticed  # noqa: E402
-from agreement.compare import disagreements  # noqa: E402
-from agreement.damage import damaged  # noqa: E402
-from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
+from agreement.cases import OFFERS, case_from_json, cases
+from agreement.checking import unnoticed
+from agreement.compare import disagreements
+from agreement.damage import damaged
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 _CASES_A_TURN = 25
 _MOST_SHOWN = 3
