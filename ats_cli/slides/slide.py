@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ats_cli.records import SlideError
 from ats_cli.slides.absence import Absence
+from ats_cli.slides.geometry import edges, pixels_across, snap, touched
+from ats_cli.slides.holes import Holes
 from ats_cli.slides.reader import MPP_BELIEVED, Box, Damage, Level, Pixels, Reader, Region
 from ats_cli.slides.remote_path import AnyPath
 from ats_cli.slides.resample import Taps, axis_taps, resample
@@ -62,6 +64,7 @@ class Slide:
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
         self._all_levels = reader.levels + reader.reduced
+        self._holes = Holes(self._all_levels, self._next_finer, reader.absent)
         self.width, self.height = self.levels[0].width, self.levels[0].height
         self._mpp_problem = _mpp_problem(path.name, reader.mpp)
         self.mpp: float | None = None
@@ -120,7 +123,7 @@ class Slide:
 
     def view_shape(self, downsample: float) -> tuple[int, int]:
         """(rows, cols) of the view at `downsample`: the last row and column may be partial."""
-        return _pixels_across(self.height, downsample), _pixels_across(self.width, downsample)
+        return pixels_across(self.height, downsample), pixels_across(self.width, downsample)
 
     def read_view(self, downsample: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
         """The pixels of `scan_view`. Raises SlideError where a part of them cannot be read."""
@@ -170,7 +173,7 @@ class Slide:
 
     def scan_level(self, level: int, boxes: Sequence[Box], threads: int = 4) -> Iterator[Region]:
         """Yield the region under each box of a level, in pixels of that level and inside it, as the file holds it."""
-        return self._reader.read(level, boxes, threads)
+        return self._read(level, boxes, threads)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
         """Which native tiles of a level the file says it does not hold, (tile rows, tile cols); None: no such tile is
@@ -180,9 +183,7 @@ class Slide:
     def absence(self, downsample: float) -> Absence | None:
         """Tells which tiles show nothing, of those resampled to `downsample` level-0 pixels per pixel, without reading
         any. None where the file holds all of its tiles, or its index does not say."""
-        level = self._finer_level(downsample)
-        absent = self._reader.absent(level)
-        return Absence(self.levels[level], absent) if absent is not None and absent.any() else None
+        return self._holes.absence(self._finer_level(downsample))
 
     def close(self) -> None:
         self._reader.close()
@@ -200,17 +201,21 @@ class Slide:
     def __repr__(self) -> str:
         return f"<Slide {self.path.name} {self.width}x{self.height}, {len(self.levels)} levels, {self.reader}>"
 
+    def _read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        """The regions under boxes of a level, with what it lacks and a finer one holds as damage."""
+        return self._holes.filled(level, boxes, self._reader.read(level, boxes, threads))
+
     def _window(
         self, level: int, downsample: float, rows: tuple[int, int], cols: tuple[int, int], threads: int
     ) -> View:
         """Rows and columns of a view, from a level and, where it is damaged, from the finer ones."""
-        scale = _snap(downsample / self._all_levels[level].downsample)
+        scale = snap(downsample / self._all_levels[level].downsample)
         v_step_rows, v_step_cols = self._block_shape(level, scale)
         # Blocks begin at whole multiples of the step, on the file's own tiles where the scale allows.
-        down = [(edge, self._view_taps(level, 1, scale, edge)) for edge in _edges(*rows, v_step_rows)]
-        across = [(edge, self._view_taps(level, 0, scale, edge)) for edge in _edges(*cols, v_step_cols)]
+        down = [(edge, self._view_taps(level, 1, scale, edge)) for edge in edges(*rows, v_step_rows)]
+        across = [(edge, self._view_taps(level, 0, scale, edge)) for edge in edges(*cols, v_step_cols)]
         blocks = list(itertools.product(down, across))
-        regions = self._reader.read(level, [_box(r, c) for (_, r), (_, c) in blocks], threads)
+        regions = self._read(level, [_box(r, c) for (_, r), (_, c) in blocks], threads)
         pixels = np.empty((rows[1] - rows[0], cols[1] - cols[0], 3), dtype=np.uint8)
         unreadable = np.zeros(pixels.shape[:2], dtype=np.bool_)
 
@@ -224,11 +229,10 @@ class Slide:
         damage = [part for parts in in_order(jobs, 1 if scale == 1 else threads, threads) for part in parts]
         problem = None
         for box, reason in damage:
-            v_rows, v_cols = _touched(box[1], box[3], scale, rows), _touched(box[0], box[2], scale, cols)
+            v_rows, v_cols = touched(box[1], box[3], scale, rows), touched(box[0], box[2], scale, cols)
             here = slice(v_rows[0] - rows[0], v_rows[1] - rows[0]), slice(v_cols[0] - cols[0], v_cols[1] - cols[0])
-            if self._all_levels[level].downsample > 1:
-                # The next finer level of the file; of a reduced one, the one that it was made from.
-                next_finer = self._finer_level(self._all_levels[level].downsample * (1 - 1e-4))
+            next_finer = self._next_finer(level)
+            if next_finer is not None:
                 finer = self._window(next_finer, downsample, v_rows, v_cols, threads)
                 pixels[here], unreadable[here] = finer.pixels, finer.unreadable
                 problem = problem or finer.problem
@@ -241,8 +245,8 @@ class Slide:
         """(rows, cols) for one box on a level; None if it is wholly outside."""
         x, y, width, height = box
         d = self.levels[level].downsample
-        rows = self._taps(level, 1, y / d, _snap(height / d / size), size, False)
-        cols = self._taps(level, 0, x / d, _snap(width / d / size), size, False)
+        rows = self._taps(level, 1, y / d, snap(height / d / size), size, False)
+        cols = self._taps(level, 0, x / d, snap(width / d / size), size, False)
         return None if rows is None or cols is None else (rows, cols)
 
     def _read_planned(
@@ -255,7 +259,7 @@ class Slide:
         for plan, level in zip(plans, levels, strict=True):
             if plan is not None:
                 by_level.setdefault(level, []).append(_box(*plan))
-        streams = {level: self._reader.read(level, wanted, threads) for level, wanted in by_level.items()}
+        streams = {level: self._read(level, wanted, threads) for level, wanted in by_level.items()}
         jobs = (
             partial(self._patch, box, level, plan, None if plan is None else next(streams[level]), size, fill)
             for box, plan, level in zip(boxes, plans, levels, strict=True)
@@ -274,7 +278,7 @@ class Slide:
         inside = (whole[:, :2] >= 0).all() and (whole[:, :2] + size <= ends).all()
         if not inside or (whole != on_level).any() or whole[0, 2] != size:
             return None
-        regions = self._reader.read(level, list(map(tuple, whole.tolist())), threads)
+        regions = self._read(level, list(map(tuple, whole.tolist())), threads)
         return (
             self._patch(box, level, self._plan(box, size, level), region, size, 0) if region.damage else region.pixels
             for box, region in zip(boxes.tolist(), regions, strict=True)
@@ -289,7 +293,7 @@ class Slide:
         while region.damage and level:
             level -= 1
             plan = self._plan(box, size, level) or plan
-            region = next(self._reader.read(level, [_box(*plan)], 1))
+            region = next(self._read(level, [_box(*plan)], 1))
         return Unreadable(region.damage[0].reason) if region.damage else resample(region.pixels, *plan, fill)
 
     def _finer_level(self, downsample: float, for_view: bool = False) -> int:
@@ -297,6 +301,11 @@ class Slide:
         levels = self._all_levels if for_view else self.levels
         fine = [i for i, level in enumerate(levels) if level.downsample <= downsample * (1 + 1e-6)]
         return max(fine, key=lambda i: levels[i].downsample, default=0)
+
+    def _next_finer(self, level: int) -> int | None:
+        """The next finer level of the file; of a reduced one, the one that it was made from; None: it is the finest."""
+        downsample = self._all_levels[level].downsample
+        return self._finer_level(downsample * (1 - 1e-4)) if downsample > 1 else None
 
     def _view_taps(self, level: int, axis: int, scale: float, edge: tuple[int, int]) -> Taps:
         """Taps of the view's pixels edge[0] to edge[1] along one axis."""
@@ -343,39 +352,10 @@ def _mpp_problem(name: str, mpp: tuple[float, float] | None) -> str | None:
     return None
 
 
-def _pixels_across(length: int, downsample: float) -> int:
-    """Pixels that cover `length`; a last one that would cover only rounding error is not counted."""
-    if not (math.isfinite(downsample) and downsample > 0):
-        raise ValueError(f"a downsample must be above 0, not {downsample}")
-    return max(1, math.ceil(length / downsample - 1e-6))
-
-
-def _snap(scale: float) -> float:
-    """`scale`, without the rounding error of the division that gave it."""
-    whole = float(round(scale))
-    return whole if whole and abs(scale - whole) <= 1e-9 * whole else scale
-
-
-def _edges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
-    """Cut [start, stop) at the multiples of `step`."""
-    while start < stop:
-        end = min(stop, (start // step + 1) * step)
-        yield start, end
-        start = end
-
-
 def _sound(patch: Pixels | Unreadable) -> Pixels:
     if isinstance(patch, Unreadable):
         raise SlideError(patch.reason)
     return patch
-
-
-def _touched(start: int, length: int, scale: float, within: tuple[int, int]) -> tuple[int, int]:
-    """The pixels of a view, of those `within`, that the level's pixels [start, start + length) are part of."""
-    # Where the view is finer than the level, a pixel is made of its neighbours too.
-    spread = 0 if scale >= 1 else 1
-    first, stop = math.floor((start - spread) / scale), math.ceil((start + length + spread) / scale)
-    return min(max(first, within[0]), within[1] - 1), max(min(stop, within[1]), within[0] + 1)
 
 
 def _box(rows: Taps, cols: Taps) -> Box:

@@ -18,7 +18,7 @@ from ats_cli.slides.jpeg import decode_jpeg
 from ats_cli.slides.native import read_tiled, tiles_down
 from ats_cli.slides.pixels import to_rgb
 from ats_cli.slides.plane import Plane
-from ats_cli.slides.reader import Box, Pixels, Region, unreadable
+from ats_cli.slides.reader import Box, InFinerLevel, Pixels, Region, unreadable
 from ats_cli.slides.resample import axis_taps, resample
 from ats_cli.slides.stream_size import refuse_large, stream_size
 from ats_cli.slides.tiff_index import TiffIndex, index_of
@@ -135,6 +135,8 @@ class TiffReader:
         """
         lv, stored, store, reduction = self._served[level]
         if not segments:
+            if level and self._orientation != 1:
+                return InFinerLevel("not held at this level, and read from a finer one.")  # `absent` does not tell
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
         row, col = divmod(tile, store.across)
         x, y = col * stored.tile_width, row * stored.tile_height
