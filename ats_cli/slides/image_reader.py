@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ats_cli.records import SlideError
 from ats_cli.slides.image_memory import decoding_bytes, held_bytes
+from ats_cli.slides.jpeg import refuse_damaged
 from ats_cli.slides.pixels import shown_range
 from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
 from ats_cli.slides.turned import exchanges, stored_box, upright
@@ -175,6 +176,8 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
         # By its name, Pillow would map some files into memory, which fails hard once they are cut off.
         with path.open("rb") as file:
             image = _open(path, file)
+            if image.format in ("JPEG", "MPO"):
+                refuse_damaged(path.read_bytes(), len(image.getbands()))
             image.load()
             return image, _orientation(image)
     except SlideError:

@@ -86,6 +86,17 @@ def decode_whole(stream: bytes, tables: bytes | None, inside: Literal["RGB", "YC
     return decode_jpeg(stream, tables, JpegColours(3, inside != "RGB"))
 
 
+def refuse_damaged(stream: bytes, components: int) -> None:
+    """ValueError for a whole JPEG of which another decoder would fill up what is damaged. It is decoded at an eighth."""
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg_header(stream)
+    except ValueError:
+        return  # a kind of JPEG that the strict decoder does not know
+    decode_jpeg(stream, None, JpegColours(components), REDUCTIONS[-1])
+
+
 def _lenient(whole: bytes) -> Pixels:
     """By a decoder that knows more kinds and reports no damage: what the stream itself shows of it is an error."""
     import imagecodecs

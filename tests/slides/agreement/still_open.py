@@ -23,5 +23,5 @@ def still_unnoticed(case: Case, kind: str) -> bool:
     return (
         still_open(case)
         or (kind == "truncated" and case.container in ("tiff", "ome-tiff", "gdal") and bool(case.downsamples))
-        or (kind == "misnumbered" and (case.container == "jpeg" or case.layout == "grey"))
+        or (kind == "misnumbered" and case.container == "dicom" and case.layout == "grey")
     )
