@@ -219,11 +219,13 @@ def command(
         raise AtsError(f"--folds {folds}: cross-validation takes 2 folds or more.")
     import shlex
     import sys
+    from contextlib import suppress
 
     from ats_cli.commands.messages import answer, say, training_progress
     from ats_cli.inference import resolve_device
     from ats_cli.slides import parse_plane
     from ats_cli.training import train_folder
+    from ats_cli.training.output import what_is_kept
     from ats_cli.training.processes import first_process
 
     if smoke_test:
@@ -240,7 +242,8 @@ def command(
         "plane": None if plane is None else parse_plane(plane),
         "color_profile": color_profile,
     }
-    with training_progress(quiet) as report:
+    trained = None
+    with suppress(KeyboardInterrupt), training_progress(quiet) as report:
         trained = train_folder(
             data=data,
             manifest=manifest,
@@ -285,8 +288,8 @@ def command(
         )
     if not first_process():
         return
-    if trained.interrupted:
-        kept = f"{output} holds the best model so far." if trained.steps_done else "Nothing was written."
-        say(f"interrupted after {trained.steps_done} steps. {kept} The same call with --resume goes on.")
+    if trained is None or trained.interrupted:
+        after = f" after step {trained.steps_done}" if trained else ""
+        say(f"interrupted{after}. {what_is_kept(output)} The same call with --resume goes on.")
         raise typer.Exit(130)
     answer(str(output))

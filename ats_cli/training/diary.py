@@ -83,7 +83,7 @@ class Diary:
             best, _ = read_checkpoint(self.best(state["best"]["step"]))
         return tensors, state, best
 
-    def end(self) -> None:
+    def close(self) -> None:
         if self.board is not None:
             self.board.close()
 

@@ -1,10 +1,6 @@
 """Labelled slides in, a model folder out: what is read, what is written, and how a training goes on."""
 
-import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
@@ -13,15 +9,15 @@ from typing import Any
 
 from ats_cli.inference.familiarise import add_familiarity
 from ats_cli.records import AtsError, ModelSpec
-from ats_cli.results.files import csv_bytes, json_bytes, write_whole
-from ats_cli.results.run_facts import facts, now
 from ats_cli.slides.find import stem
 from ats_cli.slides.regions import regions_file
 from ats_cli.training.card import model_card
 from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of
 from ats_cli.training.diary import Diary
+from ats_cli.training.output import VIEWS_FOLDER, claimed, fold_folder, refuse_full
 from ats_cli.training.pretrained import resolved
-from ats_cli.training.processes import first_process
+from ats_cli.training.processes import computation, first_process
+from ats_cli.training.settings import as_json, write_settings
 from ats_cli.training.split import folds, split_off
 from ats_cli.training.store import unreadable
 from ats_cli.training.train import Report, Trained, train_model
@@ -32,7 +28,6 @@ from ats_cli.zoo.find import find_recipe
 DEFAULT_RECIPE = "tissue"
 MANY = 100  # slides, of which a person wants to know why nothing is to be seen yet
 READING = ("backend", "plane", "color_profile")
-SETTINGS_FILE, SPLIT_FILE, VIEWS_FOLDER = "training.json", "split.csv", "views.zarr"
 
 
 def train_folder(
@@ -83,7 +78,7 @@ def train_folder(
     Slides that cannot be read are an error that lists them, or left out with `skip_bad`.
     """
     if first_process() and not resume:
-        _refuse_full(output)
+        refuse_full(output)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     base = find_recipe(recipe or init or DEFAULT_RECIPE).spec
     start = None if init is None else load_model(init).nets
@@ -92,7 +87,7 @@ def train_folder(
     if roi is not None:
         slides = _with_regions(slides, roi, tell)
     stratify = task == "multi-class"
-    with _claimed(output):
+    with claimed(output):
         cache = ViewCache(output / VIEWS_FOLDER, disk)
         spec = resolved(_spec_for(base, slides, name or output.resolve().name, given))
         if len(slides) > MANY:
@@ -102,16 +97,16 @@ def train_folder(
 
         def into(folder: Path, sides: tuple[list[LabelledSlide], list[LabelledSlide]], choose: bool) -> Trained:
             own = spec if epochs is None else _of_epochs(spec, epochs, len(sides[0]))
-            settings = _as_json(
+            settings = as_json(
                 {"seed": seed, "precision": precision, "choose": choose, "init": init, "recipe": asdict(own)}
                 | {"reading": {name: str(reading[name]) if name in reading else None for name in READING}}
             )
             if first_process():
-                _write_down(folder, settings, *sides, command, device)
+                write_settings(folder, settings, *sides, command, computation(device, devices, parts), tell)
             return train_model(
                 own, *sides, seed, memory, device, threads, report,
                 devices=devices, precision=precision, parts=parts, cache=cache, diary=Diary(folder, checkpoint_every),
-                resume=resume, choose=choose, init=start,
+                resume=resume, choose=choose, init=start, tell=tell,
             )  # fmt: skip
 
         judged: list[dict[str, float]] = []
@@ -121,7 +116,7 @@ def train_folder(
         if number_of_folds:
             sides = [s for s in slides if s.split != "test"], []
         for number, (train, held) in enumerate(folds(slides, number_of_folds, seed, stratify), 1):
-            trained = into(output / "folds" / str(number), (train, held), choose=False)
+            trained = into(fold_folder(output, number), (train, held), choose=False)
             if trained.interrupted:
                 return trained
             judged.append(trained.metrics["validation"])
@@ -219,73 +214,3 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
     return replace(
         recipe, name=name, task=task, classes=classes, tiles=tiles, notice="", features=features, training=training
     )
-
-
-def _write_down(
-    output: Path,
-    settings: dict[str, Any],
-    train: list[LabelledSlide],
-    held: list[LabelledSlide],
-    command: str,
-    device: str,
-) -> None:
-    """The settings, the split and the environment; those of a training that goes on must be the same."""
-    columns = ("slide_id", "split", "label", "group", "weight", "mpp", "roi", "path")
-    rows = [
-        (s.slide_id, split, s.label, s.group, s.weight, s.mpp, s.roi, s.path)
-        for split, slides in (("train", train), ("val", held))
-        for s in slides
-    ]
-    split = csv_bytes([columns, *rows])
-    if (output / SETTINGS_FILE).exists():
-        before = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))["settings"]
-        differ = [key for key, value in _flat(settings).items() if _flat(before).get(key) != value]
-        differ += ["the slides, or how they are split"] * ((output / SPLIT_FILE).read_bytes() != split)
-        if differ:
-            raise AtsError(
-                f"{output}: this training was begun with another {differ[0]}. Go on with the same call and --resume, "
-                "or train into a new folder."
-            )
-        return
-    write_whole(output / SPLIT_FILE, split)
-    environment = facts([], device) | {"command": command}
-    content = {"started": now(), "settings": settings, "environment": environment}
-    write_whole(output / SETTINGS_FILE, json_bytes(content, allow_nan=True))
-
-
-def _as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """As they are when read again: lists for tuples."""
-    return dict(json.loads(json.dumps(values)))
-
-
-def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """{"recipe": {"training": {"lr": 1}}} -> {"recipe.training.lr": 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
-    return flat
-
-
-def _refuse_full(output: Path) -> None:
-    # Views may be there already: of another process of this training, which torchrun started a moment earlier.
-    if output.exists() and (not output.is_dir() or any(entry.name != VIEWS_FOLDER for entry in output.iterdir())):
-        hint = " To go on with the training in it, --resume." if (output / SETTINGS_FILE).is_file() else ""
-        raise AtsError(f"{output}: already there and not empty. Give a new folder with -o.{hint}")
-
-
-@contextmanager
-def _claimed(output: Path) -> Iterator[None]:
-    """Make the folder before the long work, lest it turn out afterwards that it cannot be; a new one goes again when
-    the work ends before there is a checkpoint to go on from."""
-    new = not output.exists()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise AtsError(f"{output}: cannot be written ({error.strerror}). Give another folder with -o.") from error
-    try:
-        yield
-    finally:
-        if new and not (output / "checkpoints").exists():
-            shutil.rmtree(output, ignore_errors=True)

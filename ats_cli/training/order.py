@@ -44,7 +44,7 @@ class Order:
         """All of it, as plain JSON values."""
         sequence: Any = self.rng.bit_generator.seed_seq
         return {
-            "left": self.left,
+            "left": list(self.left),
             "generator": self.rng.bit_generator.state,
             "spawned": sequence.n_children_spawned,
         }

@@ -45,6 +45,17 @@ def first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
+def computation(device: str, devices: int, parts: int) -> dict[str, Any]:
+    """What decides in which order numbers are added, and so the last digits of the weights."""
+    return {
+        "device": device,
+        "processes": int(os.environ.get("WORLD_SIZE", devices)),
+        "parts": parts,
+        "threads of torch (OMP_NUM_THREADS)": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
 def add_up(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
     """The sum over all processes."""
     if fabric.world_size == 1:
@@ -61,3 +72,16 @@ def add_up_gradients(fabric: Fabric, nets: Model) -> None:
     flat = add_up(fabric, torch.cat([grad.flatten() for grad in grads]))
     for grad, total in zip(grads, torch.split(flat, [grad.numel() for grad in grads]), strict=True):
         grad.copy_(total.view_as(grad))
+
+
+def average_statistics(fabric: Fabric, nets: Model) -> None:
+    """Give every process the mean of all processes' running statistics, where a BatchNorm learns: validation is
+    shared among the processes, and a checkpoint holds the statistics of one."""
+    if fabric.world_size == 1:
+        return
+    norms = [m for m in nets.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.training]
+    own = [t for m in norms for t in (m.running_mean, m.running_var) if t is not None]
+    if own:
+        flat = add_up(fabric, torch.cat(own)) / fabric.world_size
+        for tensor, mean in zip(own, torch.split(flat, [len(tensor) for tensor in own]), strict=True):
+            tensor.copy_(mean)

@@ -33,8 +33,10 @@ def smoke(device: str = "cpu", **given: Any) -> str:
             data=data, manifest=None, recipe=RECIPE, output=output, validation=0.25, device=device,
             overrides=overrides, **given,
         )  # fmt: skip
-        if trained.interrupted or not first_process():
-            return "interrupted."
+        if trained.interrupted:
+            raise KeyboardInterrupt
+        if not first_process():
+            return ""
         model = load_model(output, device)
         found = list(predict_many(find_slides([str(data)]), model))
         right = [p.predicted == Path(p.path).parent.name for p in found]

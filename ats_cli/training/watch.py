@@ -77,7 +77,7 @@ class Watch:
 
     def state(self) -> dict[str, Any]:
         """What it has seen and said, as plain JSON values."""
-        return {"recent": [list(row) for row in self.recent], "told": self.told}
+        return {"recent": [list(row) for row in self.recent], "told": dict(self.told)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state()`."""

@@ -96,7 +96,7 @@ def test_every_step_is_a_place_to_go_on_from(data: Path, tmp_path: Path) -> None
 
     def stop(progress: Progress) -> None:
         cut.append(progress)
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     cut: list[Progress] = []
     for _ in range(SPEC.training.steps):

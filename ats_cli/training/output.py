@@ -1,0 +1,67 @@
+"""The folder that a training writes into."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ats_cli.records import AtsError
+from ats_cli.training.diary import Diary
+from ats_cli.training.settings import SETTINGS_FILE
+from ats_cli.zoo.folder import WEIGHTS_FILE
+
+VIEWS_FOLDER = "views.zarr"
+
+
+def refuse_full(output: Path) -> None:
+    """AtsError where the folder holds anything."""
+    # Views may be there already: of another process of this training, which torchrun started a moment earlier.
+    if output.exists() and (not output.is_dir() or any(entry.name != VIEWS_FOLDER for entry in output.iterdir())):
+        begun = any((folder / SETTINGS_FILE).is_file() for folder in _trainings(output))
+        hint = " To go on with the training in it, --resume." if begun else ""
+        raise AtsError(f"{output}: already there and not empty. Give a new folder with -o.{hint}")
+
+
+@contextmanager
+def claimed(output: Path) -> Iterator[None]:
+    """Make the folder before the long work, lest it turn out afterwards that it cannot be; a new one goes again when
+    the work ends before there is a checkpoint to go on from."""
+    new = not output.exists()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise AtsError(f"{output}: cannot be written ({error.strerror}). Give another folder with -o.") from error
+    try:
+        yield
+    finally:
+        if new and not _with_checkpoint(output):
+            shutil.rmtree(output, ignore_errors=True)
+
+
+def what_is_kept(output: Path) -> str:
+    """What a training that ended early leaves, as a sentence."""
+    if (output / WEIGHTS_FILE).is_file():
+        return f"{output} holds the best model so far."
+    found = _with_checkpoint(output)
+    if not found:
+        return "There is no checkpoint yet."
+    if found[0] == output:
+        return f"{output} holds its last checkpoint."
+    return f"{output} holds the last checkpoints of {len(found)} fold{'s' * (len(found) > 1)}."
+
+
+def fold_folder(output: Path, number: int) -> Path:
+    """The folder of one fold of a cross-validation."""
+    return output / "folds" / str(number)
+
+
+def _trainings(output: Path) -> list[Path]:
+    """The folders of all trainings that belong to one call: the model's own, and each fold's."""
+    return [output, *sorted(output.glob("folds/*"))]
+
+
+def _with_checkpoint(output: Path) -> list[Path]:
+    return [folder for folder in _trainings(output) if Diary(folder).last.is_file()]
