@@ -87,7 +87,7 @@ def decode_whole(stream: bytes, tables: bytes | None, inside: Literal["RGB", "YC
 
 
 def refuse_damaged(stream: bytes, components: int) -> None:
-    """ValueError for a whole JPEG of which another decoder would fill up what is damaged. It is decoded at an eighth."""
+    """ValueError for a whole JPEG that another decoder would fill up where it is damaged."""
     import simplejpeg
 
     try:
