@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
@@ -246,6 +246,15 @@ class TilesRead:
     features: NDArray[np.float64] | None = None
 
 
+class Fingerprint(NamedTuple):
+    """What tells a slide from another: its `content` (size and samples of its files), the same of a copy; and the
+    `time` that it was written, or the version that a server gives it.
+    """
+
+    content: str
+    time: str
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What `ats predict` says of one slide. A value that does not apply is None.
@@ -256,7 +265,7 @@ class Prediction:
     probability. `settled`, with a confidence: whether the class was settled before the budget was spent.
     `tiles_unreadable`: how many of the `tiles` drawn could not be read; `mass_unreadable`: the share of the attention
     that is estimated to lie on what cannot be read. `bytes_view`: what of `bytes_read` the look took, before any
-    tile. `kept`: for a run folder, the tiles as arrays.
+    tile. `kept`: for a run folder, the tiles as arrays. `fingerprint`: of the file that was read.
 
     `unfamiliar`: whether the slide is unlike those that the model was trained on; `unfamiliar_score`: its distance from
     them, 1 being the limit; `unfamiliar_to`: which these are. None of a model that does not know. `traits`: what is
@@ -303,3 +312,4 @@ class Prediction:
     se_value: float | None = None
     drawn: tuple[DrawnTile, ...] = ()
     kept: TilesRead | None = field(default=None, repr=False, compare=False)
+    fingerprint: Fingerprint | None = None

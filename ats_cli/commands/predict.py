@@ -159,7 +159,7 @@ def command(
     from ats_cli.commands.interrupts import held_back
     from ats_cli.commands.messages import Answer, Tally, announce_model, say
     from ats_cli.commands.progress import run_progress, sum_up
-    from ats_cli.commands.runs import begin_run, open_run, with_those_of
+    from ats_cli.commands.runs import begin_run, changed_files, open_run, with_those_of
     from ats_cli.commands.sources import gather
 
     refuse_together(cluster, processes, shard)
@@ -194,6 +194,8 @@ def command(
         if run is not None:
             flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
             kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], shard, groups.by, **flags)
+            if run.changed and not quiet:
+                say(changed_files(run.changed))
         todo = [source for source in sources if source.slide_id not in kept]
         if len(todo) < len(sources) and not quiet:
             say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")

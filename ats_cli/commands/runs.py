@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ats_cli.slides import AnyPath, SlideSource
     from ats_cli.zoo import ModelFolder
 
+NAMED = 5  # slides that are named in one message
+
 
 def open_run(
     output: Path | None, asked: dict[str, Any], *, extend: bool, retry_failed: bool, overwrite: bool
@@ -66,9 +68,11 @@ def begin_run(
     **flags: bool,
 ) -> dict[str, Prediction]:
     """Begin or go on; return what is done already, by slide id. `flags` are those of `RunFolder.begin`."""
-    from ats_cli.results.run import RunSlide
     from ats_cli.results.run_facts import facts
+    from ats_cli.results.run_file import RunSlide
+    from ats_cli.slides.fingerprint import fingerprint
 
+    paths = {source.slide_id: source.path for source in sources}
     return run.begin(
         [RunSlide(source.slide_id, _place(source.path), source.mpp, source.group) for source in sources],
         settings,
@@ -77,8 +81,16 @@ def begin_run(
         facts(arguments, device) | {"shard": shard},
         task=folder.spec.task,
         group_by=group_by,
+        fingerprint=lambda slide_id: fingerprint(paths[slide_id]),
         **flags,
     )
+
+
+def changed_files(slide_ids: Sequence[str]) -> str:
+    """What is said of slides whose files are not those that were predicted."""
+    more = f" and {len(slide_ids) - NAMED} more" if len(slide_ids) > NAMED else ""
+    names = ", ".join(slide_ids[:NAMED])
+    return f"{names}{more}: the file has changed since it was predicted. It is predicted anew."
 
 
 def _place(path: AnyPath) -> str:

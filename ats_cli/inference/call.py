@@ -12,6 +12,7 @@ from ats_cli.inference.run import usable_cores
 from ats_cli.records import Prediction
 from ats_cli.slides import Slide, open_slide
 from ats_cli.slides.find import stem
+from ats_cli.slides.fingerprint import fingerprint_of
 from ats_cli.zoo import LoadedModel, find_model, load_model
 
 
@@ -37,11 +38,12 @@ def predict(
     start = time.perf_counter()
     if not isinstance(slide, Slide):
         with open_slide(slide, mpp=mpp, backend=backend) as opened:
+            mark = fingerprint_of(opened)
             took = time.perf_counter() - start
             prediction = predict(opened, model, device=device, precision=precision, **drawing)
         spent = prediction.seconds or {}
         total = round(took + spent.get("total", 0.0), 4)
-        return replace(prediction, seconds={"open": round(took, 4), **spent, "total": total})
+        return replace(prediction, seconds={"open": round(took, 4), **spent, "total": total}, fingerprint=mark)
     if mpp is not None or backend is not None:
         raise TypeError("mpp and backend are for opening a slide, and this one is open")
     if not isinstance(model, LoadedModel):

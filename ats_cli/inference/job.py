@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ats_cli.records import Failure, Prediction, TilesRead
+from ats_cli.records import Failure, Fingerprint, Prediction, TilesRead
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import ModelFolder
 
@@ -37,7 +37,13 @@ class Job:
     before: TilesRead | None = None
 
 
-def failed(source: SlideSource, model: ModelFolder | Any, sentence: str, kind: Failure) -> Prediction:
+def failed(
+    source: SlideSource,
+    model: ModelFolder | Any,
+    sentence: str,
+    kind: Failure,
+    fingerprint: Fingerprint | None = None,
+) -> Prediction:
     """The record of a slide that could not be predicted. `model`: a ModelFolder or a LoadedModel."""
     return Prediction(
         slide_id=source.slide_id,
@@ -45,6 +51,7 @@ def failed(source: SlideSource, model: ModelFolder | Any, sentence: str, kind: F
         status="failed",
         error=sentence,
         failure=kind,
+        fingerprint=fingerprint,
         classes=model.spec.classes,
         model_name=model.spec.name,
         model_hash=model.hash,

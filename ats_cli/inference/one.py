@@ -10,7 +10,8 @@ from ats_cli.inference.job import Engine, Job, Told, failed
 from ats_cli.inference.passes import one_thread_a_pass
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import Prediction, SlideError, clean
-from ats_cli.slides import open_slide
+from ats_cli.slides import RemotePath, open_slide
+from ats_cli.slides.fingerprint import fingerprint, fingerprint_of
 from ats_cli.zoo import LoadedModel, load_model
 
 
@@ -20,24 +21,27 @@ def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Predi
     how = {**job.drawing, "slide_id": source.slide_id, "before": job.before}
     if told is not None:
         how["progress"] = partial(told, source.slide_id)
+    # Before it is read: of a slide that is replaced meanwhile, the record is of what was there before.
+    mark = None if isinstance(source.path, RemotePath) else fingerprint(source.path)
     try:
         with open_slide(source.path, mpp=source.mpp, **job.reading) as slide:
+            # A server that does not answer is waited for once; and its slide is read as one version, or fails.
+            mark = mark or fingerprint_of(slide)
             opened = time.perf_counter() - start
             prediction = predict_slide(slide, model, **how)
     except SlideError as error:
-        return failed(source, model, str(error), error.kind)
+        return failed(source, model, str(error), error.kind, mark)
     except MemoryError:
-        return failed(
-            source, model, f"{source.path.name}: not enough memory for this slide. Use fewer --threads.", "memory"
-        )
+        sentence = f"{source.path.name}: not enough memory for this slide. Use fewer --threads."
+        return failed(source, model, sentence, "memory", mark)
     except Exception as error:
         # Whatever a library throws at one slide, its neighbours are still to be predicted.
         reason = clean(" ".join(str(error).split()))[:300]
         sentence = f"{source.path.name}: unforeseen {type(error).__name__} ({reason})."
-        return failed(source, model, sentence, "unforeseen")
+        return failed(source, model, sentence, "unforeseen", mark)
     total = time.perf_counter() - start
     seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}
-    return replace(prediction, seconds=seconds)
+    return replace(prediction, seconds=seconds, fingerprint=mark)
 
 
 def start_engine(engine: Engine) -> LoadedModel:

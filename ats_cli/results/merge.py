@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ats_cli.records import AtsError
-from ats_cli.results.run import RunFolder, RunSlide
+from ats_cli.results.run import RunFolder
+from ats_cli.results.run_file import RunSlide
+from ats_cli.results.same_run import differences
 
 
 class Merged(NamedTuple):
@@ -52,7 +54,7 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
 
 
 def _refuse_other(first: RunFolder, run: RunFolder) -> None:
-    differ = first.differences(run.settings, run.model)
+    differ = differences((first.settings, first.model), run.settings, run.model)
     if differ:
         raise AtsError(f"{run.path}: is not of one kind with {first.path}, which has {'; '.join(differ)}.")
     if run.group_by != first.group_by:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, get_args
 
-from ats_cli.records import SCHEMA_VERSION, Prediction
+from ats_cli.records import SCHEMA_VERSION, Failure, Fingerprint, Prediction
 from ats_cli.text import json_text
 
 
@@ -47,6 +49,7 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
         "mpp": _finite(p.mpp),
         "mpp_source": p.mpp_source,
         "reader": p.reader,
+        "fingerprint": None if p.fingerprint is None else p.fingerprint._asdict(),
         "precision": p.precision,
         "seconds": None if p.seconds is None else {key: _finite(value) for key, value in p.seconds.items()},
         "unfamiliar": p.unfamiliar,
@@ -60,15 +63,77 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
 
 
 def prediction_from(record: dict[str, Any]) -> Prediction:
-    """Return the prediction that a record was made of, without its tiles. KeyError where it is no such record."""
+    """Return the prediction that a record was made of, without its tiles.
+
+    KeyError, TypeError, ValueError or AttributeError where it is no such record.
+    """
     classes = tuple(record["classes"])
     per_class: dict[str, Any] = {
         name: _values(classes, record[name]) for name in ("probabilities", "se", "logits", "logits_se")
     }
     model = record["model"] or {"name": None, "hash": None}
-    not_fields = ("schema_version", "model", "classes", *per_class)
+    mark = record.get("fingerprint")
+    not_fields = ("schema_version", "model", "classes", "fingerprint", *per_class)
     plain: dict[str, Any] = {name: value for name, value in record.items() if name not in not_fields}
-    return Prediction(classes=classes, **per_class, **plain, model_name=model["name"], model_hash=model["hash"])
+    prediction = Prediction(
+        classes=classes,
+        **per_class,
+        **plain,
+        model_name=model["name"],
+        model_hash=model["hash"],
+        fingerprint=None if mark is None else Fingerprint(**mark),
+    )
+    _check(prediction)
+    return prediction
+
+
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "None": lambda value: value is None,
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "float": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "Failure": lambda value: isinstance(value, str) and value in get_args(Failure),
+    'Literal["ok", "failed"]': lambda value: value in ("ok", "failed"),
+    'Literal["unbiased", "approximate", "nominal"]': lambda value: value in ("unbiased", "approximate", "nominal"),
+    "dict[str, float]": lambda value: (
+        isinstance(value, dict) and all(one is None or _is_number(one) for one in value.values())
+    ),
+    "tuple[str, ...]": lambda value: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
+    "tuple[float, ...]": lambda value: isinstance(value, tuple) and all(map(_is_number, value)),
+    "Fingerprint": lambda value: isinstance(value, Fingerprint) and all(isinstance(part, str) for part in value),
+}
+"""By the annotation of a field, whether a value is of its type."""
+
+
+def _check(p: Prediction) -> None:
+    """Raise ValueError where a field is not of its type, or an answer is not whole."""
+    for name, type_ in ((field.name, str(field.type)) for field in fields(p)):
+        kinds = type_.split(" | ")
+        if _TYPES.keys() >= set(kinds) and not any(_TYPES[kind](getattr(p, name)) for kind in kinds):
+            raise ValueError(f"{name} is not of type {type_}")
+    answer = (p.value,) if p.task == "regression" else p.probabilities
+    if p.status == "ok" and not all(value is not None and math.isfinite(value) for value in answer or (None,)):
+        raise ValueError("no answer")
+
+
+def _is_number(value: Any) -> bool:
+    return _TYPES["float"](value)
+
+
+def finite_json(data: bytes) -> Any:
+    """Return the value of a JSON document. ValueError for what is none, nests too deep, or has numbers that are not
+    finite."""
+
+    def number(text: str) -> float:
+        if math.isfinite(value := float(text)):
+            return value
+        raise ValueError(f"{text} is not a finite number")
+
+    try:
+        return json.loads(data, parse_float=number, parse_constant=number)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def json_line(record: dict[str, Any]) -> str:

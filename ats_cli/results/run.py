@@ -10,14 +10,13 @@ A slide is done when it has its record. The records are the truth; predictions.c
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -25,7 +24,9 @@ from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
 from ats_cli.results.files import delete_parts, json_bytes, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.run_facts import now
+from ats_cli.results.run_file import RUN, RunSlide, read_run
 from ats_cli.results.run_table import predictions_csv
+from ats_cli.results.same_run import TakeFingerprint, changed_slides, refuse_other_settings
 from ats_cli.results.slide_files import copy_slide, delete_slide, read_draw, read_record, slide_folder, write_slide
 
 LOCK, GROUPS = ".lock", "predictions_by_group.csv"
@@ -35,20 +36,12 @@ LOCK, GROUPS = ".lock", "predictions_by_group.csv"
 TABLE_QUICK, TABLE_SHARE = 0.01, 0.05
 
 
-class RunSlide(NamedTuple):
-    """A slide of a run: its id, its absolute path, the microns per pixel given for it by hand or None, its group."""
-
-    slide_id: str
-    path: str
-    mpp: float | None = None
-    group: str | None = None
-
-
 class RunFolder:
     """A run folder, new or with slides in it already. Nothing is written before `begin`.
 
     `settings`: by name, of the run as it is on disk. `model`: {name, hash, folder}. `slides`: by id, in order.
-    `group_by`: how they are grouped, or None.
+    `group_by`: how they are grouped, or None. `changed`: of those begun with, ids of slides whose file is another than
+    the one that was predicted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,11 +51,12 @@ class RunFolder:
         self._classes: tuple[str, ...] = ()
         self._task = "multi-class"
         self._working = False
+        self.changed: list[str] = []
         self._table_written, self._table_cost = 0.0, 0.0
         self._read()
 
     def _read(self) -> None:
-        run = _read_run(self.path)
+        run = read_run(self.path)
         self.exists = run is not None
         self.settings: dict[str, Any] = run["settings"] if run else {}
         self.model: dict[str, Any] = run["model"] if run else {}
@@ -81,14 +75,16 @@ class RunFolder:
         *,
         task: str = "multi-class",
         group_by: GroupBy | None = None,
+        fingerprint: TakeFingerprint | None = None,
         extend: bool = False,
         overwrite: bool = False,
         retry_failed: bool = False,
     ) -> dict[str, Prediction]:
         """Start or go on; return what is done already, by slide id.
 
-        `facts` are added to run.json. `group_by`: without it, slides are grouped as they were. `extend`: `settings` may
-        ask for more tiles than the run has. `overwrite`: what was there is deleted. AtsError, before anything is
+        `facts` are added to run.json. `group_by`: without it, slides are grouped as they were. `fingerprint`: gives
+        that of a slide as it is now; one whose file has changed is in `changed`, and not done. `extend`: `settings`
+        may ask for more tiles than the run has. `overwrite`: what was there is deleted. AtsError, before anything is
         touched, where the settings are not those of the run, a slide is not the one that has its id, an id cannot name
         a folder, or another process is at work here.
         """
@@ -97,7 +93,9 @@ class RunFolder:
             self._folder(slide.slide_id)
         self._hold()
         try:
-            return self._begin(slides, settings, model, classes, facts, group_by, extend, overwrite, retry_failed)
+            return self._begin(
+                slides, settings, model, classes, facts, group_by, fingerprint, extend, overwrite, retry_failed
+            )
         except BaseException:
             self._lock.release()
             raise
@@ -110,15 +108,19 @@ class RunFolder:
         classes: tuple[str, ...],
         facts: Mapping[str, Any],
         group_by: GroupBy | None,
+        fingerprint: TakeFingerprint | None,
         extend: bool,
         overwrite: bool,
         retry_failed: bool,
     ) -> dict[str, Prediction]:
         self._read()  # as it is now that no one else writes
         if self.exists and not overwrite:
-            self._refuse_other(settings, model, extend)
+            refuse_other_settings(self.path, (self.settings, self.model), settings, model, extend)
             self._read_records()
-            self._refuse_strangers(slides)
+            self.changed = changed_slides(self.path, self.slides, self._records, slides, fingerprint)
+            for slide_id in self.changed:  # what was said of another file is no answer
+                delete_slide(self._folder(slide_id), self.path / "slides")
+                del self._records[slide_id]
         elif self.exists:
             for slide_id in self.slides:
                 delete_slide(self._folder(slide_id), self.path / "slides")
@@ -201,7 +203,7 @@ class RunFolder:
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
-            who = (_read_run(self.path) or {}).get("process")
+            who = (read_run(self.path) or {}).get("process")
             holder = "process {pid} on {host}".format(**who) if who else "another process"
             raise AtsError(
                 f"{self.path}: {holder} is writing this run. Wait until it has ended, or give another folder with -o."
@@ -223,7 +225,7 @@ class RunFolder:
 
     def _read_records(self) -> None:
         found = {slide_id: read_record(self._folder(slide_id)) for slide_id in self.slides}
-        self._records = {slide_id: record for slide_id, record in found.items() if record is not None}
+        self._records = {name: record for name, record in found.items() if record and record.slide_id == name}
 
     def _is_short(self, p: Prediction) -> bool:
         """Whether a race over a slide has not come to the run's budget: it was drawn before that was raised."""
@@ -231,60 +233,13 @@ class RunFolder:
             return False
         return p.tiles < min(int(self.settings["tiles"]), p.positions)
 
-    def _refuse_other(self, settings: Mapping[str, Any], model: Mapping[str, Any], extend: bool) -> None:
-        if extend and self.settings["sampler"] != "murthy":
-            raise AtsError(
-                f"{self.path}: drawn with {self.settings['sampler']}, and only a murthy run can be extended. "
-                "Start it over with --sampler murthy --overwrite."
-            )
-        if extend and settings["tiles"] < self.settings["tiles"]:
-            raise AtsError(
-                f"{self.path}: has {self.settings['tiles']} tiles a slide already, more than {settings['tiles']}. "
-                "Give more --tiles."
-            )
-        wanted = {name: value for name, value in settings.items() if not (extend and name == "tiles")}
-        differ = self.differences(wanted, model)
-        if differ:
-            raise AtsError(
-                f"{self.path}: this run was made with {'; '.join(differ)}. "
-                "Give the same, or another folder with -o, or --overwrite to start over."
-            )
-
-    def differences(self, settings: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
-        """In which of `settings`, or in its model, the run is another: "tiles 5, not 6"."""
-        differ = [
-            f"{name} {_said(self.settings.get(name))}, not {_said(value)}"
-            for name, value in settings.items()
-            if value != self.settings.get(name)
-        ]
-        if model["hash"] != self.model["hash"]:
-            differ.insert(0, "model {name} ({hash})".format(**self.model) + ", not {name} ({hash})".format(**model))
-        return differ
-
-    def _refuse_strangers(self, slides: Sequence[RunSlide]) -> None:
-        """AtsError for another file under the id of one of the run's, or the same under another id."""
-        ids = {slide.path: slide.slide_id for slide in self.slides.values()}
-        for slide in slides:
-            here = self.slides.get(slide.slide_id)
-            other = "Give the slides as before, or another folder with -o."
-            if here is None and slide.path in ids:
-                raise AtsError(f"{slide.path}: is {ids[slide.path]} in this run, not {slide.slide_id}. {other}")
-            record = self._records.get(slide.slide_id)
-            if here is None or record is None or _failed(record):
-                continue
-            if slide.path != here.path and not _looks_the_same(slide.path, here.path, record):
-                raise AtsError(f"{slide.path}: slide {slide.slide_id} of this run is {here.path}. {other}")
-            if slide.mpp != here.mpp:
-                differ = f"mpp {_said(here.mpp)}, not {_said(slide.mpp)}"
-                raise AtsError(f"{self.path}: slide {slide.slide_id} was read with {differ}. {other}")
-
     def _write_run(self) -> None:
         failed = sum(map(_failed, self._records.values()))
         counts = {"slides": len(self.slides), "ok": len(self._records) - failed, "failed": failed}
         run = {**self._run, "counts": counts, "settings": self.settings, "model": self.model}
         run["group_by"] = self.group_by._asdict() if self.group_by else None
         run["slides"] = [slide._asdict() for slide in self.slides.values()]
-        write_whole(self.path / "run.json", json_bytes(run, allow_nan=True))
+        write_whole(self.path / RUN, json_bytes(run, allow_nan=True))
 
     def _write_table(self) -> None:
         clock = time.perf_counter()
@@ -309,33 +264,3 @@ def without_tiles(prediction: Prediction) -> Prediction:
 
 def _failed(prediction: Prediction) -> bool:
     return prediction.status == "failed"
-
-
-def _read_run(path: Path) -> dict[str, Any] | None:
-    """Return run.json, or None where the folder is empty or not there yet."""
-    file = path / "run.json"
-    if path.exists() and not path.is_dir():
-        raise AtsError(f"{path}: is a file. Give -o a folder.")
-    if not file.is_file():
-        if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
-            raise AtsError(f"{path}: holds other things than a run. Give -o an empty or a new folder.")
-        return None
-    try:
-        run = json.loads(file.read_text(encoding="utf-8"))
-        known = run["schema_version"] == SCHEMA_VERSION and {"settings", "model", "slides"} <= run.keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        known = False
-    if not known:
-        raise AtsError(f"{file}: not a run that this ats can read. Give -o another folder.")
-    assert isinstance(run, dict)
-    return run
-
-
-def _looks_the_same(path: str, before: str, record: Prediction) -> bool:
-    """Whether a slide has been moved: a file of the same name and size."""
-    file = Path(path)
-    return file.name == Path(before).name and file.is_file() and file.stat().st_size == record.bytes_total
-
-
-def _said(value: object) -> str:
-    return "none" if value is None else str(value)

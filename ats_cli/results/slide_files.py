@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
 from ats_cli.results.files import csv_bytes, json_bytes, write_together
 from ats_cli.results.probabilities import probabilities_of
-from ats_cli.results.record import prediction_dict, prediction_from
+from ats_cli.results.record import finite_json, prediction_dict, prediction_from
 
 RECORD, TILES, DRAW = "prediction.json", "tiles.csv", "draw.npz"
 FILES = (RECORD, TILES, DRAW)
@@ -47,21 +45,41 @@ def write_slide(folder: Path, prediction: Prediction) -> None:
 def read_record(folder: Path) -> Prediction | None:
     """Return what was predicted, or None where nothing whole was written."""
     try:
-        return prediction_from(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        return prediction_from(finite_json((folder / RECORD).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def read_draw(folder: Path) -> TilesRead | None:
-    """Return the tiles that were read, or None where they are not kept."""
+    """Return the tiles that were read, or None where they are not kept, or not whole."""
     try:
         with np.load(folder / DRAW, allow_pickle=False) as file:
-            rows, cols = file["grid"].tolist()
+            rows, cols = map(int, file["grid"].tolist())
             log_z = float(file["log_z"])
             arrays = {name: file[name] for name in (*ARRAYS, *(OPTIONAL & set(file.files)))}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        kept = TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z)
+        return kept if _is_whole(kept) else None
+    except Exception:  # a damaged zip raises whatever its parts do; without its tiles a draw begins anew
         return None
-    return TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z)
+
+
+def _is_whole(kept: TilesRead) -> bool:
+    """Whether the arrays are of the types and shapes of one draw, their numbers finite, the positions on the grid."""
+    n, classes = kept.terms.shape
+    shapes = {
+        "positions": (n,), "attention": (n,), "weights": (n,), "draws": (n,), "boxes": (n, 4), "readable": (n,),
+        "bias": (classes,), "terms": (n, classes),
+    }  # fmt: skip
+    numbers = [getattr(kept, name) for name in shapes] + ([] if kept.features is None else [kept.features])
+    return (
+        all(getattr(kept, name).shape == shape for name, shape in shapes.items())
+        and (kept.features is None or (kept.features.ndim == 2 and len(kept.features) == n))
+        and all(np.isfinite(array).all() for array in numbers)
+        and kept.positions.dtype.kind == kept.draws.dtype.kind == "i"
+        and kept.readable.dtype == np.bool_
+        and bool(((kept.positions >= 0) & (kept.positions < kept.grid[0] * kept.grid[1])).all())
+        and len(np.unique(kept.positions)) == n
+    )
 
 
 def copy_slide(source: Path, folder: Path) -> Prediction | None:

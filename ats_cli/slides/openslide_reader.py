@@ -45,7 +45,7 @@ class OpenSlideReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.identity: str | None = None
-        self.files = _files(path)
+        self.files = slide_files(path)
         self.bytes_total: int | None = path.stat().st_size
         self._handles: queue.LifoQueue[openslide.OpenSlide] = queue.LifoQueue()
         self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
@@ -150,7 +150,7 @@ class OpenSlideReader:
         return slide
 
 
-def _files(path: Path) -> list[Path]:
+def slide_files(path: Path) -> list[Path]:
     """The slide's file, and those that its format keeps beside it."""
     kind = path.suffix.lower()
     try:

@@ -37,24 +37,29 @@ PIECE, PIECES = 1024 * 1024, 8
 class RemoteFile:
     """One version of an object far away. Headers are kept on disk for the next time. Pickles as its path alone.
 
-    The first bytes are asked for at once. Raises SlideError where there are none to be had.
+    The `first` bytes are asked for at once. Raises SlideError where there are none to be had.
     """
 
-    def __init__(self, path: RemotePath, cache: HeaderCache | None = None) -> None:
+    def __init__(self, path: RemotePath, cache: HeaderCache | None = None, first: int = FIRST) -> None:
         self.path = path
         self.bytes_read = 0
         self._object = remote_object(path)
         self._in_flight, self._patience = asyncio.Semaphore(IN_FLIGHT), Patience()
         self.size, self._version = 0, None
-        first = self._wait(self._first())
-        self.size, self._version = first.size, first.version
-        if not first.data:
+        answer = self._wait(self._answer(0, first))
+        self.size, self._version = answer.size, answer.version
+        if not answer.data:
             raise SlideError(f"{path.name}: the file is empty. Upload it again.")
         self._cache = cache or HeaderCache()
         self._key = (str(path), self.size, self._version)
         self._blocks: dict[int, Callable[[], bytes]] = {}
-        for number in range(-(-len(first.data) // BLOCK)):
-            self._blocks[number] = functools.partial(bytes, first.data[number * BLOCK : (number + 1) * BLOCK])
+        for number in range(-(-len(answer.data) // BLOCK)):
+            self._blocks[number] = functools.partial(bytes, answer.data[number * BLOCK : (number + 1) * BLOCK])
+
+    @property
+    def version(self) -> str | None:
+        """What changes when the object does; None where the server says nothing of the kind."""
+        return self._version
 
     @property
     def head(self) -> bytes:
@@ -120,9 +125,6 @@ class RemoteFile:
 
     def _wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         return asyncio.run_coroutine_threadsafe(work, self._object.loop).result()
-
-    async def _first(self) -> Answer:
-        return await self._answer(0, FIRST)
 
     async def _get(self, start: int, stop: int) -> bytes:
         answer = await self._answer(start, stop)

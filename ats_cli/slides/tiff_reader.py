@@ -53,7 +53,7 @@ class TiffReader:
     def __init__(self, source: ByteSource, index: TiffIndex) -> None:
         if index.whole:
             raise SlideError(f"{source.path.name}: {index.whole} Leave out --backend.")
-        self._source = source
+        self.source = source
         self.identity: str | None = None
         self.files = (source.path,) if isinstance(source.path, Path) else ()
         self.bytes_total: int | None = source.size
@@ -72,7 +72,7 @@ class TiffReader:
 
     @property
     def bytes_read(self) -> int:
-        return self._source.bytes_read
+        return self.source.bytes_read
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
@@ -108,7 +108,7 @@ class TiffReader:
             mine = asked.pop(tile, None)
             return self._tile(level, tile, segments(places([tile]))[0] if mine is None else mine)
 
-        with self._source.opened() as fetch:
+        with self.source.opened() as fetch:
             yield from read_tiled(lv, boxes, decode, threads, ask)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
@@ -122,7 +122,7 @@ class TiffReader:
     def color_profile(self) -> bytes | None:
         if self._profile is None:
             return None
-        with self._source.opened() as fetch:
+        with self.source.opened() as fetch:
             return fetch([self._profile])[0]()
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class TiffReader:
             raise
         except Exception as error:
             where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
-            return str(unreadable(self._source.path, error, f"{where} is damaged or cut short"))
+            return str(unreadable(self.source.path, error, f"{where} is damaged or cut short"))
 
 
 def _decoded(store: Store, tile: int, data: bytes, count: int, reduction: int, least: tuple[int, int]) -> NDArray[Any]:

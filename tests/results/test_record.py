@@ -68,6 +68,7 @@ KEYS = [
     "mpp",
     "mpp_source",
     "reader",
+    "fingerprint",
     "precision",
     "seconds",
     "unfamiliar",

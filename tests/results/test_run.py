@@ -18,8 +18,9 @@ import pytest
 
 from ats_cli.records import AtsError, Prediction, TilesRead, without_secrets
 from ats_cli.results.record import prediction_dict, prediction_from
-from ats_cli.results.run import RunFolder, RunSlide
+from ats_cli.results.run import RunFolder
 from ats_cli.results.run_facts import facts
+from ats_cli.results.run_file import RunSlide
 from ats_cli.results.slide_files import read_draw, slide_folder, tile_rows
 
 CLASSES = ("tumour, solid", "normal")
@@ -302,7 +303,8 @@ def test_the_lock_of_a_killed_process_holds_no_one_up(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from ats_cli.results.run import RunFolder, RunSlide
+from ats_cli.results.run import RunFolder
+from ats_cli.results.run_file import RunSlide
 run = RunFolder(Path({str(tmp_path / "run")!r}))
 run.begin([RunSlide("a", "/data/a.svs")], {SETTINGS!r}, {MODEL!r}, {CLASSES!r}, {{}})
 (run.path / "slides" / "a").mkdir(parents=True)
