@@ -27,9 +27,11 @@ def edges(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def touched(start: int, length: int, scale: float, within: tuple[int, int]) -> tuple[int, int]:
-    """The pixels of a view, of those `within`, that the level's pixels [start, start + length) are part of."""
+def touched(start: int, length: int, size: int, scale: float, within: tuple[int, int]) -> tuple[int, int]:
+    """The pixels of a view, of those `within`, that pixels [start, start + length) of a level of `size` are part of."""
     # Where the view is finer than the level, a pixel is made of its neighbours too.
     spread = 0 if scale >= 1 else 1
     first, stop = math.floor((start - spread) / scale), math.ceil((start + length + spread) / scale)
+    if start + length >= size:  # of a level whose size was rounded down, the last pixel stands for what is behind it
+        stop = within[1]
     return min(max(first, within[0]), within[1] - 1), max(min(stop, within[1]), within[0] + 1)

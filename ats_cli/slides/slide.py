@@ -229,7 +229,9 @@ class Slide:
         damage = [part for parts in in_order(jobs, 1 if scale == 1 else threads, threads) for part in parts]
         problem = None
         for box, reason in damage:
-            v_rows, v_cols = touched(box[1], box[3], scale, rows), touched(box[0], box[2], scale, cols)
+            lv = self._all_levels[level]
+            v_rows = touched(box[1], box[3], lv.height, scale, rows)
+            v_cols = touched(box[0], box[2], lv.width, scale, cols)
             here = slice(v_rows[0] - rows[0], v_rows[1] - rows[0]), slice(v_cols[0] - cols[0], v_cols[1] - cols[0])
             next_finer = self._next_finer(level)
             if next_finer is not None:

@@ -70,10 +70,10 @@ def test_three_channels_of_eight_bits_are_red_green_and_blue(tmp_path: Path, opt
     assert np.array_equal(level(open_slide(path, plane=Plane(c=2))), grey(pixels[1, 2]))
     deep = tmp_path / "b.ome.tif"
     tifffile.imwrite(deep, pixels.astype(np.uint16), photometric="minisblack", metadata={"axes": "ZCYX"}, **options)
-    with pytest.raises(SlideError, match="3 channels"):
-        open_slide(deep)
-    with pytest.raises(SlideError, match="does not say which values are black and white"):
-        open_slide(deep, plane=Plane(c=0))
+    # Naming a channel would not help, so that nobody is asked to.
+    for plane in (None, Plane(c=0)):
+        with pytest.raises(SlideError, match="does not say which values are black and white"):
+            open_slide(deep, plane=plane)
 
 
 def test_every_level_of_a_pyramid_shows_the_same_plane(tmp_path: Path) -> None:
