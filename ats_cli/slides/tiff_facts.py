@@ -86,6 +86,23 @@ def ome_pixels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Elem
     return next((e for e in found if (e.get("SizeX"), e.get("SizeY")) == size), None)
 
 
+def channels_of(tiff: tifffile.TiffFile, ome: ElementTree.Element | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(names, colours like "FF0000") that a file gives the channels of an image, "" or none where it gives none."""
+    if ome is None:
+        tables = (tiff.imagej_metadata or {}).get("LUTs") or [] if tiff.is_imagej else []
+        return (), tuple(bytes(table[:3, -1]).hex().upper() for table in tables)
+    found = [element for element in ome if element.tag.rpartition("}")[2] == "Channel"]
+    return tuple(one.get("Name", "") for one in found), tuple(_ome_colour(one.get("Color")) for one in found)
+
+
+def _ome_colour(text: str | None) -> str:
+    """OME's signed 32 bits of red, green, blue and alpha."""
+    try:
+        return f"{(int(text or '') & 0xFFFFFFFF) >> 8:06X}"
+    except ValueError:
+        return ""
+
+
 def _ome_mpp(pixels: ElementTree.Element | None) -> tuple[float, float] | None:
     """PhysicalSizeX and Y, in microns; None where there are none, or in pixels."""
     if pixels is None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from ats_cli.records import SlideError
+from ats_cli.slides.channels import are_red_green_blue
 from ats_cli.slides.pixels import PixelKind
 from ats_cli.slides.plane import Plane, asked, check, pick, pick_channel, said
 from ats_cli.slides.reader import Level, level_downsample
 from ats_cli.slides.side_picture import main_image
-from ats_cli.slides.tiff_facts import TiffFacts, facts, number_of, ome_pixels, orientation
+from ats_cli.slides.tiff_facts import TiffFacts, channels_of, facts, number_of, ome_pixels, orientation
 from ats_cli.slides.tiff_kind import has_alpha, kind_of, refusal_of_page
 from ats_cli.slides.tiff_store import Shown, Store, level_of, size_of
 
@@ -48,7 +50,7 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
     if problem := refusal_of_page(key):
         raise SlideError(f"{name}: {problem}")
     ome = ome_pixels(tiff, series)
-    shown = _shown(name, tiff, series, plane)
+    shown = _shown(name, tiff, series, ome, plane)
     found: list[tuple[Level, Store]] = []
     whole = None
     for reduced in series.levels:
@@ -91,7 +93,13 @@ def _series(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile
     return tiff.series[main_image(names, [math.prod(size_of(series.keyframe)) for series in tiff.series])]
 
 
-def _shown(name: str, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, plane: Plane | None) -> Shown:
+def _shown(
+    name: str,
+    tiff: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    ome: ElementTree.Element | None,
+    plane: Plane | None,
+) -> Shown:
     key = series.keyframe
     samples = int(key.samplesperpixel)
     axes, shape = series.get_axes(False).lower(), series.get_shape(False)
@@ -109,8 +117,13 @@ def _shown(name: str, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, 
     channels = sizes.get("c", 1) * samples
     eight_bits = key.dtype == np.uint8 and key.bitspersample == 8
     asked_channel = None if plane is None else plane.c
-    if "c" in sizes or (key.photometric in (0, 1) and samples > 1 and not has_alpha(key)):
-        channel = pick_channel(name, channels, eight_bits, plane)
+    names, colours = channels_of(tiff, ome)
+    red_green_blue = len(names or colours) != 3 or are_red_green_blue(names, colours)
+    grey = "c" in sizes or (key.photometric in (0, 1) and samples > 1 and not has_alpha(key))
+    if grey or (channels == 3 and not red_green_blue):
+        if channels > 1 and asked_channel is None and not eight_bits:
+            kind_of(name, key, ome, 0, 1, 0)  # where there is no range either, naming a channel does not help
+        channel = pick_channel(name, channels, eight_bits and red_green_blue, plane, names)
     else:
         channel = None if asked_channel is None else check(name, "c", asked_channel, samples)
     shown = [0] if "c" not in sizes else [0, 1, 2] if channel is None else [channel // samples]
