@@ -4,24 +4,24 @@ numpy float64; no I/O, no torch.
 """
 
 from ats_cli.sampling.betting import Betting, lowest_margins
-from ats_cli.sampling.draw import Draw, draw, race_draw
-from ats_cli.sampling.errors import StandardError, probability_gradient, standard_error
+from ats_cli.sampling.draw import Draw, draw
 from ats_cli.sampling.ratio import mass_lost, ratio_standard_error, ratio_weights
-from ats_cli.sampling.reservoir import StreamedReplacement
+from ats_cli.sampling.sampler import Sampler, StandardError, Stream
 from ats_cli.sampling.seeds import slide_rng, slide_seed
-from ats_cli.sampling.stream import StreamedRace
+from ats_cli.sampling.standard_error import probability_gradient, standard_error
+from ats_cli.sampling.streamed_race import StreamedRace
 
 __all__ = [
     "Betting",
     "Draw",
+    "Sampler",
     "StandardError",
+    "Stream",
     "StreamedRace",
-    "StreamedReplacement",
     "draw",
     "lowest_margins",
     "mass_lost",
     "probability_gradient",
-    "race_draw",
     "ratio_standard_error",
     "ratio_weights",
     "slide_rng",

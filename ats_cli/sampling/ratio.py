@@ -16,8 +16,10 @@ by whatever variance belongs to the draw (Sarndal, Swensson and Wretman 1992, se
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.registry import SAMPLERS
 from ats_cli.sampling.draw import Draw
-from ats_cli.sampling.errors import CANNOT_TELL, StandardError, standard_error
+from ats_cli.sampling.sampler import NO_ESTIMATE, StandardError
+from ats_cli.sampling.standard_error import standard_error
 
 Floats = NDArray[np.float64]
 Readable = NDArray[np.bool_]
@@ -32,8 +34,8 @@ def ratio_weights(weights: Floats, readable: Readable) -> Floats:
         return weights
     if not readable.any():
         raise ValueError("no tile can be read")
-    kept = np.where(readable, weights, 0.0)
-    return np.asarray(kept / kept.sum())
+    ratio = np.where(readable, weights, 0.0)
+    return np.asarray(ratio / ratio.sum())
 
 
 def mass_lost(weights: Floats, readable: Readable) -> float:
@@ -44,19 +46,19 @@ def mass_lost(weights: Floats, readable: Readable) -> float:
 def ratio_standard_error(draw: Draw, values: NDArray[np.floating], readable: Readable) -> StandardError:
     """`standard_error` of the ratio, for values (n,) or (n, C) of which only those of readable tiles count.
 
-    With unreadable tiles it is approximate. Without an estimate also where fewer than two readable tiles were left to
-    chance: the spread among them is all that is known of the error.
+    With unreadable tiles it is approximate. Without an estimate also where fewer than two readable tiles were drawn at
+    random: the spread among them is all that is known of the error.
     """
     if readable.all():
         return standard_error(draw, values)
-    kept = ratio_weights(draw.weights, readable)
+    ratio = ratio_weights(draw.weights, readable)
     f = np.asarray(values, np.float64)
     f = np.where(readable.reshape(-1, *[1] * (f.ndim - 1)), f, 0.0)
-    u = (f - kept @ f) * (kept / draw.weights).reshape(-1, *[1] * (f.ndim - 1))
+    u = (f - ratio @ f) * (ratio / draw.weights).reshape(-1, *[1] * (f.ndim - 1))
     found = standard_error(draw, u)
     if found.se is None or found.df is None:
         return found
-    left_to_chance = readable & (draw.weights > draw.attention) if draw.sampler == "pivotal" else readable
-    if np.count_nonzero(left_to_chance) < 2:
-        return CANNOT_TELL
-    return StandardError(found.se, "approximate", min(found.df, int(draw.draws[left_to_chance].sum()) - 1))
+    random = readable & SAMPLERS[draw.sampler].random_tiles(draw)
+    if np.count_nonzero(random) < 2:
+        return NO_ESTIMATE
+    return StandardError(found.se, "approximate", min(found.df, int(draw.draws[random].sum()) - 1))

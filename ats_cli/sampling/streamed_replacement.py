@@ -10,9 +10,10 @@ moves some log(T_end / T_start) times only.
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.sampling.draw import Draw, merged
+from ats_cli.sampling.draw import Draw
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 # Logits worked on at a time, and moves made ready at a time.
 PIECE, MOVES = 1 << 18, 1 << 12
@@ -21,18 +22,18 @@ PIECE, MOVES = 1 << 18, 1 << 12
 class StreamedReplacement:
     """`tiles` independent draws among all positions fed so far. Memory does not grow with the positions.
 
-    `seed`: of the moves, a non-negative integer (`slide_seed`).
+    `seed`: of the moves, a non-negative integer (`slide_seed`). `sampler`: the name that the draw carries.
     """
 
-    def __init__(self, tiles: int, seed: int) -> None:
+    def __init__(self, tiles: int, seed: int, sampler: str) -> None:
         if tiles < 1:
             raise ValueError(f"at least one tile must be drawn, not {tiles}")
-        self.tiles = tiles
+        self.tiles, self._sampler = tiles, sampler
         self.fed = 0
         # log T, in the unit exp(0) of the logits; -inf before any position has attention.
         self.log_z = -np.inf
         self._rng = np.random.default_rng(seed)
-        self._held, self._logits = np.zeros(tiles, np.int64), np.full(tiles, -np.inf)
+        self._positions, self._logits = np.zeros(tiles, np.int64), np.full(tiles, -np.inf)
         # Moves to come, in order: log T at each, and the draw that moves.
         self._at, self._who = np.empty(0), np.empty(0, np.int64)
 
@@ -55,7 +56,7 @@ class StreamedReplacement:
             if self.log_z == -np.inf:
                 # All draws begin on the first position there is.
                 first = int(np.argmax(mass > 0))
-                self._held[:], self._logits[:] = self.fed + first, logits[first]
+                self._positions[:], self._logits[:] = self.fed + first, logits[first]
                 self._make_ready(float(np.log(mass[first]) + unit))
             self.log_z = float(np.log(mass[-1]) + unit)
             while self._at[0] < self.log_z:
@@ -63,7 +64,7 @@ class StreamedReplacement:
                 # Never on a position without attention, nor, by rounding, behind the last.
                 there = np.searchsorted(mass, np.minimum(np.exp(self._at[:now] - unit), mass[-1]))
                 # Of several moves of one draw, the last counts.
-                self._held[self._who[:now]] = self.fed + there
+                self._positions[self._who[:now]] = self.fed + there
                 self._logits[self._who[:now]] = logits[there]
                 last = float(self._at[-1])
                 self._at, self._who = self._at[now:], self._who[now:]
@@ -79,4 +80,16 @@ class StreamedReplacement:
         """The draw so far. Raises ValueError when no position has attention."""
         if self.log_z == -np.inf:
             raise ValueError("no position has attention")
-        return merged(self._held, np.exp(self._logits - self.log_z), np.full(self.tiles, 1 / self.tiles))
+        weights = np.full(self.tiles, 1 / self.tiles)
+        return merge_repeats(self._positions, np.exp(self._logits - self.log_z), weights, self._sampler)
+
+
+def merge_repeats(drawn: Indices, attention: Floats, weights: Floats, sampler: str) -> Draw:
+    """Independent draws, (n,) each, as a Draw: a tile drawn twice is read once and counts twice."""
+    positions, first, inverse, draws = np.unique(drawn, return_index=True, return_inverse=True, return_counts=True)
+    summed = np.zeros(len(positions))
+    np.add.at(summed, inverse, weights)
+    order = np.argsort(first)
+    once = first[order]
+    counts = draws[order].astype(np.int64)
+    return Draw(drawn[once], attention[once], summed[order], counts, sampler, replacement=True)

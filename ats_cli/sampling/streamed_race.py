@@ -11,7 +11,8 @@ are the first n of any m > n.
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.sampling.draw import RACES, Draw, race_draw
+from ats_cli.sampling.draw import Draw
+from ats_cli.sampling.sampler import Sampler
 
 Floats = NDArray[np.float64]
 
@@ -36,13 +37,13 @@ def log_noise(seed: int, start: int, count: int) -> Floats:
 class StreamedRace:
     """The first `tiles` arrivals among all positions fed so far. Memory does not grow with the positions.
 
-    `seed`: of the noise, a non-negative integer (`slide_seed`).
+    `seed`: of the noise, a non-negative integer (`slide_seed`). `sampler`: nested; it weighs the tiles.
     """
 
-    def __init__(self, tiles: int, seed: int) -> None:
+    def __init__(self, tiles: int, seed: int, sampler: Sampler) -> None:
         if tiles < 1:
             raise ValueError(f"at least one tile must be drawn, not {tiles}")
-        self.tiles, self.seed = tiles, seed
+        self.tiles, self.seed, self._sampler = tiles, seed, sampler
         self.fed = 0
         # Positions that can be drawn at all: logit above -inf.
         self.candidates = 0
@@ -87,17 +88,15 @@ class StreamedRace:
             self.candidates += int(np.count_nonzero(logits > -np.inf))
         self.fed += len(logits)
 
-    def draw(self, sampler: str = "murthy", tiles: int | None = None) -> Draw:
-        """The draw so far, in order of arrival: "murthy" or "without-replacement"; of the first `tiles` if given.
+    def draw(self, tiles: int | None = None) -> Draw:
+        """The draw so far, in order of arrival; of the first `tiles` if given.
 
-        Raises ValueError when no position has attention, or for more tiles than were kept.
+        Raises ValueError when no position has attention, or for more tiles than the race holds.
         """
-        if sampler not in RACES:
-            raise ValueError(f"a race cannot draw {sampler!r}: choose from {', '.join(RACES)}")
         tiles = self.tiles if tiles is None else tiles
         if not 1 <= tiles <= self.tiles:
             raise ValueError(f"between 1 and {self.tiles} tiles can be drawn, not {tiles}")
         if not self.candidates:
             raise ValueError("no position has attention")
         attention = np.exp(self._logits[:tiles] - self.log_z)
-        return race_draw(self._positions[:tiles], attention, sampler, everything=tiles >= self.candidates)
+        return self._sampler.prefix(self._positions[:tiles], attention, complete=tiles >= self.candidates)

@@ -1,0 +1,91 @@
+"""Everything that can be extended, by kind: a name and where its member is defined.
+
+A member is imported when it is first used, so names, help pages and checks of options cost nothing. To add one, write
+its file and register it with one line below (or call `register`); docs/extending.md has an example of each kind.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from ats_cli.records import AtsError
+
+if TYPE_CHECKING:
+    from ats_cli.sampling.sampler import Sampler
+
+Member = TypeVar("Member")
+
+
+class Registry(Generic[Member]):
+    """Members of one kind by name, in the order in which they are listed to users.
+
+    `members`: name -> "module:attribute". `entry_points`: the group under which other packages register members.
+    """
+
+    def __init__(self, kind: str, members: Mapping[str, str], entry_points: str | None = None) -> None:
+        self.kind = kind
+        self._members: dict[str, str | Member] = dict(members)
+        self._entry_points = entry_points
+
+    def register(self, name: str, member: str | Member) -> None:
+        """Add a member, or the "module:attribute" at which it is found. Replaces one of the same name."""
+        self._members[name] = member
+
+    def unregister(self, name: str) -> None:
+        """Remove a member that `register` added."""
+        del self._members[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        self._load_entry_points()
+        return tuple(self._members)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: str) -> Member:
+        """Return the member called `name`. Raises AtsError, with the nearest name, if there is none."""
+        self.check(name)
+        member = self._members[name]
+        if isinstance(member, str):
+            module, _, attribute = member.partition(":")
+            member = cast(Member, getattr(import_module(module), attribute))
+            self._members[name] = member
+        return member
+
+    def check(self, name: str) -> str:
+        """Return `name`. Raises AtsError, with the nearest name, if no member is called so."""
+        if name not in self.names:
+            nearest = difflib.get_close_matches(str(name).lower(), self.names, 1)
+            advice = f"Did you mean {nearest[0]}?" if nearest else f"Choose one of {', '.join(self.names)}."
+            raise AtsError(f"unknown {self.kind} {name!r}. {advice}")
+        return name
+
+    def _load_entry_points(self) -> None:
+        if self._entry_points is None:
+            return
+        group, self._entry_points = self._entry_points, None
+        for point in entry_points(group=group):
+            self._members.setdefault(point.name, point.value)
+
+
+SAMPLERS: Registry[Sampler] = Registry(
+    "sampler",
+    {
+        "pivotal": "ats_cli.sampling.samplers.pivotal:SAMPLER",
+        "systematic": "ats_cli.sampling.samplers.systematic:SAMPLER",
+        "murthy": "ats_cli.sampling.samplers.murthy:SAMPLER",
+        "without-replacement": "ats_cli.sampling.samplers.without_replacement:SAMPLER",
+        "with-replacement": "ats_cli.sampling.samplers.with_replacement:SAMPLER",
+    },
+)
+
+# Used where the call names none: by `ats predict`, in training, and where a draw must be nested.
+DEFAULT_SAMPLER, TRAINING_SAMPLER, NESTED_SAMPLER = "pivotal", "systematic", "murthy"
