@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-SAMPLERS = ("pivotal", "systematic", "murthy", "without-replacement", "with-replacement")
 COLOR_PROFILES = ("none", "srgb")
 BACKENDS = ("openslide", "tiff", "zarr", "dicom", "image")
 

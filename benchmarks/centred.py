@@ -20,7 +20,7 @@ from torch.nn import functional
 from ats_cli.nets.attention import normalise
 from ats_cli.nets.estimate import expected_features
 from ats_cli.nets.model import Model, to_unit
-from ats_cli.records import SAMPLERS
+from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import draw
 from ats_cli.training import LabelledSlide, labelled_slides, train_folder
 from ats_cli.training.store import SlideStore

@@ -23,9 +23,8 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.records import SAMPLERS
-from ats_cli.sampling import Betting, Draw, StreamedRace, StreamedReplacement, draw, lowest_margins, standard_error
-from ats_cli.sampling.draw import race_draw
+from ats_cli.registry import SAMPLERS
+from ats_cli.sampling import Betting, Draw, draw, lowest_margins, standard_error
 
 Floats = NDArray[np.float64]
 
@@ -264,7 +263,7 @@ def _bet(drawn: Draw, margins: Floats, alpha: float) -> tuple[int | None, int]:
 
 def _clear(drawn: Draw, margins: Floats, n: int) -> bool:
     """Does the 95 % interval from the first n tiles exclude 0?"""
-    first = race_draw(drawn.positions[:n], drawn.attention[:n], "murthy")
+    first = SAMPLERS["murthy"].prefix(drawn.positions[:n], drawn.attention[:n], complete=False)
     se, _, df = standard_error(first, margins[:n])
     return se is not None and df is not None and abs(float(first.weights @ margins[:n])) > t_of(df) * float(se)
 
@@ -299,7 +298,7 @@ def _streamed(sampler: str, positions: int) -> tuple[float, float, float]:
     rounds = []
     for _ in range(3):
         start = time.process_time()
-        stream = StreamedRace(1000, 0) if sampler == "murthy" else StreamedReplacement(1000, 0)
+        stream = SAMPLERS[sampler].stream(1000, 0)
         for begin in range(0, positions, BLOCK):
             stream.feed(block[: positions - begin])
         stream.draw()

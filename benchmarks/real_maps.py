@@ -18,7 +18,7 @@ import torch
 from ats_cli.inference import predict_slide
 from ats_cli.inference.look import begin_look, whole_map
 from ats_cli.nets.model import to_unit
-from ats_cli.records import SAMPLERS
+from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import Betting, draw, lowest_margins, standard_error
 from ats_cli.slides import open_slide
 from ats_cli.slides.manifest import ManifestRow, read_manifest

@@ -6,8 +6,10 @@ from itertools import pairwise, permutations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.sampling import schemes
-from ats_cli.sampling.murthy import murthy_weights
+from ats_cli.sampling import inclusion
+from ats_cli.sampling.murthy_weights import murthy_weights
+from ats_cli.sampling.samplers.systematic import systematic
+from ats_cli.sampling.samplers.without_replacement import des_raj_weights
 
 Sample = tuple[NDArray[np.int64], NDArray[np.float64], float]
 
@@ -17,7 +19,7 @@ def without_replacement_samples(attention: NDArray[np.float64], tiles: int) -> I
     for order in permutations(np.flatnonzero(attention), tiles):
         drawn = np.array(order)
         left = 1 - np.concatenate([[0.0], np.cumsum(attention[drawn])[:-1]])
-        yield drawn, schemes.des_raj_weights(attention[drawn]), float(np.prod(attention[drawn] / left))
+        yield drawn, des_raj_weights(attention[drawn]), float(np.prod(attention[drawn] / left))
 
 
 def murthy_samples(attention: NDArray[np.float64], tiles: int) -> Iterator[Sample]:
@@ -35,11 +37,11 @@ def with_replacement_samples(attention: NDArray[np.float64], tiles: int) -> Iter
 
 def systematic_samples(attention: NDArray[np.float64], tiles: int, order: NDArray[np.int64]) -> Iterator[Sample]:
     """Every systematic sample along `order`: the draw is constant in the start between its breakpoints."""
-    lam = schemes.threshold(attention, tiles)
+    lam = inclusion.threshold(attention, tiles)
     along = attention[order]
-    random = np.where(along >= lam * schemes.ALMOST_CERTAIN, 0, along)
+    random = np.where(along >= lam * inclusion.ALMOST_CERTAIN, 0, along)
     inside = np.cumsum(random) / lam % 1
     edges = np.unique(np.concatenate([[0.0, 1.0], inside]))
     for low, high in pairwise(edges):
         if high - low > 1e-14:
-            yield *schemes.systematic(attention, tiles, order, (low + high) / 2), float(high - low)
+            yield *systematic(attention, tiles, order, (low + high) / 2), float(high - low)

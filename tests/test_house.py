@@ -116,6 +116,5 @@ def test_help_is_light(arguments: list[str]) -> None:
 
 
 def test_names_to_choose_from_are_those_of_the_records() -> None:
-    assert get_args(options.SamplerName) == records.SAMPLERS
     assert get_args(options.BackendName) == records.BACKENDS
     assert get_args(options.ColorProfileName) == records.COLOR_PROFILES

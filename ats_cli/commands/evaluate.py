@@ -10,6 +10,7 @@ import typer
 
 from ats_cli.commands import options as o
 from ats_cli.records import MAX_UNREADABLE, AtsError
+from ats_cli.registry import DEFAULT_SAMPLER
 
 if TYPE_CHECKING:
     from ats_cli.records import Prediction
@@ -67,8 +68,13 @@ def command(
         ),
     ] = None,
     sampler: Annotated[
-        o.SamplerName | None,
-        typer.Option(metavar="NAME", help=f"{o.SAMPLER_HELP} Without it, pivotal.", rich_help_panel=o.SAMPLING),
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            callback=o.check_sampler,
+            help=f"{o.SAMPLER_HELP} Without it, {DEFAULT_SAMPLER}.",
+            rich_help_panel=o.SAMPLING,
+        ),
     ] = None,
     adaptive: Annotated[
         bool,

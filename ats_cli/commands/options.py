@@ -12,12 +12,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from ats_cli.registry import SAMPLERS
+
 SLIDES, MODEL, SAMPLING, OUTPUT, RUNNING = "Slides", "Model", "Sampling", "Output", "Running"
 
-SamplerName = Literal["pivotal", "systematic", "murthy", "without-replacement", "with-replacement"]
-SAMPLER_HELP = "How positions are drawn: pivotal, systematic, murthy, without-replacement or with-replacement."
+SAMPLER_HELP = f"How positions are drawn: {', '.join(SAMPLERS)}."
 BackendName = Literal["openslide", "tiff", "zarr", "dicom", "image"]
 ColorProfileName = Literal["none", "srgb"]
+
+
+def check_sampler(name: str | None) -> str | None:
+    """Raises AtsError, with the nearest name, for an unknown sampler."""
+    return name if name is None else SAMPLERS.check(name)
 
 
 def _positive(value: float | None) -> float | None:

@@ -11,6 +11,7 @@ import typer
 from ats_cli.commands import options as o
 from ats_cli.commands.settings import DEFAULTS, asked_for, refuse_together, shard_of
 from ats_cli.records import MAX_UNREADABLE
+from ats_cli.registry import DEFAULT_SAMPLER
 
 EXAMPLES = """Examples:
 
@@ -31,8 +32,13 @@ def command(
     model: o.Model = None,
     tiles: o.Tiles = None,
     sampler: Annotated[
-        o.SamplerName | None,
-        typer.Option(metavar="NAME", help=f"{o.SAMPLER_HELP} Without it, pivotal.", rich_help_panel=o.SAMPLING),
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            callback=o.check_sampler,
+            help=f"{o.SAMPLER_HELP} Without it, {DEFAULT_SAMPLER}.",
+            rich_help_panel=o.SAMPLING,
+        ),
     ] = None,
     adaptive: Annotated[
         bool,

@@ -145,8 +145,13 @@ def command(
     ] = None,
     tiles: o.Tiles = None,
     sampler: Annotated[
-        o.SamplerName | None,
-        typer.Option(metavar="NAME", help=f"{o.SAMPLER_HELP} Without it, the recipe's.", rich_help_panel=o.SAMPLING),
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            callback=o.check_sampler,
+            help=f"{o.SAMPLER_HELP} Without it, the recipe's.",
+            rich_help_panel=o.SAMPLING,
+        ),
     ] = None,
     seed: o.Seed = 0,
     output: Annotated[

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.inference.look import Look, begin_look, strips, whole_map
-from ats_cli.sampling import Draw, StreamedRace, StreamedReplacement, draw, slide_rng, slide_seed
-from ats_cli.sampling.draw import CURVES, RACES
+from ats_cli.registry import SAMPLERS
+from ats_cli.sampling import Draw, StreamedRace, draw, slide_rng, slide_seed
 from ats_cli.sampling.hilbert import hilbert_order
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
@@ -34,17 +34,17 @@ def draw_on(slide: Slide, model: LoadedModel, tiles: int, sampler: str, seed: in
     """
     look = begin_look(slide, model)
     name = slide.identity
-    if sampler in CURVES:
+    stream = SAMPLERS[sampler].stream(tiles, slide_seed(seed, name))
+    if stream is None:
         attention = whole_map(slide, model, look, threads)
         drawn = draw(attention, tiles, sampler, slide_rng(seed, name))
         return Drawing(look, drawn, float(1 / np.square(attention).sum()))
-    race = StreamedRace(tiles, slide_seed(seed, name)) if sampler in RACES else None
-    stream = race or StreamedReplacement(tiles, slide_seed(seed, name))
     spread = Spread()
     for logits in strips(slide, model, look, threads):
         stream.feed(logits)
         spread.feed(logits)
-    return Drawing(look, race.draw(sampler) if race else stream.draw(), spread.effective_positions, race)
+    race = stream if isinstance(stream, StreamedRace) else None
+    return Drawing(look, stream.draw(), spread.effective_positions, race)
 
 
 def every_position(slide: Slide, model: LoadedModel, threads: int) -> Drawing:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ats_cli.inference.shorter import shorter
 from ats_cli.records import AtsError, Prediction
-from ats_cli.sampling.draw import RACES
+from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource, find_slides
 from ats_cli.slides.find import slide_ids
 from ats_cli.slides.manifest import ManifestRow, manifest_rows, manifest_splits
@@ -177,7 +177,7 @@ def at_budgets(
     a draw of its own.
     """
     sizes = [budget for budget in budgets if budget is not None]
-    if sampler in RACES and not stops and len(sizes) == len(budgets):
+    if sampler in SAMPLERS and SAMPLERS[sampler].nested and not stops and len(sizes) == len(budgets):
         for prediction in predict(max(sizes)):
             for size in sizes:
                 yield size, shorter(prediction, size)

@@ -80,7 +80,7 @@ def predict_slide(
     tiles_read = _read(slide, model, drawing, known, test, batch_size, threads, spent, progress)
     terms, features, readable = tiles_read.terms, tiles_read.features, tiles_read.readable
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
-        drawing = replace(drawing, draw=drawing.race.draw("murthy", len(terms)))
+        drawing = replace(drawing, draw=drawing.race.draw(len(terms)))
     lost = _mass_lost(drawing, tiles_read, max_unreadable, slide.path.name)
     task = model.spec.task
     estimate = estimate_from(drawing.draw, terms, readable, bias, stopped=confidence is not None, task=task)

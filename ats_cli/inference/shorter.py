@@ -8,7 +8,8 @@ import numpy as np
 
 from ats_cli.inference.estimate import estimate_from
 from ats_cli.records import Prediction
-from ats_cli.sampling import mass_lost, race_draw
+from ats_cli.registry import SAMPLERS
+from ats_cli.sampling import mass_lost
 
 
 def shorter(prediction: Prediction, tiles: int) -> Prediction:
@@ -25,11 +26,8 @@ def shorter(prediction: Prediction, tiles: int) -> Prediction:
     if not readable.any():
         sentence = f"{prediction.slide_id}: none of its first {tiles} tiles can be read. Copy the file again."
         return replace(prediction, status="failed", error=sentence, predicted=None, probabilities=None, kept=None)
-    drawn = race_draw(
-        kept.positions[:tiles],
-        kept.attention[:tiles],
-        prediction.sampler,
-        everything=tiles >= prediction.positions,
+    drawn = SAMPLERS[prediction.sampler].prefix(
+        kept.positions[:tiles], kept.attention[:tiles], complete=tiles >= prediction.positions
     )
     estimate = estimate_from(drawn, terms, readable, kept.bias, stopped=False)
     return replace(
@@ -55,11 +53,10 @@ def _lost(prediction: Prediction, of_tiles: float) -> float | None:
     """The estimate of what is lost, in the view (the same) and of the tiles."""
     if prediction.mass_unreadable is None or prediction.kept is None:
         return None
-    draw_of_all = race_draw(
+    draw_of_all = SAMPLERS[str(prediction.sampler)].prefix(
         prediction.kept.positions,
         prediction.kept.attention,
-        str(prediction.sampler),
-        everything=len(prediction.kept.positions) == prediction.positions,
+        complete=len(prediction.kept.positions) == prediction.positions,
     )
     before = mass_lost(draw_of_all.weights, prediction.kept.readable)
     of_view = (prediction.mass_unreadable - before) / (1 - before)

@@ -104,7 +104,7 @@ def attention_sampling(
     (N, C, p, p) to (N, D). `n_patches` patches of `patch_size` pixels a side are cut from the high-resolution
     image, zero beyond its edge; only they reach the feature net.
 
-    `sampler`: one of `records.SAMPLERS`; "without-replacement" is the paper's. `receptive_field`: 0 when the
+    `sampler`: one of `registry.SAMPLERS`; "without-replacement" is the paper's. `receptive_field`: 0 when the
     attention map covers the whole view evenly; else the side, in low-resolution pixels, of what one position sees in
     a net without padding. `attention_regulariser`: a function of the attention, (B, rows, cols), whose value is kept
     in `penalty` for you to add to the loss. `rng`: numpy's generator, the only source of chance (default: seed 0).

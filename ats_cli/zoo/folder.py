@@ -11,7 +11,8 @@ from typing import Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from ats_cli.records import SAMPLERS, SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelError, ModelSpec, TrainingSpec
+from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelError, ModelSpec, TrainingSpec
+from ats_cli.registry import SAMPLERS
 
 SPEC_FILE = "model.toml"
 WEIGHTS_FILE = "weights.safetensors"

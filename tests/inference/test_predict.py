@@ -14,7 +14,8 @@ from small import SPEC, noise, random_model, small_spec, write_slide
 from ats_cli.inference import attention_map, predict_many, predict_slide
 from ats_cli.inference.look import begin_look
 from ats_cli.nets.model import to_unit
-from ats_cli.records import SAMPLERS, Prediction, SlideError
+from ats_cli.records import Prediction, SlideError
+from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource, open_slide
 
 MODEL = random_model(SPEC)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from test_unbiased import MAPS
 
-from ats_cli.sampling import draw, schemes
-from ats_cli.sampling.pivotal import duels, pivotal
+from ats_cli.sampling import draw
+from ats_cli.sampling.inclusion import certain_and_rest, threshold
+from ats_cli.sampling.samplers.pivotal import duels, pivotal
+from ats_cli.sampling.samplers.systematic import systematic
 
 
 def by_definition(pi):
@@ -94,7 +96,7 @@ def test_the_same_for_random_probabilities(seed):
     many = int(rng.integers(1, size))
     attention = rng.gamma(rng.choice([0.3, 1, 5]), size=size)
     attention /= attention.sum()
-    lam = schemes.threshold(attention, many)
+    lam = threshold(attention, many)
     pi = attention[attention < lam] / lam
     expected, got = by_definition(pi), by_stretches(pi)
     for sample in expected.keys() | got.keys():
@@ -113,7 +115,7 @@ def test_weights_average_to_the_attention(name, tiles):
     if tiles >= np.count_nonzero(attention):
         pytest.skip("every position is drawn: nothing is random")
     order = np.random.default_rng(tiles).permutation(len(attention))
-    along, certain, cumulative, many = schemes.certain_and_rest(attention, tiles, order)
+    along, certain, cumulative, many = certain_and_rest(attention, tiles, order)
     average = np.where(certain, along, 0.0)
     if many:
         lam = cumulative[-1] / many
@@ -128,7 +130,7 @@ def test_certain_atoms_are_always_in_and_no_position_twice():
     attention[rng.random((40, 50)) < 0.3] = 0
     attention /= attention.sum()
     for tiles in (1, 2, 30, 500):
-        lam = schemes.threshold(attention.ravel(), tiles)
+        lam = threshold(attention.ravel(), tiles)
         certain = set(np.flatnonzero(attention.ravel() >= lam).tolist())
         for _ in range(20):
             one = draw(attention, tiles, "pivotal", rng)
@@ -138,7 +140,7 @@ def test_certain_atoms_are_always_in_and_no_position_twice():
             np.testing.assert_allclose(one.weights, np.maximum(one.attention, lam), rtol=1e-8)
 
 
-@pytest.mark.parametrize("sampler", [pivotal, schemes.systematic])
+@pytest.mark.parametrize("sampler", [pivotal, systematic])
 def test_atoms_that_fill_the_budget_leave_no_chance(sampler):
     """Beside three atoms, dust that rounding swallows: lambda would be 0 / 0."""
     attention = np.array([0.2, 1e-25, 0.7, 1e-25, 0.1])

@@ -8,10 +8,10 @@ from enumerators import with_replacement_samples, without_replacement_samples
 from test_pivotal import by_stretches
 from test_unbiased import MAPS
 
+from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import Draw, draw, probability_gradient, standard_error
-from ats_cli.sampling.draw import race_draw
-from ats_cli.sampling.errors import FIRST, THIRD, differences
-from ats_cli.sampling.murthy import murthy_weights
+from ats_cli.sampling.differences import FIRST, THIRD, difference_variance
+from ats_cli.sampling.murthy_weights import murthy_weights
 
 # Maps whose smallest samples leave more than rounding outside.
 PROPER = ("spread", "peaked", "ties", "six")
@@ -24,7 +24,7 @@ def features(size, columns=3):
 def merged(drawn, attention):
     """An ordered sample with replacement as a Draw, and the positions it holds."""
     positions, draws = np.unique(drawn, return_counts=True)
-    return Draw(positions, attention[positions], draws / len(drawn), draws, "with-replacement")
+    return Draw(positions, attention[positions], draws / len(drawn), draws, "with-replacement", replacement=True)
 
 
 def ordered_samples(name, tiles, sampler):
@@ -35,7 +35,7 @@ def ordered_samples(name, tiles, sampler):
             yield merged(drawn, attention), probability
     else:
         for drawn, _, probability in without_replacement_samples(attention, tiles):
-            yield race_draw(drawn, attention[drawn], sampler), probability
+            yield SAMPLERS[sampler].prefix(drawn, attention[drawn], complete=False), probability
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -100,7 +100,7 @@ def test_murthys_variance_is_the_textbook_double_sum():
         given = two[frozenset((i, j))] / ways
         gap = (f[i] - f[j]) ** 2
         expected += (given * probability - first[i] * first[j]) / probability**2 * attention[i] * attention[j] * gap
-    one = race_draw(np.array(chosen), attention[chosen], "murthy")
+    one = SAMPLERS["murthy"].prefix(np.array(chosen), attention[chosen], complete=False)
     assert standard_error(one, f[chosen]).se ** 2 == pytest.approx(expected, rel=1e-6)
 
 
@@ -133,7 +133,7 @@ def test_differences_are_right_where_neighbours_are_nothing_to_each_other(contra
     for f in itertools.permutations(values):
         for sample, probability in samples.items():
             drawn = np.array(f)[sorted(sample)]
-            variance += probability * weight**2 * differences(out, drawn[:, None], contrast)[0][0]
+            variance += probability * weight**2 * difference_variance(out, drawn[:, None], contrast)[0][0]
             squares += probability * (weight * drawn.sum() - values.mean()) ** 2
     assert variance == pytest.approx(squares, rel=1e-9)
 
@@ -144,17 +144,17 @@ def test_degrees_of_freedom_are_those_of_the_quadratic_form(contrast):
     basis = np.eye(9)
 
     def form(f):
-        return differences(out, f[:, None], contrast)[0][0]
+        return difference_variance(out, f[:, None], contrast)[0][0]
 
     a = np.array([[(form(x + y) - form(x - y)) / 4 for x in basis] for y in basis])
-    assert differences(out, basis, contrast)[1] == pytest.approx(np.trace(a) ** 2 / np.trace(a @ a))
+    assert difference_variance(out, basis, contrast)[1] == pytest.approx(np.trace(a) ** 2 / np.trace(a @ a))
 
 
 def test_what_changes_smoothly_along_the_curve_is_no_error_where_atoms_are_many():
     """Third differences pass over a parabola; few atoms have first differences, which do not."""
     steps = np.arange(40.0)
     curve = np.column_stack([steps, steps**2])
-    assert differences(np.full(40, 0.9), curve, THIRD)[0] == pytest.approx(0, abs=1e-9)
+    assert difference_variance(np.full(40, 0.9), curve, THIRD)[0] == pytest.approx(0, abs=1e-9)
     line = draw(np.full((1, 400), 1 / 400), 40, "pivotal", np.random.default_rng(0))
     few = draw(np.full((1, 400), 1 / 400), 10, "pivotal", np.random.default_rng(0))
     of_many = standard_error(line, line.positions / 400)

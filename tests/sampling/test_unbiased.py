@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from enumerators import systematic_samples, with_replacement_samples, without_replacement_samples
 
-from ats_cli.sampling import draw, schemes, slide_rng
+from ats_cli.records import AtsError
+from ats_cli.sampling import draw, slide_rng
 from ats_cli.sampling.hilbert import hilbert_order
+from ats_cli.sampling.race import race
 
 MAPS = {
     "spread": np.array([0.2, 0.15, 0.3, 0.1, 0.25]),
@@ -58,7 +60,7 @@ def test_the_race_draws_in_the_order_that_the_weights_assume():
     counts: dict[tuple[int, ...], int] = {}
     runs = 20_000
     for _ in range(runs):
-        key = tuple(schemes.race(attention, 2, rng).tolist())
+        key = tuple(race(attention, 2, rng).tolist())
         counts[key] = counts.get(key, 0) + 1
     for drawn, _, probability in without_replacement_samples(attention, 2):
         sigma = np.sqrt(probability * (1 - probability) / runs)
@@ -136,9 +138,13 @@ def test_the_curve_moves_one_step_at_a_time_on_a_square():
         ([[0.5, 0.6]], 1, "systematic"),
         ([[1.5, -0.5]], 1, "systematic"),
         ([[1.0]], 0, "systematic"),
-        ([[1.0]], 1, "best"),
     ],
 )
 def test_nonsense_is_refused(attention, tiles, sampler):
     with pytest.raises(ValueError, match=r"."):
         draw(np.array(attention), tiles, sampler, np.random.default_rng(0))
+
+
+def test_an_unknown_sampler_is_answered_with_the_nearest():
+    with pytest.raises(AtsError, match=r"unknown sampler 'pivotl'\. Did you mean pivotal\?"):
+        draw(np.ones((1, 1)), 1, "pivotl", np.random.default_rng(0))
