@@ -19,15 +19,18 @@ _IN_FINER = InFinerLevel("not held at this level, and read from a finer one.")
 
 class Holes:
     """`levels`: all that can be read. `finer(level)`: the next finer level of one, None of the finest. `absent(level)`:
-    the native tiles that it does not hold, as of `Reader`."""
+    the native tiles that it does not hold, as of `Reader`. `white`: whether these are shown as white; else as the file
+    says, the same at every level."""
 
     def __init__(
         self,
         levels: Sequence[Level],
         finer: Callable[[int], int | None],
         absent: Callable[[int], _Tiles | None],
+        white: bool = True,
     ) -> None:
         self._levels, self._finer, self._absent = levels, finer, absent
+        self._white = white
         self._split: dict[int, tuple[_Tiles | None, _Tiles | None]] = {}
         self._absences: dict[int, Absence | None] = {}
 
@@ -44,7 +47,7 @@ class Holes:
         if self._finer(level) is None:
             return regions
         _, elsewhere = self._tiles(level)
-        base = self.absence(0)
+        base = self.absence(0) if self._white else None
         if elsewhere is None and base is None:
             return regions
         return (

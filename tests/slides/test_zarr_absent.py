@@ -86,7 +86,8 @@ def test_a_chunk_that_a_lower_level_lacks_is_read_from_the_level_that_has_it(dat
     colour, fill = data.draw(st.booleans()), data.draw(st.sampled_from([0, 255]))
     rows, cols = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    tissue = rng.random((4 * rows, 4 * cols)) < 0.4
+    grain = data.draw(st.sampled_from([1, 4]))  # chunks, or whole groups of them that are read together
+    tissue = np.kron(rng.random((4 * rows // grain, 4 * cols // grain)) < 0.4, np.ones((grain, grain), bool))
     tissue[rng.integers(4 * rows), rng.integers(4 * cols)] = True
     pixels = rng.integers(30, 220, (64 * rows, 64 * cols, 3 if colour else 1), dtype=np.uint8)
     pixels[~np.kron(tissue, np.ones((CHUNK, CHUNK), bool))] = fill
@@ -186,6 +187,20 @@ def test_black_chunks_of_a_colour_slide_that_are_not_written_were_not_scanned() 
         assert check_slide(slide).sound
 
 
+@pytest.mark.parametrize("size", [(97, 16), (16, 97), (33, 65), (63, 127)])
+def test_the_last_pixel_of_a_level_that_is_rounded_down_is_read_from_the_finer_one(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(30, 220, size, dtype=np.uint8)
+    lower = reduced(pixels[: size[0] // 2 * 2, : size[1] // 2 * 2])
+    path = pyramid(tmp_path / "a.zarr", [pixels, lower], "v2 .", 255)
+    chunk_files(path, 1)[-1].unlink()
+    with open_slide(path) as slide:
+        view = slide.read_view(2)
+    even = np.pad(pixels, [(0, side % 2) for side in size], mode="edge")
+    assert np.abs(view[..., 0].astype(int) - reduced(even)).max() <= 1
+
+
 def test_a_level_with_another_fill_value_shows_the_colour_of_the_finest(tmp_path: Path) -> None:
     pixels = np.full((64, 128), 255, np.uint8)
     pixels[:, :64] = 90
@@ -194,3 +209,15 @@ def test_a_level_with_another_fill_value_shows_the_colour_of_the_finest(tmp_path
     (path / "1" / ".zarray").write_text(json.dumps(said | {"fill_value": 0}))
     with open_slide(path) as slide:
         assert np.array_equal(slide.read_view(2), colours(reduced(pixels))) and check_slide(slide).sound
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+def test_a_hole_has_the_fill_value_at_every_level(tmp_path: Path, fill: int) -> None:
+    pixels = np.full((256, 256), 90, np.uint8)
+    pixels[:, 128:] = fill
+    path = pyramid(tmp_path / "a.zarr", [pixels, reduced(pixels)], "v2 .", fill)
+    with open_slide(path) as slide:
+        for downsample in (1, 2, 4):
+            assert (slide.read_view(downsample)[:, 128 // downsample :] == fill).all()
+        absence = slide.absence(2)
+        assert absence is not None and absence.of(np.array([(128.0, 0, 128, 128), (64, 0, 64, 64)])).tolist() == [1, 0]
