@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 from pydicom import uid
 
 from ats_cli.records import SlideError
+from ats_cli.slides.dicom_damage import refuse_broken_jpeg, refuse_broken_jpeg_2000
 from ats_cli.slides.dicom_index import PixelFacts
+from ats_cli.slides.dicom_items import fragments
 from ats_cli.slides.jpeg import decode_whole
 from ats_cli.slides.pixels import PixelKind, shown_range
 from ats_cli.slides.stream_size import refuse_large
 
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+_LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 _J2K = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 _JXL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112")
 _DECODERS: dict[str, tuple[str, Any]] = {
     **dict.fromkeys(_JPEG, ("jpeg", imagecodecs.jpeg8_decode)),
-    **dict.fromkeys((uid.JPEGLossless, uid.JPEGLosslessSV1), ("jpeg lossless", imagecodecs.ljpeg_decode)),
+    **dict.fromkeys(_LOSSLESS_JPEG, ("jpeg lossless", imagecodecs.ljpeg_decode)),
     **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), ("jpeg-ls", imagecodecs.jpegls_decode)),
     **dict.fromkeys(_J2K, ("jpeg2000", imagecodecs.jpeg2k_decode)),
     **dict.fromkeys(_JXL, ("jpegxl", imagecodecs.jpegxl_decode)),
@@ -66,14 +69,14 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
         shape = (facts.samples, rows, cols) if facts.planar else (rows, cols, facts.samples)
         samples = np.frombuffer(data, dtype=_dtype(facts)).reshape(shape)
         return (samples.transpose(1, 2, 0) if facts.planar else samples), said_ycc
-    stream = b"".join(_fragments(data))
+    stream = b"".join(fragments(data))
     refuse_large(stream, rows * cols)
     decoder = _DECODERS[syntax][1]
     if syntax in _JPEG:
         inside = jpeg_colours(stream)
         if inside is None:
             inside = "YCBCR" if facts.photometric.startswith("YBR") else "RGB"
-        samples = decoder(stream) if facts.samples == 1 else decode_whole(stream, None, inside)
+        samples = _grey(stream) if facts.samples == 1 else decode_whole(stream, None, inside)
         said_ycc = False
     elif syntax == uid.RLELossless:
         # One plane of bytes after the other, the high byte of a sample first.
@@ -81,9 +84,26 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
         planes = planes.reshape(facts.samples, facts.bits_allocated // 8, rows, cols)
         samples = np.ascontiguousarray(planes.transpose(2, 3, 0, 1)).view(_dtype(facts).newbyteorder(">"))[..., 0]
     else:
+        if syntax in _J2K:
+            refuse_broken_jpeg_2000(stream)
+        elif syntax in _LOSSLESS_JPEG:
+            refuse_broken_jpeg(stream)
         samples = decoder(stream)
         said_ycc = said_ycc and not (syntax in _J2K and _transformed(stream))
+    if samples.shape[:2] != (rows, cols):
+        raise ValueError(f"its stream holds {samples.shape[1]} x {samples.shape[0]} pixels")
     return samples.reshape(rows, cols, facts.samples), said_ycc
+
+
+def _grey(stream: bytes) -> NDArray[np.uint8]:
+    """A JPEG stream of one component; what libjpeg only remarks on is an error, as in `decode_whole`."""
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg_header(stream)
+    except ValueError:
+        return np.asarray(imagecodecs.jpeg8_decode(stream))  # a kind of JPEG that the strict decoder does not know
+    return np.asarray(simplejpeg.decode_jpeg(stream, "GRAY"))
 
 
 def jpeg_colours(stream: bytes) -> Literal["RGB", "YCBCR"] | None:
@@ -125,17 +145,6 @@ def _transformed(stream: bytes) -> bool:
     """Whether a JPEG 2000 codestream says that its colours were transformed: its decoder then gives RGB."""
     at = stream.find(b"\xff\x52")
     return at >= 0 and len(stream) > at + 8 and stream[at + 8] == 1
-
-
-def _fragments(data: bytes) -> Iterator[bytes]:
-    """The contents of the items that a frame is made of."""
-    at = 0
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at + 4 : at + 8], "little")
-        if at + 8 + length > len(data):
-            raise ValueError("the file ends too soon")
-        yield data[at + 8 : at + 8 + length]
-        at += 8 + length
 
 
 def _dtype(facts: PixelFacts) -> np.dtype[Any]:

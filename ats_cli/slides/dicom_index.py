@@ -17,14 +17,13 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, VLWholeSlideMicrosc
 
 from ats_cli.records import SlideError
 from ats_cli.slides.byte_source import ByteSource
+from ats_cli.slides.dicom_items import frame_ranges
 from ats_cli.slides.reader import MPP_OF_POWER, unreadable
 
 # pydicom remarks on odd values; what matters comes as an error, and stderr is kept for what the user can act on.
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
 logging.getLogger("pydicom").propagate = False
 
-_PIXEL_DATA = 0x7FE00010
-_ITEM, _END = 0xFFFEE000, 0xFFFEE0DD
 _TAGS = [
     "SOPClassUID", "SeriesInstanceUID", "Modality", "ImageType", "Manufacturer", "ManufacturerModelName",
     "SeriesDescription", "InstanceNumber", "Rows", "Columns", "TotalPixelMatrixColumns", "TotalPixelMatrixRows",
@@ -96,13 +95,16 @@ def series_of(source: ByteSource) -> str | None:
         return None
 
 
-def read_instance(source: ByteSource) -> Instance:
-    """The headers of one file. Raises SlideError for what is no whole-slide image, and for damage."""
+def read_instance(source: ByteSource, by_items: bool = False) -> Instance:
+    """The headers of one file; `by_items`: without its table of offsets.
+
+    Raises SlideError for what is no whole-slide image, and for damage.
+    """
     try:
         with source.headers() as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
-            return _instance(source, header, stream)
+            return _instance(source, header, stream, by_items)
     except SlideError:
         raise
     except InvalidDicomError:
@@ -127,7 +129,7 @@ def join(parts: Sequence[Instance]) -> Instance:
     )
 
 
-def _instance(source: ByteSource, header: pydicom.Dataset, stream: BinaryIO) -> Instance:
+def _instance(source: ByteSource, header: pydicom.Dataset, stream: BinaryIO, by_items: bool) -> Instance:
     name = source.path.name
     if header.get("SOPClassUID") != VLWholeSlideMicroscopyImageStorage:
         raise SlideError(
@@ -152,9 +154,8 @@ def _instance(source: ByteSource, header: pydicom.Dataset, stream: BinaryIO) -> 
         signed=int(header.get("PixelRepresentation") or 0) == 1,
         window=_window(header),
     )
-    offsets, counts = _frames(
-        name, source, header, stream, frames, rows * cols * pixels.samples * pixels.bits_allocated // 8
-    )
+    frame_bytes = rows * cols * pixels.samples * pixels.bits_allocated // 8
+    offsets, counts = frame_ranges(name, source.size, header, stream, frames, frame_bytes, by_items)
     kind = list(header.get("ImageType") or [])
     mpp, mpp_source = _mpp(header, width, height)
     concatenation = header.get("ConcatenationUID")
@@ -247,58 +248,3 @@ def _mpp(header: pydicom.Dataset, width: int, height: int) -> tuple[tuple[float,
         return (float(across) * 1000 / width, float(down) * 1000 / height), "dicom imaged volume"
     guess = MPP_OF_POWER.get(float(_first_path(header).get("ObjectiveLensPower") or 0))
     return ((guess, guess), "objective power") if guess else (None, None)
-
-
-def _frames(
-    name: str, source: ByteSource, header: pydicom.Dataset, stream: BinaryIO, frames: int, frame_bytes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Offset and bytes of each frame that the file can hold; of a compressed one with the headers of its items."""
-    syntax = header.file_meta.TransferSyntaxUID
-    order: Any = "little" if syntax.is_little_endian else "big"
-
-    def tag_and_length(implicit: bool = True) -> tuple[int, int]:
-        raw = stream.read(8 if implicit else 12)
-        if len(raw) < 8:
-            return 0, 0
-        tag = int.from_bytes(raw[:2], order) << 16 | int.from_bytes(raw[2:4], order)
-        return tag, int.from_bytes(raw[-4:], order)
-
-    tag, _ = tag_and_length(syntax.is_implicit_VR)
-    if tag != _PIXEL_DATA:
-        raise SlideError(f"{name}: its pixels are not in the file. Copy it again.")
-    if not syntax.is_encapsulated:
-        begin = stream.tell()
-        there = min(frames, -(-(source.size - begin) // max(frame_bytes, 1)))
-        return begin + np.arange(there) * frame_bytes, np.full(there, frame_bytes)
-    _, length = tag_and_length()
-    table = np.frombuffer(stream.read(min(length, source.size)), dtype="<u4")
-    begin = stream.tell()
-    if header.get("ExtendedOffsetTable"):
-        table = np.frombuffer(header.ExtendedOffsetTable, dtype="<u8")
-    if len(table) == frames:
-        offsets = begin + table.astype(np.int64)
-        if (np.diff(offsets) <= 0).any():
-            raise ValueError("its table of offsets is damaged")
-        items = _items(stream, int(offsets[-1]), source.size, tag_and_length)
-        return offsets, np.diff(np.append(offsets, sum(items[-1]) if items else offsets[-1] + 8))
-    items = _items(stream, begin, source.size, tag_and_length)
-    if not items:
-        raise ValueError("it has no frames")
-    if frames == 1:
-        return np.array([begin]), np.array([sum(items[-1]) - begin])
-    if len(items) > frames:
-        raise SlideError(f"{name}: frames in several pieces without a table of offsets are not read. Convert it.")
-    return np.array([at for at, _ in items], dtype=np.int64), np.array([count for _, count in items], dtype=np.int64)
-
-
-def _items(stream: BinaryIO, begin: int, size: int, tag_and_length: Any) -> list[tuple[int, int]]:
-    """(offset, bytes) of each item from `begin` to the end of the pixels, their headers counted in."""
-    found = []
-    while begin < size:
-        stream.seek(begin)
-        tag, length = tag_and_length()
-        if tag != _ITEM:
-            break
-        found.append((begin, 8 + length))
-        begin += 8 + length
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from ats_cli.records import SlideError
 from ats_cli.slides.byte_source import ByteSource, LocalFile
+from ats_cli.slides.dicom_files import EXTENSIONS, files_beside, files_within, is_dicom, series_of_file
 from ats_cli.slides.dicom_frames import codec_name, decode, pixel_kind
-from ats_cli.slides.dicom_index import Instance, join, read_instance, series_of
+from ats_cli.slides.dicom_index import Instance, join, read_instance
+from ats_cli.slides.dicom_items import whole_items
 from ats_cli.slides.native import read_tiled, tiles_across, tiles_down
 from ats_cli.slides.pixels import PixelKind, to_rgb
 from ats_cli.slides.plane import Plane, pick, pick_channel, said
@@ -58,6 +61,10 @@ class DicomReader:
                 self._stores.append(_store(path.name, instance, z, channel))
                 found.append(_level(path.name, instance, downsample))
         self.levels = tuple(found)
+        # Whether the items of a level were read in the place of its tables, and gave all frames; of levels where a
+        # table was wrong.
+        self._by_items: dict[int, bool] = {}
+        self._lock = threading.Lock()
         self.identity: str | None = first.series or None
         self.mpp, self.mpp_source = first.mpp, first.mpp_source
         self.properties, self._profile = first.properties, first.profile
@@ -114,6 +121,9 @@ class DicomReader:
         facts = store.instance.pixels
         try:
             data = read() if read is not None else b""
+            if facts.syntax.is_encapsulated and not (whole_items(data) and len(data) == _place(store, tile)[2]):
+                data = self._read_by_items(level, tile) or data
+                store = self._stores[level]
             if len(data) < _place(store, tile)[2] or not data:
                 raise ValueError("the file ends too soon")
             samples, ycc = decode(data, facts, lv.tile_height, lv.tile_width)
@@ -124,6 +134,22 @@ class DicomReader:
             row, col = divmod(tile, tiles_across(lv))
             where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
             return str(unreadable(self._path, error, f"{where} is damaged or cut short"))
+
+    def _read_by_items(self, level: int, tile: int) -> bytes | None:
+        """A native tile where the items of its files have it, not their tables; None if they do not tell."""
+        with self._lock:
+            if level not in self._by_items:
+                store = self._stores[level]
+                self._by_items[level] = False
+                with contextlib.suppress(SlideError):
+                    again = join([read_instance(source, by_items=True) for source in store.instance.sources])
+                    if len(again.offsets) == store.instance.frames:
+                        self._stores[level], self._by_items[level] = replace(store, instance=again), True
+        if not self._by_items[level]:
+            return None
+        file, offset, count = _place(self._stores[level], tile)
+        with self._stores[level].instance.sources[file].opened() as fetch:
+            return fetch([(offset, count)])[0]()
 
 
 _NOWHERE = (-1, 0, 0)
@@ -147,34 +173,17 @@ def series_files(path: Path) -> list[ByteSource]:
     Raises SlideError for a folder of several series, or of none.
     """
     if path.is_dir():
-        by_series = group_by_series(path)
-        for file in sorted(path.glob("*.dcm")):
-            if not any(file in files for files in by_series.values()):
+        by_series = files_within(path)
+        for file in sorted(path.iterdir()):
+            if file.suffix.lower() in EXTENSIONS and is_dicom(file) and series_of_file(file) is None:
                 raise SlideError(f"{path.name}: {file.name} is no DICOM that can be read. Copy it again.")
         if len(by_series) == 1:
             return [LocalFile(file) for file in next(iter(by_series.values()))]
         what = f"{len(by_series)} DICOM series in one folder" if by_series else "no DICOM series that can be read"
         raise SlideError(f"{path.name}: {what}. Give a file of the one you mean.")
-    named = LocalFile(path)
-    series = series_of(named)
-    others = group_by_series(path.parent).get(series, []) if series else []
     # The one that was named comes first: it is meant where two files hold the same level.
-    return [named, *(LocalFile(file) for file in others if file.name != path.name)]
-
-
-def series_of_file(path: Path) -> str | None:
-    return series_of(LocalFile(path))
-
-
-def group_by_series(folder: Path) -> dict[str, list[Path]]:
-    """The DICOM files in a folder, by the UID of their series; each sorted."""
-    found: dict[str, list[Path]] = {}
-    for file in sorted(folder.iterdir()):
-        # Without an extension, they are called by numbers and dots, as a rule.
-        likely = file.suffix.lower() in (".dcm", "") or file.suffix[1:].isdigit()
-        if likely and file.is_file() and (series := series_of_file(file)):
-            found.setdefault(series, []).append(file)
-    return found
+    series = series_of_file(path)
+    return [LocalFile(file) for file in (files_beside(path, series) if series else [path])]
 
 
 def _volumes(path: Path, instances: Sequence[Instance]) -> list[Instance]:
@@ -187,9 +196,10 @@ def _volumes(path: Path, instances: Sequence[Instance]) -> list[Instance]:
     by_size: dict[tuple[int, int], Instance] = {}
     for instance in map(join, parts.values()):
         size = (instance.width, instance.height)
-        if size in by_size and path.is_dir():
-            both = " and ".join(i.sources[0].path.name for i in (by_size[size], instance))
-            raise SlideError(f"{path.name}: two images of one size, {both}. Give the one you mean.")
+        both = [i.sources[0].path for i in (by_size[size], instance)] if size in by_size else []
+        if both and all(isinstance(file, Path) and file.parent == path for file in both):
+            names = " and ".join(file.name for file in both)
+            raise SlideError(f"{path.name}: two images of one size, {names}. Give the one you mean.")
         by_size.setdefault(size, instance)
     if not by_size:
         raise SlideError(f"{path.name}: a DICOM series without the slide itself, only labels and overviews.")

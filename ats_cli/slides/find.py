@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ats_cli.records import SlideError
+from ats_cli.slides.dicom_files import is_dicom, series_of_file
 from ats_cli.slides.file_state import absent
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.walk import EXTENSIONS, SYSTEM_FOLDERS, FolderWalk
@@ -195,11 +196,8 @@ def _one_a_series(paths: list[AnyPath]) -> list[AnyPath]:
     """The files of one DICOM series are one slide: the first of those in a folder stands for all."""
     seen: set[tuple[Path, str]] = set()
     kept: list[AnyPath] = []
-    dicom = [path for path in paths if isinstance(path, Path) and path.suffix.lower() == ".dcm" and path.is_file()]
     for path in paths:
-        if len(dicom) > 1 and isinstance(path, Path) and path in dicom:
-            from ats_cli.slides.dicom_reader import series_of_file
-
+        if isinstance(path, Path) and is_dicom(path):
             key = (path.parent.resolve(), series_of_file(path) or path.name)
             if key in seen:
                 continue

@@ -9,6 +9,7 @@ from pathlib import Path
 from ats_cli.records import BACKENDS, COLOR_PROFILES, SlideError
 from ats_cli.slides.byte_source import LocalFile
 from ats_cli.slides.color import in_srgb
+from ats_cli.slides.dicom_files import is_dicom_folder
 from ats_cli.slides.file_state import absent, file_states, refuse_closed, refuse_special, while_unchanged
 from ats_cli.slides.image_reader import ImageReader
 from ats_cli.slides.openslide_reader import OpenSlideReader, detect_vendor
@@ -99,10 +100,6 @@ def is_slide_folder(folder: Path) -> bool:
 def is_zarr_folder(folder: Path) -> bool:
     metadata = (".zgroup", ".zarray", "zarr.json")
     return folder.is_dir() and (folder.suffix == ".zarr" or any((folder / name).is_file() for name in metadata))
-
-
-def is_dicom_folder(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.glob("*.dcm"), None) is not None
 
 
 def _forced(file: Path, backend: str, head: bytes, plane: Plane | None) -> Reader:

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ats_cli.records import PICTURE_SOFTWARE, SlideError
-from ats_cli.slides.opening import is_dicom_folder, is_zarr_folder
+from ats_cli.records import PICTURE_SOFTWARE
+from ats_cli.slides.dicom_files import group_by_series, is_dicom, is_dicom_folder
+from ats_cli.slides.opening import is_zarr_folder
 
 EXTENSIONS = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8",
-    ".dcm", ".zarr", ".zarr.zip", ".ozx", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
+    ".dcm", ".dicom", ".zarr", ".zarr.zip", ".ozx", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
 )  # fmt: skip
 """What is looked for in a folder. A file that is named itself is opened whatever it is called."""
 
@@ -85,8 +86,10 @@ class FolderWalk:
 
 def _may_be_slide(path: Path) -> bool:
     """By its name; a link that leads nowhere and has no extension may have been to a folder of slides."""
-    return path.name.lower().endswith(EXTENSIONS) or (
-        not path.suffix and _holds(Path.is_symlink, path) and not _holds(Path.exists, path)
+    return (
+        path.name.lower().endswith(EXTENSIONS)
+        or is_dicom(path)
+        or (not path.suffix and _holds(Path.is_symlink, path) and not _holds(Path.exists, path))
     )
 
 
@@ -127,16 +130,9 @@ def _is_picture_of_ats(path: Path) -> bool:
 
 def _one_dicom_slide(folder: Path) -> bool:
     """Whether a folder holds one DICOM series and nothing else, so that it is a slide as a whole."""
-    if not is_dicom_folder(folder) or not _nothing_but_dicom(folder):
-        return False
-    from ats_cli.slides.dicom_reader import group_by_series
-
-    try:
-        return len(group_by_series(folder)) <= 1
-    except SlideError:
-        return False
+    return is_dicom_folder(folder) and _nothing_but_dicom(folder) and len(group_by_series(folder)) <= 1
 
 
 def _nothing_but_dicom(folder: Path) -> bool:
-    others = set(EXTENSIONS) - {".dcm"}
+    others = set(EXTENSIONS) - {".dcm", ".dicom"}
     return not any(entry.is_dir() or entry.suffix.lower() in others for entry in folder.iterdir())
