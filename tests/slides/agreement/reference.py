@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# JPEG adds a little to black.
+_BLACK = 8
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,20 @@ def area_mean(pixels: NDArray[Any], scale: float, size: tuple[int, int]) -> Floa
 
 
 def complete(levels: list[Truth], background: int) -> list[Truth]:
-    """Levels without gaps: what one lacks is taken from the next finer, and is background where none has it."""
+    """Levels without gaps: what one lacks is taken from the next finer, and is background where none has it.
+
+    Where the first level holds nothing, GDAL builds the lower ones from black, which stands for the background too.
+    """
     found: list[Truth] = []
     for level in levels:
-        finer = found[-1] if found else None
-        filling: Any = float(background)
-        if finer is not None:
-            scale = level.downsample / finer.downsample
-            filling = _view(finer, scale, level.pixels.shape[:2], levels[0].pixels.shape[:2])
-        whole = np.where(level.held[..., None], level.pixels, np.floor(filling + 0.5)).astype(np.uint8)
+        pixels, filling = level.pixels, np.full(level.pixels.shape, float(background))
+        if found:
+            size = pixels.shape[0], pixels.shape[1]
+            filling = _view(found[-1], level.downsample / found[-1].downsample, size, levels[0].pixels.shape[:2])
+            nothing = area_mean(levels[0].held[..., None], level.downsample, size)[..., 0] == 0
+            black = nothing & (pixels.max(axis=2) <= _BLACK) & (background > _BLACK)
+            pixels = np.where(black[..., None], np.uint8(background), pixels)
+        whole = np.where(level.held[..., None], pixels, np.floor(filling + 0.5)).astype(np.uint8)
         found.append(Truth(level.downsample, whole, level.held))
     return found
 

@@ -11,10 +11,9 @@ def still_open(case: Case) -> bool:
     by_size = (1.0, *case.downsamples)
     jumps = [b / a for a, b in itertools.pairwise(by_size)]
     return (
-        (case.sparse != "none" and bool(case.downsamples))
+        (case.sparse != "none" and bool(case.downsamples) and case.container == "dicom")
         or (case.container in ("tiff", "gdal") and any(jump not in (2, 4) for jump in jumps))
         or (case.container in ("tiff", "gdal") and len(set(jumps)) > 1)
-        or (case.container == "gdal" and bool(case.downsamples))
         or (case.orientation != 1 and bool(case.downsamples))
     )
 
