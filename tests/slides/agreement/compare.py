@@ -17,7 +17,7 @@ from agreement.reference import (
     block_contrast,
     contrast,
     finer_level,
-    next_finer,
+    finer_than,
     reduced,
     tile_of,
     view_of,
@@ -96,7 +96,7 @@ def _view(
         return
     slack, mean = np.full((*shape, 1), codec + 0.51), None
     if not level.held.all():
-        expected.append(view_of(levels, next_finer(levels, level), downsample))
+        expected += [view_of(levels, finer, downsample) for finer in finer_than(levels, level)]
         slack = slack + 1
     scale = downsample / level.downsample
     if case.codec.startswith("jpeg-") and scale >= 2:
@@ -109,7 +109,8 @@ def _view(
     # What lies on all levels altogether: of the rest of a side that does not divide, levels have what they have.
     rows, cols = (int(min(lv.pixels.shape[axis] * lv.downsample for lv in levels) / downsample) for axis in (0, 1))
     lost = (12.0 if case.lossy else 1.1) + 0.5 * contrast(first, downsample, shape)
-    if rows and cols:
+    black = case.container == "gdal" and not levels[0].held.all()  # which GDAL mixes in along the edges of holes
+    if rows and cols and not black:
         exact = area_mean(first, downsample, shape)[:rows, :cols]
         yield from _differ(f"{name} against the view at 1", seen[:rows, :cols], [exact], lost[:rows, :cols])
 
@@ -126,7 +127,7 @@ def _tiles(case: Case, slide: Slide, levels: list[Truth], codec: float) -> Itera
         boxes.append((x, y, size * scale, size * scale))
     for box, patch in zip(boxes, slide.read_tiles(boxes, size, threads=_threads(case)), strict=True):
         level = finer_level(levels, box[2] / size)
-        sources = [level] if level.held.all() else [level, next_finer(levels, level)]
+        sources = [level] if level.held.all() else [level, *finer_than(levels, level)]
         expected = [tile_of(levels, source, box, size) for source in sources]
         yield from _differ(f"tile {box} at {size}", patch, expected, codec + (0.6 if len(sources) == 1 else 1.6))
 

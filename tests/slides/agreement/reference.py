@@ -66,8 +66,8 @@ def view_of(levels: list[Truth], level: Truth, downsample: float) -> Floats:
     return _view(level, downsample / level.downsample, shape, levels[0].pixels.shape[:2])
 
 
-def next_finer(levels: list[Truth], level: Truth) -> Truth:
-    return levels[max(0, [other.downsample for other in levels].index(level.downsample) - 1)]
+def finer_than(levels: list[Truth], level: Truth) -> list[Truth]:
+    return [other for other in levels if other.downsample < level.downsample]
 
 
 def reduced(level: Truth, by: int) -> Truth:
