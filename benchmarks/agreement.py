@@ -48,11 +48,11 @@ def main() -> int:
         found = _turn(container, mode, 1_000_003 * arguments.seed + turn, tried)
         turn += 1
         if found is not None:
-            command, sentences = found
+            at, command, sentences = found
             kind = f"{container}: {re.sub(r'[0-9][0-9.]*', '#', sentences[0])[:60]}"
             kinds[kind] += 1
             if kinds[kind] <= _MOST_SHOWN:
-                print(f"{time.monotonic() - start:.0f} s: {command}")
+                print(f"{at - start:.0f} s: {command}")
                 print("\n".join(f"    {sentence}" for sentence in sentences[:4]), flush=True)
     print("\n| container | read | damaged and checked |\n| --- | --- | --- |")
     for container in containers:
@@ -74,9 +74,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _turn(container: str, mode: str, number: int, tried: Counter[tuple[str, str]]) -> tuple[str, list[str]] | None:
-    """Some cases of a container; of those that disagree, the smallest that hypothesis finds: its options, and why."""
-    smallest: list[tuple[str, list[str]]] = []
+def _turn(
+    container: str, mode: str, number: int, tried: Counter[tuple[str, str]]
+) -> tuple[float, str, list[str]] | None:
+    """Some cases of a container; of those that disagree when the first was found, the smallest as options, and why."""
+    smallest: list[tuple[float, str, list[str]]] = []
 
     def tries(drawn: Any) -> None:
         tried[container, mode] += 1
@@ -87,13 +89,15 @@ def _turn(container: str, mode: str, number: int, tried: Counter[tuple[str, str]
             options = f"--damage {kind} --number {where} --case '{case.to_json()}'"
             sentences = unnoticed(case, kind, where) or []
         if sentences:
-            smallest[:] = [(options, sentences)]
+            first = smallest[0][0] if smallest else time.monotonic()
+            smallest[:] = [(first, options, sentences)]
             raise AssertionError(sentences[0])
 
     settled = settings(
         max_examples=_CASES_A_TURN,
         deadline=None,
         database=None,
+        report_multiple_bugs=False,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )

@@ -1,4 +1,4 @@
-"""Levels whose sizes were rounded down: what is damaged at their edge is read from the finer level, to the last pixel."""
+"""Levels whose sizes were rounded down: what is damaged at their edge is read from the finer level, up to the end."""
 
 from __future__ import annotations
 

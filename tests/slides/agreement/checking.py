@@ -39,6 +39,8 @@ def unnoticed(case: Case, kind: str, number: int) -> list[str] | None:
                 return [f"{kind}: damage that was not done: {p.sentence}" for p in beyond[:1] if _placed(case)]
         except SlideError:
             return []
+        except Exception as error:  # of whatever kind: a user would see a traceback
+            return [f"{type(error).__name__}: {error}"]
 
 
 def _placed(case: Case) -> bool:

@@ -46,6 +46,8 @@ def disagreements(case: Case) -> list[str]:
             if case.channels == "fluorescence" and _REFUSED in str(error):
                 return []
             return [f"refused: {error}"]
+        except Exception as error:  # of whatever kind: a user would see a traceback
+            return [f"{type(error).__name__}: {error}"]
 
 
 def _all(case: Case, slide: Slide, written: Written) -> Iterator[str]:

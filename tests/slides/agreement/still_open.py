@@ -11,16 +11,13 @@ def still_open(case: Case) -> bool:
     by_size = (1.0, *case.downsamples)
     jumps = [b / a for a, b in itertools.pairwise(by_size)]
     return (
-        (case.sparse != "none" and bool(case.downsamples) and case.container == "dicom")
-        or (case.container in ("tiff", "gdal") and any(jump not in (2, 4) for jump in jumps))
+        (case.container in ("tiff", "gdal") and any(jump not in (2, 4) for jump in jumps))
         or (case.container in ("tiff", "gdal") and len(set(jumps)) > 1)
         or (case.orientation != 1 and bool(case.downsamples))
     )
 
 
 def still_unnoticed(case: Case, kind: str) -> bool:
-    return (
-        still_open(case)
-        or (kind == "truncated" and case.container in ("tiff", "ome-tiff", "gdal") and bool(case.downsamples))
-        or (kind == "misnumbered" and case.container == "dicom" and case.layout == "grey")
+    return still_open(case) or (
+        kind == "truncated" and case.container in ("tiff", "ome-tiff", "gdal") and bool(case.downsamples)
     )
