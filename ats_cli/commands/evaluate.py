@@ -182,7 +182,7 @@ def command(
                 return crew.predict(jobs(sources, {**settings, "tiles": budget}, how, None), shown.told)
 
             try:
-                for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict):
+                for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict, max_unreadable):
                     evaluation.add(budget, prediction)
                     shown.add(prediction)
                     if folder.spec.unit == "um" and not quiet:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ats_cli.inference.shorter import shorter
-from ats_cli.records import AtsError, Prediction
+from ats_cli.records import MAX_UNREADABLE, AtsError, Prediction
 from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource, find_slides
 from ats_cli.slides.find import slide_ids
@@ -169,6 +169,7 @@ def at_budgets(
     sampler: str,
     stops: bool,
     predict: Callable[[int | None], Iterator[Prediction]],
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> Iterator[tuple[int | None, Prediction]]:
     """Yield each slide's prediction at each budget, as (budget, prediction), in any order.
 
@@ -180,7 +181,7 @@ def at_budgets(
     if sampler in SAMPLERS and SAMPLERS[sampler].nested and not stops and len(sizes) == len(budgets):
         for prediction in predict(max(sizes)):
             for size in sizes:
-                yield size, shorter(prediction, size)
+                yield size, shorter(prediction, size, max_unreadable)
         return
     for budget in budgets:
         for prediction in predict(budget):

@@ -39,11 +39,14 @@ class Crew(Protocol):
 def shares(slides: int, processes: int | None, threads: int | None, timed: bool) -> tuple[int, int]:
     """How many worker processes there are for `slides`, 0 for none, and how many threads each has.
 
-    A single slide needs no worker, unless its time is limited. The cores are shared out among the workers.
+    A single slide needs no worker, unless its time is limited: only a process of its own can be ended. The cores are
+    shared out among the workers.
     """
     cores = usable_cores()
     if processes is None:
-        processes = min(slides, cores, MOST_PROCESSES) if slides > 1 or timed else 0
+        processes = min(slides, cores, MOST_PROCESSES) if slides > 1 else 0
+    if timed:
+        processes = max(processes, 1)
     processes = min(processes, max(slides, 1))
     return processes, threads or max(1, cores // max(processes, 1))
 

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import PurePath
 
 import numpy as np
 
 from ats_cli.inference.estimate import estimate_from
-from ats_cli.records import Prediction
+from ats_cli.records import MAX_UNREADABLE, Prediction
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import mass_lost
 
 
-def shorter(prediction: Prediction, tiles: int) -> Prediction:
+def shorter(prediction: Prediction, tiles: int, max_unreadable: float = MAX_UNREADABLE) -> Prediction:
     """The prediction that a budget of `tiles` would have given, from a race of a fixed budget with its tiles kept.
 
     Same logits, errors and shares of attention as `predict_slide` gives for that budget. Bytes and seconds are the
-    look's, and of the reading the share of the tiles. A slide whose first tiles are all unreadable fails.
+    look's, and of the reading the share of the tiles. A slide fails as there: where the first tiles are all
+    unreadable, or more than `max_unreadable` of the attention lies on what cannot be read.
     """
     kept = prediction.kept
     if kept is None or len(kept.positions) <= tiles:
         return prediction
     assert prediction.sampler is not None and prediction.positions is not None
     terms, readable = kept.terms[:tiles], kept.readable[:tiles]
+    name = PurePath(prediction.path).name
     if not readable.any():
-        sentence = f"{prediction.slide_id}: none of its first {tiles} tiles can be read. Copy the file again."
-        return replace(prediction, status="failed", error=sentence, predicted=None, probabilities=None, kept=None)
+        return _failed(prediction, f"{name}: none of its first {tiles} tiles can be read. Copy the file again.")
     drawn = SAMPLERS[prediction.sampler].prefix(
         kept.positions[:tiles], kept.attention[:tiles], complete=tiles >= prediction.positions
     )
+    lost = _lost(prediction, mass_lost(drawn.weights, readable))
+    if lost is not None and lost > max_unreadable:
+        return _failed(
+            prediction,
+            f"{name}: by its first {tiles} tiles, about {lost:.1%} of the attention is on what cannot be read, more "
+            f"than {max_unreadable:.1%}. Copy the file again, or go on without it: --max-unreadable "
+            f"{math.ceil(lost * 100) / 100:g}.",
+        )
     estimate = estimate_from(drawn, terms, readable, kept.bias, stopped=False)
     return replace(
         prediction,
@@ -41,11 +52,27 @@ def shorter(prediction: Prediction, tiles: int) -> Prediction:
         tiles=tiles,
         attention_mass=float(min(1.0, drawn.attention[readable].sum())),
         tiles_unreadable=int(np.count_nonzero(~readable)),
-        mass_unreadable=_lost(prediction, mass_lost(drawn.weights, readable)),
+        mass_unreadable=lost,
         bytes_read=_bytes(prediction, tiles),
         seconds=_seconds(prediction, tiles),
         drawn=(),
         kept=None,
+    )
+
+
+def _failed(prediction: Prediction, sentence: str) -> Prediction:
+    """The record of the slide at a budget at which it has no answer."""
+    p = prediction
+    return Prediction(
+        slide_id=p.slide_id,
+        path=p.path,
+        status="failed",
+        error=sentence,
+        failure="unreadable",
+        classes=p.classes,
+        model_name=p.model_name,
+        model_hash=p.model_hash,
+        fingerprint=p.fingerprint,
     )
 
 

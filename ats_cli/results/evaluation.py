@@ -108,7 +108,7 @@ class Evaluation:
             for budget, own in self._found.items()
             if good
         ]
-        if self.group_by is None:
+        if self.group_by is None or not found:
             return found
         truth = {t.group: Truth(t.label, t.group) for t in self.truth.values()}
         return [

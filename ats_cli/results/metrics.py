@@ -126,13 +126,14 @@ def auroc_of(c: int) -> Figure:
 
 
 def auprc_of(c: int) -> Figure:
-    """Average precision of class c; NaN where the class does not occur."""
+    """Average precision of class c; NaN where one side is empty: with no other slide it is 1, whatever the model."""
 
     def figure(table: Table, weights: Floats) -> Floats:
         positive, negative = _by_score(table, weights, c)
         hits = np.cumsum(positive, 1)
         precision = np.nan_to_num(_divide(hits, hits + np.cumsum(negative, 1)))
-        return _divide((precision * positive).sum(1), positive.sum(1))
+        area = _divide((precision * positive).sum(1), positive.sum(1))
+        return np.where(negative.sum(1) > 0, area, np.nan)
 
     return figure
 

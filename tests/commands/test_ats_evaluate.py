@@ -93,6 +93,10 @@ def test_all_slides_fail(ats: Run, model: Path, labelled: Path, tmp_path: Path) 
     assert (status, out) == (1, "")
     assert "10 of 10 slides failed" in err
     assert not (tmp_path / "out").exists()
+    call = ("evaluate", "--manifest", labelled, "-m", model, "--quiet", "--group-by", "slide", "--json")
+    status, out, err = ats(*call, "-n", "2,3")
+    assert (status, out) == (1, "")
+    assert "10 of 10 slides failed" in err and "Error" not in err
 
 
 @pytest.mark.parametrize("tiles", ["0", "5,", "5;6", "many", "-3"])

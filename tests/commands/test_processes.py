@@ -55,6 +55,16 @@ def test_a_crash_and_a_hang_cost_their_own_slides(
     assert len({row["positions"] for row in alike}) == 1
 
 
+@pytest.mark.parametrize("processes", [(), ("--processes", 0)])
+def test_a_time_limit_holds_without_worker_processes(
+    ats: Run, model: Path, slides: Path, tmp_path: Path, with_bad_readers: None, processes: tuple[object, ...]
+) -> None:
+    copies(slides, "hang.png")
+    call = ("predict", slides / "hang.png", "-m", model, *processes, "--slide-timeout", 1, "--quiet")
+    status, _, err = ats(*call)
+    assert status == 1 and "hang.png: took more than 1 s and was stopped. " in err
+
+
 def test_the_process_that_hands_out_the_work_needs_no_torch(model: Path, slides: Path, ats_command: list[str]) -> None:
     command = [*ats_command, "predict", str(slides), "-m", str(model), "--processes", "1", "--quiet"]
     code = "import sys; from ats_cli.app import run; run(sys.argv[1:]); print('torch' in sys.modules)"

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ats_cli.inference import predict_many
 from ats_cli.inference.evaluate import at_budgets, labelled_sources
 from ats_cli.inference.shorter import shorter
 from ats_cli.records import AtsError
 from ats_cli.slides import SlideSource
+from ats_cli.zoo import LoadedModel
 from tests.small import damage, noise, random_model, small_spec, write_slide
 
 CLASSES = ("bright", "dark")
@@ -23,12 +26,53 @@ def test_fewer_tiles_of_a_race_are_a_draw_of_fewer(tmp_path: Path, sampler: str)
     assert longest.status == "ok" and longest.tiles_unreadable
     for tiles in (1, 2, 7, 39, 40):
         (fresh,) = predict_many([SlideSource("one", path)], model, tiles=tiles, **how)
-        derived = shorter(longest, tiles)
+        derived = shorter(longest, tiles, 1.0)
         for name in ("probabilities", "se", "logits", "logits_se", "attention_mass", "mass_unreadable"):
             assert getattr(derived, name) == pytest.approx(getattr(fresh, name), abs=1e-6), (tiles, name)
         for name in ("predicted", "tiles", "tiles_unreadable", "se_kind", "bytes_view"):
             assert getattr(derived, name) == getattr(fresh, name), (tiles, name)
         assert derived.bytes_view <= derived.bytes_read <= longest.bytes_read
+
+
+@pytest.fixture(scope="module")
+def small_model():
+    return random_model(small_spec())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sets(st.integers(0, 19), max_size=12),
+    st.sampled_from(["murthy", "without-replacement"]),
+    st.sampled_from([0.0, 0.05, 0.2, 0.5, 0.9]),
+    st.sets(st.integers(1, 40), min_size=1, max_size=4),
+)
+def test_a_slide_with_damage_fails_at_the_budgets_at_which_it_would_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_model: LoadedModel,
+    damaged: set[int],
+    sampler: str,
+    most: float,
+    budgets: set[int],
+) -> None:
+    path = write_slide(tmp_path_factory.mktemp("slides") / "one.tif", noise(200, 260))
+    source = SlideSource("one", damage(path, *damaged))
+    how = {"sampler": sampler, "max_unreadable": most}
+
+    def predict(tiles: int | None):
+        return predict_many([source], small_model, tiles=tiles, **how)
+
+    found = dict(at_budgets(sorted(budgets), sampler, False, predict, most))
+    if found[max(budgets)].status == "failed":
+        return  # it is then in the figures of no budget
+    for tiles in budgets:
+        (alone,) = predict(tiles)
+        assert (found[tiles].status, found[tiles].failure) == (alone.status, alone.failure), tiles
+        if alone.status == "failed":
+            assert found[tiles].error is not None and found[tiles].error.startswith("one.tif: ")
+            for name in ("predicted", "probabilities", "se", "logits", "logits_se", "value", "tiles", "kept"):
+                assert getattr(found[tiles], name) is None, name
+        else:
+            assert found[tiles].logits == pytest.approx(alone.logits, abs=1e-6)
 
 
 def test_only_races_are_read_once(tmp_path: Path) -> None:

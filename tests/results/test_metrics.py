@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from ats_cli.results import metrics as m
@@ -84,6 +86,17 @@ def test_a_class_that_does_not_occur_is_left_out() -> None:
     assert m.balanced_accuracy(table, table.ones)[0] == pytest.approx(balanced)
     assert np.isnan(m.auroc_of(2)(table, table.ones)[0])
     assert np.isfinite(m.auroc(table, table.ones)[0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 30), st.integers(2, 4), st.integers(0, 3), st.integers(0, 99))
+def test_of_slides_of_one_class_there_is_no_ranking(slides: int, classes: int, only: int, seed: int) -> None:
+    """Without a slide of another class the average precision is 1, whatever the model says."""
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(classes), slides)
+    table = m.Table(np.full(slides, only % classes), probabilities)
+    for figure in (m.auroc, m.auprc):
+        assert np.isnan(figure(table, table.ones)[0])
+    assert m.accuracy(table, table.ones)[0] == (table.predicted == only % classes).mean()
 
 
 def test_slides_of_one_patient_do_not_count_as_many() -> None:
