@@ -18,6 +18,7 @@ from ats_cli.slides.reader import Reader, unreadable
 from ats_cli.slides.remote_path import RemotePath, slide_path
 from ats_cli.slides.slide import Slide
 from ats_cli.slides.tiff_reader import TiffReader, read_index
+from ats_cli.slides.tiff_walk import refuse_many_directories
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CONVERT = "Convert it to a tiled TIFF or an OME-TIFF."
@@ -152,6 +153,9 @@ def _by_content(file: Path, head: bytes, plane: Plane | None) -> Reader:
         return _zarr(file, plane)
     if head[128:132] == b"DICM" or file.is_dir():
         return _dicom(file, plane)
+    if head.startswith(_TIFF_HEADS):
+        with LocalFile(file).headers() as stream:
+            refuse_many_directories(file.name, stream)  # before any library reads them all
     vendor = detect_vendor(file)
     if vendor == "aperio":
         return _aperio(file, plane)

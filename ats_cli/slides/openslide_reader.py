@@ -12,6 +12,7 @@ import numpy as np
 import openslide
 
 from ats_cli.records import SlideError
+from ats_cli.slides.numbers import stated_number
 from ats_cli.slides.reader import (
     MPP_OF_POWER,
     Box,
@@ -186,16 +187,13 @@ def _level(properties: dict[str, str], sizes: Sequence[tuple[int, int]], number:
 
 
 def _mpp(properties: dict[str, str]) -> tuple[tuple[float, float] | None, str | None]:
-    try:
-        x, y = (float(properties[key]) for key in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y))
+    x, y = (
+        stated_number(properties.get(key)) for key in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+    )
+    if x is not None and y is not None:
         return (x, y), openslide.PROPERTY_NAME_MPP_X
-    except (KeyError, ValueError):
-        pass
-    try:
-        power = float(properties[openslide.PROPERTY_NAME_OBJECTIVE_POWER])
-    except (KeyError, ValueError):
-        return None, None
-    guess = MPP_OF_POWER.get(power)
+    power = stated_number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+    guess = MPP_OF_POWER.get(power or 0)
     return ((guess, guess), "objective power") if guess else (None, None)
 
 

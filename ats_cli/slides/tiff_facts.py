@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
+from ats_cli.slides.numbers import stated_number
 from ats_cli.slides.reader import MPP_BELIEVED, MPP_OF_POWER
 
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
@@ -42,10 +43,10 @@ def facts(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, ome: Element
         aperio = {}  # what it says is said of the slide, not of its label
     for source, found in (
         ("ome", _ome_mpp(ome)),
-        ("aperio description", _square(_number(aperio.get("MPP")))),
+        ("aperio description", _square(stated_number(aperio.get("MPP")))),
         ("imagej", _resolution_mpp(page, _imagej_unit(tiff))),
         ("tiff resolution", _resolution_mpp(page, _MICRONS_A_UNIT.get(int(page.tags.valueof(_RESOLUTION_UNIT, 2))))),
-        ("objective power", _square(MPP_OF_POWER.get(_number(aperio.get("AppMag")) or 0))),
+        ("objective power", _square(MPP_OF_POWER.get(stated_number(aperio.get("AppMag")) or 0))),
     ):
         if found is not None:
             return TiffFacts(vendor, properties, found, source)
@@ -110,7 +111,7 @@ def _ome_mpp(pixels: ElementTree.Element | None) -> tuple[float, float] | None:
     sizes = []
     for axis in "XY":
         unit = _MICRONS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        value = _number(pixels.get(f"PhysicalSize{axis}"))
+        value = stated_number(pixels.get(f"PhysicalSize{axis}"))
         if unit is None or value is None or value <= 0:
             return None
         sizes.append(value * unit)
@@ -145,13 +146,6 @@ def _resolution_mpp(page: tifffile.TiffPage, microns: float | None) -> tuple[flo
             return None
     low, high = MPP_BELIEVED
     return (sizes[0], sizes[1]) if all(low <= s <= high for s in sizes) else None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
 
 
 def name_of(value: Any) -> str:

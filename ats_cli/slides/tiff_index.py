@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -53,7 +54,8 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
     shown = _shown(name, tiff, series, ome, plane)
     found: list[tuple[Level, Store]] = []
     whole = None
-    for reduced in series.levels:
+    candidates = list(_levels(tiff, series))
+    for reduced in candidates:
         downsample = level_downsample(size_of(key), size_of(reduced.keyframe))
         # A level of other pixels than the first is left out: the next finer one serves.
         if downsample is None or (reduced is not series and not _alike(reduced, series)):
@@ -73,7 +75,7 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
     index = TiffIndex(
         facts(tiff, series, ome), shown.said, orientation(key), by_pillow, _profile(key), whole, levels, stores
     )
-    _forget(series)
+    _forget(candidates)
     return index
 
 
@@ -142,14 +144,33 @@ def _page_number(sizes: dict[str, int], index: dict[str, int]) -> int:
     return number
 
 
+def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iterator[tifffile.TiffPageSeries]:
+    """The levels of an image, itself first. tifffile finds those in one constant factor of at most 4; like OpenSlide,
+    all tiled directories that are marked as reduced count, and all tiled ones of an Aperio slide."""
+    yield from series.levels
+    if tiff.is_ome or series.keyframe.is_subifd or not (series.keyframe.index == 0 and series.keyframe.is_tiled):
+        return
+    known = {one.keyframe.shape for one in series.levels}
+    for page in tiff.pages:
+        marked = isinstance(page, tifffile.TiffPage) and page.is_tiled and (page.is_reduced or tiff.is_svs)
+        if marked and page.shape not in known:
+            known.add(page.shape)
+            yield tifffile.TiffPageSeries([page], page.shape, page.dtype, page.axes)
+
+
 def _alike(reduced: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) -> bool:
     key, first = reduced.keyframe, series.keyframe
     return (
         refusal_of_page(key) is None
         and (key.dtype, key.samplesperpixel) == (first.dtype, first.samplesperpixel)
-        and reduced.get_shape(False)[:-3] == series.get_shape(False)[:-3]
+        and _planes(reduced) == _planes(series)
         and orientation(key) == orientation(first)
     )
+
+
+def _planes(series: tifffile.TiffPageSeries) -> list[int]:
+    """How many there are along each axis of which there are several."""
+    return [count for count in series.get_shape(False)[:-3] if count > 1]
 
 
 def _plain(key: tifffile.TiffPage, kind: PixelKind) -> bool:
@@ -162,8 +183,8 @@ def _profile(key: tifffile.TiffPage) -> tuple[int, int] | None:
     return None if tag is None else (int(tag.valueoffset), int(tag.count))
 
 
-def _forget(series: tifffile.TiffPageSeries) -> None:
+def _forget(levels: list[tifffile.TiffPageSeries]) -> None:
     """Let go of the offsets that tifffile holds as Python numbers: megabytes, and a decoder keeps its page."""
-    for reduced in series.levels:
+    for reduced in levels:
         key = reduced.keyframe
         key.tags, key.dataoffsets, key.databytecounts = tifffile.TiffTags(), (), ()

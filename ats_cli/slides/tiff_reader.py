@@ -23,6 +23,7 @@ from ats_cli.slides.resample import axis_taps, resample
 from ats_cli.slides.stream_size import refuse_large, stream_size
 from ats_cli.slides.tiff_index import TiffIndex, index_of
 from ats_cli.slides.tiff_store import Store, reduced_levels
+from ats_cli.slides.tiff_walk import refuse_many_directories
 from ats_cli.slides.turned import exchanges, stored_box, upright, upright_level
 
 # tifffile remarks on odd tags; what matters comes as an error, and stderr is kept for what the user can act on.
@@ -36,8 +37,11 @@ _Segment = tuple[Callable[[], bytes], int]
 def read_index(source: ByteSource, plane: Plane | None = None) -> TiffIndex:
     """Read the headers. Raises SlideError where no reader here shows the pixels rightly, and for damage."""
     try:
-        with source.headers() as stream, tifffile.TiffFile(stream, name=source.path.name, _multifile=False) as tiff:
-            return index_of(source.path.name, tiff, plane)
+        with source.headers() as stream:
+            refuse_many_directories(source.path.name, stream)
+            stream.seek(0)
+            with tifffile.TiffFile(stream, name=source.path.name, _multifile=False) as tiff:
+                return index_of(source.path.name, tiff, plane)
     except SlideError:
         raise
     except Exception as error:

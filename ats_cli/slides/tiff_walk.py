@@ -1,14 +1,17 @@
-"""Ask for all headers of a TIFF far away: its directories may lie anywhere, one naming the next.
+"""The directories of a TIFF, which may lie anywhere, one naming the next: all headers of a file far away are asked for,
+and chains that are too long for any slide are refused.
 
-Nothing here is believed. It only sees to it that whoever reads the headers after finds them here: a directory costs one
-round trip, and the long lists that it names come at the same time as the next directory.
+Nothing here is believed. Of a file far away, a directory costs one round trip, and the long lists that it names come at
+the same time as the next directory.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Protocol
+from typing import BinaryIO, Protocol
+
+from ats_cli.records import SlideError
 
 # Directories one after the other; more than any slide has, and a chain that bites its tail ends too.
 _LONGEST_CHAIN = 64
@@ -18,6 +21,11 @@ _DIRECTORY_BYTES = 8 * 1024
 _LONG = {270: 1 << 26, 273: 1 << 26, 279: 1 << 26, 324: 1 << 26, 325: 1 << 26, 34675: 1 << 24}
 _SHORT_VALUE = 64 * 1024
 _SUB_DIRECTORIES = 330
+# Of directories, and of sizes of images in them: more than any slide has. The time to sort images into pyramids grows
+# with the square of their sizes.
+_MOST_DIRECTORIES, _MOST_SIZES = 10_000, 256
+_MOST_ENTRIES = 4096
+_WIDTH, _HEIGHT = 256, 257
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -30,14 +38,10 @@ class Asks(Protocol):
 def walk_tiff(stream: Asks) -> None:
     """Ask for every directory of a TIFF and all that it names. Of a file that is none, for nothing."""
     head = stream.ask(0, 16)()
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 16:
+    form = _form(head)
+    if form is None:
         return
-    (magic,) = struct.unpack(order + "H", head[2:4])
-    if magic not in (42, 43):
-        return
-    form = _Form(order, big=magic == 43)
-    next_ones = [form.offset(head[8:16] if magic == 43 else head[4:8])]
+    next_ones = [form.first(head)]
     seen: set[int] = set()
     pending: list[Callable[[], bytes]] = []
     for _ in range(_LONGEST_CHAIN):
@@ -55,6 +59,50 @@ def walk_tiff(stream: Asks) -> None:
         read()
 
 
+def refuse_many_directories(name: str, stream: BinaryIO) -> None:
+    """SlideError, beginning with the file's `name`, for a TIFF of more directories than any slide has, or of images of
+    more sizes; from the first bytes of each directory, and not one more than that takes."""
+    stream.seek(0)
+    head = stream.read(16)
+    form = _form(head)
+    if form is None:
+        return
+    named = [form.first(head)]
+    seen, sizes, lists = set[int](), set[tuple[int, int]](), 0
+    while named:
+        at = named.pop()
+        if not at or at in seen:
+            continue
+        seen.add(at)
+        stream.seek(at)
+        data = stream.read(form.prefix)
+        stop = form.length(data)
+        if stop > form.longest:
+            continue  # no directory
+        data += stream.read(stop - len(data))
+        _, elsewhere, following = form.directory(at, data)
+        named += following
+        lists += sum(end - start for start, end in elsewhere) // form.wide
+        sizes.add(form.size(data))
+        if len(seen) + lists > _MOST_DIRECTORIES:
+            raise SlideError(
+                f"{name}: more than {_MOST_DIRECTORIES} directories in this TIFF. Export the image you mean by itself."
+            )
+        if len(sizes) > _MOST_SIZES:
+            raise SlideError(
+                f"{name}: images of more than {_MOST_SIZES} sizes in this TIFF. Export the one you mean by itself."
+            )
+
+
+def _form(head: bytes) -> _Form | None:
+    """Of a TIFF by its first 16 bytes; None of any other file."""
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return None
+    (magic,) = struct.unpack(order + "H", head[2:4])
+    return _Form(order, big=magic == 43) if magic in (42, 43) else None
+
+
 class _Form:
     """How numbers are written in this file."""
 
@@ -62,13 +110,36 @@ class _Form:
         self._count = order + ("Q" if big else "H")
         self._entry = struct.Struct(order + ("HHQ8s" if big else "HHL4s"))
         self._offset = order + ("Q" if big else "L")
-        self._wide = 8 if big else 4
+        self.wide = 8 if big else 4
+        self.prefix = struct.calcsize(self._count)
+        self.longest = self.prefix + _MOST_ENTRIES * self._entry.size + self.wide
+        self._short = order + "H"
+
+    def first(self, head: bytes) -> int:
+        """Where the first directory lies."""
+        return self.offset(head[8:16] if self.wide == 8 else head[4:8])
+
+    def length(self, data: bytes) -> int:
+        """Bytes of a directory that begins with `data`."""
+        if len(data) < self.prefix:
+            return 0
+        (entries,) = struct.unpack(self._count, data[: self.prefix])
+        return int(self.prefix + entries * self._entry.size + self.wide)
+
+    def size(self, data: bytes) -> tuple[int, int]:
+        """(width, height) of the image of a directory; 0 where it does not say."""
+        found = {_WIDTH: 0, _HEIGHT: 0}
+        for start in range(self.prefix, len(data) - self._entry.size - self.wide + 1, self._entry.size):
+            code, kind, _, value = self._entry.unpack(data[start : start + self._entry.size])
+            if code in found:
+                found[code] = struct.unpack(self._short, value[:2])[0] if kind == 3 else self.offset(value)
+        return found[_WIDTH], found[_HEIGHT]
 
     def offset(self, data: bytes) -> int:
-        return int(struct.unpack(self._offset, data[: self._wide])[0]) if len(data) >= self._wide else 0
+        return int(struct.unpack(self._offset, data[: self.wide])[0]) if len(data) >= self.wide else 0
 
     def offsets(self, data: bytes) -> list[int]:
-        return [self.offset(data[i : i + self._wide]) for i in range(0, len(data), self._wide)]
+        return [self.offset(data[i : i + self.wide]) for i in range(0, len(data), self.wide)]
 
     def directory(self, at: int, data: bytes) -> tuple[list[tuple[int, int]], list[tuple[int, int]], list[int]]:
         """(where values lie that are not in the directory, where lists of sub-directories lie, directories named)."""
@@ -83,11 +154,11 @@ class _Form:
         for start in range(first, min(end, len(data) - self._entry.size + 1), self._entry.size):
             code, kind, count, value = self._entry.unpack(data[start : start + self._entry.size])
             size = _BYTES_OF_TYPE.get(kind, 0) * count
-            if code == _SUB_DIRECTORIES and size <= self._wide:
+            if code == _SUB_DIRECTORIES and size <= self.wide:
                 directories += self.offsets(value[:size])
-            elif self._wide < size <= _LONG.get(code, _SHORT_VALUE):
+            elif self.wide < size <= _LONG.get(code, _SHORT_VALUE):
                 place = self.offset(value)
                 (lists if code == _SUB_DIRECTORIES else values).append((place, place + size))
-        if end + self._wide <= len(data):
-            directories.append(self.offset(data[end : end + self._wide]))
+        if end + self.wide <= len(data):
+            directories.append(self.offset(data[end : end + self.wide]))
         return values, lists, directories

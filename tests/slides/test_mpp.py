@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import tifffile
-from slide_pictures import picture
+from hypothesis import given
+from hypothesis import strategies as st
+from slide_pictures import FAULTS, picture
 
 from ats_cli.records import SlideError
 from ats_cli.slides import Slide, open_slide
+from ats_cli.slides.numbers import stated_number
 
 
 def slide_with(folder: Path, **options: Any) -> Slide:
@@ -45,6 +48,8 @@ def resolution(x: float, y: float, unit: str) -> dict[str, Any]:
         (ome(0.0, 0.0), None, None),
         (ome(1, 1, "pixel", "pixel") | resolution(20_000, 20_000, "CENTIMETER"), 0.5, "tiff resolution"),
         (aperio("AppMag = 20|MPP = 0.4990"), 0.499, "aperio description"),
+        (aperio("AppMag = 40|MPP = 0,2631"), 0.2631, "aperio description"),
+        (aperio("MPP = 1.2.3|AppMag = 40,000000"), 0.25, "objective power"),
         (aperio("MPP = 0.2|AppMag = 40") | resolution(10_000, 10_000, "CENTIMETER"), 0.2, "aperio description"),
         (aperio("AppMag = 40|MPP = ?"), 0.25, "objective power"),
         (aperio("AppMag = 40|MPP = 0"), 0.25, "objective power"),
@@ -105,3 +110,21 @@ def test_microns_of_real_files(data: Path) -> None:
     assert open_slide(data / "qupath-cells" / "cells.tif").mpp == 0.25
     # Its tag says 0.005 microns, a hundred times too little: nobody is believed.
     assert open_slide(data / "wsic-samples" / "CMU-1-Small-Region.jp2.tiff").mpp is None
+
+
+@given(st.floats(0.001, 99, allow_nan=False), st.integers(0, 9))
+def test_a_number_is_the_same_with_a_comma(value: float, digits: int) -> None:
+    text = f"{value:.{digits}f}"
+    assert stated_number(text) == stated_number(f" {text.replace('.', ',')} ") == float(text)
+
+
+@pytest.mark.parametrize("text", [None, "", "?", "1,234.5", "1.234,5", "1,2,3", "0_25", "nan", "inf", "0,25 um"])
+def test_what_is_no_number_for_sure_is_none(text: str | None) -> None:
+    assert stated_number(text) is None
+
+
+@pytest.mark.parametrize(("name", "mpp"), [("comma_mpp", 0.499), ("comma_mpp_power", 0.2631)])
+@pytest.mark.parametrize("backend", ["tiff", "openslide"])
+def test_a_slide_scanned_where_decimals_have_a_comma(name: str, mpp: float, backend: str) -> None:
+    with open_slide(FAULTS / "svs-mpp-with-decimal-comma" / f"{name}.svs", backend=backend) as slide:
+        assert slide.mpp == mpp and slide.mpp_source != "objective power"
