@@ -1,16 +1,19 @@
 """Which slides there are to learn from, and what they are: a folder of classes or a manifest."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ats_cli.records import AtsError
 from ats_cli.slides import AnyPath, Slide, find_slides, open_slide, read_manifest
 from ats_cli.slides.find import slide_ids
+from ats_cli.slides.fingerprint import fingerprint
 from ats_cli.slides.manifest import ManifestRow
 from ats_cli.slides.splits import SPLITS
+
+MOST = 1e30  # of a number to be learnt: its deviations, squared, have to be a number too
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class LabelledSlide:
     """A slide to learn from. `split` is "train", "val" or "test" where a manifest says so, else "".
 
     `group`: what it shares with others (a patient), "" where nothing is known. `weight`: how much it counts. `roi`: the
-    regions to draw from. `reading`: further keywords of `open_slide`.
+    regions to draw from. `reading`: further keywords of `open_slide`. `content`: that of its fingerprint, if taken.
     """
 
     slide_id: str
@@ -30,10 +33,18 @@ class LabelledSlide:
     weight: float = 1.0
     roi: Path | None = None
     reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    content: str = ""
 
     def open(self) -> Slide:
         """The slide, open. Raises SlideError where it cannot be."""
         return open_slide(self.path, mpp=self.mpp, **self.reading)
+
+
+def with_content(slides: list[LabelledSlide], threads: int) -> list[LabelledSlide]:
+    """The slides with the content of their fingerprints, by which one that is replaced is known."""
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        found = pool.map(fingerprint, [slide.path for slide in slides])
+        return [replace(s, content=f.content if f else "") for s, f in zip(slides, found, strict=True)]
 
 
 def labels_of(label: str) -> list[str]:
@@ -60,9 +71,12 @@ def labelled_slides(
         raise AtsError(f"{data}: a folder of classes gives each slide one class. For {task}, give --manifest.")
     slides = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task)  # type: ignore[arg-type]
     labels = sorted({name for slide in slides for name in _names(slide.label, task)})
+    if task == "regression":  # "5" and "5.0" are one number
+        labels = [f"{number:g}" for number in sorted({float(label) for label in labels})]
     if len(labels) < (1 if task == "multi-label" else 2):
-        of = f"one class ({labels[0]})" if labels else "no class"
-        raise AtsError(f"{data or manifest}: all {len(slides)} slides are of {of}. Training needs two or more.")
+        of = f"are of one class ({labels[0]})" if labels else "are of no class"
+        what = f"have the same number, {labels[0]}" if task == "regression" else of
+        raise AtsError(f"{data or manifest}: all {len(slides)} slides {what}. Training needs two or more.")
     return slides
 
 
@@ -90,7 +104,8 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
         if row.split not in (None, "", *SPLITS):
             raise AtsError(f"{manifest}: row {row.row}: split {row.split!r} is none of {', '.join(SPLITS)}.")
         if task == "regression" and not _is_number(row.label or ""):
-            raise AtsError(f"{manifest}: row {row.row}: label {row.label!r} is not a number, as regression needs it.")
+            what = f"label {row.label!r} is not a number, as regression needs it (up to {MOST:g})"
+            raise AtsError(f"{manifest}: row {row.row}: {what}.")
         if not _there(row):
             raise AtsError(
                 f"{manifest}: row {row.row}: no such file: {row.path}. Mend the path, or give --slides-root."
@@ -150,6 +165,6 @@ def _there(row: ManifestRow) -> bool:
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return abs(float(text)) <= MOST
     except ValueError:
         return False

@@ -12,7 +12,7 @@ from ats_cli.records import AtsError, ModelSpec
 from ats_cli.slides.find import stem
 from ats_cli.slides.regions import regions_file
 from ats_cli.training.card import model_card
-from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of
+from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of, with_content
 from ats_cli.training.diary import Diary
 from ats_cli.training.output import VIEWS_FOLDER, claimed, fold_folder, refuse_full
 from ats_cli.training.pretrained import resolved
@@ -24,6 +24,7 @@ from ats_cli.training.train import Report, Trained, train_model
 from ats_cli.training.views import ViewCache
 from ats_cli.zoo import load_model, save_model
 from ats_cli.zoo.find import find_recipe
+from ats_cli.zoo.folder import parse_spec
 
 DEFAULT_RECIPE = "tissue"
 MANY = 100  # slides, of which a person wants to know why nothing is to be seen yet
@@ -93,7 +94,7 @@ def train_folder(
         if len(slides) > MANY:
             tell(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
         bad = unreadable(spec, slides, threads, cache)
-        slides = _without(slides, bad, skip_bad, spec, tell)
+        slides = with_content(_without(slides, bad, skip_bad, spec, tell), threads)
 
         def into(folder: Path, sides: tuple[list[LabelledSlide], list[LabelledSlide]], choose: bool) -> Trained:
             own = spec if epochs is None else _of_epochs(spec, epochs, len(sides[0]))
@@ -211,6 +212,8 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
     features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
     training = replace(recipe.training, **given)
     # What users of the recipe's own model are told is about the slides that it was trained on.
-    return replace(
+    spec = replace(
         recipe, name=name, task=task, classes=classes, tiles=tiles, notice="", features=features, training=training
     )
+    parse_spec(as_json(asdict(spec)), "the recipe, with what is asked for instead")
+    return spec

@@ -65,6 +65,7 @@ def load_matching(nets: Model, others: nn.Module) -> list[str]:
     """Take over the weights of another model where names and shapes are the same; return the names of the rest."""
     theirs, ours = others.state_dict(), nets.state_dict()
     same = {name: t for name, t in theirs.items() if name in ours and ours[name].shape == t.shape}
+    _refuse_not_finite(same, "--init")
     nets.load_state_dict(same, strict=False)
     return sorted(set(ours) - set(same))
 
@@ -92,6 +93,7 @@ def _from_file(file: Path) -> dict[str, Tensor]:
 
 
 def _load(backbone: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    _refuse_not_finite(weights, f"features.pretrained: {where}")
     try:
         missing, unknown = backbone.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -101,6 +103,13 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], where: str) -> None:
     if missing or unknown:
         what = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which the net has not"
         raise ModelError(f"features.pretrained: {where}: its weights are not of this feature net: it {what}.")
+
+
+def _refuse_not_finite(weights: dict[str, Tensor], where: str) -> None:
+    """ModelError where a training would begin with NaN or infinity."""
+    for name, tensor in weights.items():
+        if not bool(tensor.isfinite().all()):
+            raise ModelError(f"{where}: {name} holds what is not a finite number. Take the weights from a good copy.")
 
 
 def _unreachable(name: str, error: Exception) -> str:

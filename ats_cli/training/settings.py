@@ -1,5 +1,6 @@
 """What a training was begun with: training.json and split.csv. One that goes on must have the same."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -26,21 +27,24 @@ def write_settings(
 
     `computation`: what changes the last digits of the weights only. `tell` is given a sentence where that differs.
     """
-    columns = ("slide_id", "split", "label", "group", "weight", "mpp", "roi", "path")
+    columns = ("slide_id", "split", "label", "group", "weight", "mpp", "roi", "path", "content")
     rows = [
-        (s.slide_id, split, s.label, s.group, s.weight, s.mpp, s.roi, s.path)
+        (s.slide_id, split, s.label, s.group, s.weight, s.mpp, s.roi, s.path, s.content)
         for split, slides in (("train", train), ("val", held))
         for s in slides
     ]
     split = csv_bytes([columns, *rows])
     if (output / SETTINGS_FILE).exists():
         before = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))
-        differ = [key for key, value in _flat(settings).items() if _flat(before["settings"]).get(key) != value]
-        differ += ["the slides, or how they are split"] * ((output / SPLIT_FILE).read_bytes() != split)
+        settings_before = _flat(before["settings"])
+        differ = [f"another {key}" for key, value in _flat(settings).items() if settings_before.get(key) != value]
+        if (output / SPLIT_FILE).read_bytes() != split:
+            replaced = _replaced(output / SPLIT_FILE, [*train, *held])
+            differ += [f"another file as {replaced[0]}" if replaced else "other slides, or another split of them"]
         if differ:
             raise AtsError(
-                f"{output}: this training was begun with another {differ[0]}. Go on with the same call and --resume, "
-                "or train into a new folder."
+                f"{output}: this training was begun with {differ[0]}. Go on with the same call and --resume, or train "
+                "into a new folder."
             )
         own = before["environment"].get("computation", computation)
         others = [f"{key} {own.get(key)}, now {value}" for key, value in computation.items() if own.get(key) != value]
@@ -54,6 +58,13 @@ def write_settings(
     environment = facts([], computation["device"]) | {"command": command, "computation": computation}
     content = {"started": now(), "settings": settings, "environment": environment}
     write_whole(output / SETTINGS_FILE, json_bytes(content, allow_nan=True))
+
+
+def _replaced(file: Path, slides: list[LabelledSlide]) -> list[str]:
+    """The ids of slides whose content is another than what split.csv says."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        before = {row["slide_id"]: row.get("content") for row in csv.DictReader(stream)}
+    return [s.slide_id for s in slides if before.get(s.slide_id, s.content) not in (s.content, None)]
 
 
 def as_json(values: dict[str, Any]) -> dict[str, Any]:

@@ -66,9 +66,13 @@ def see_slide(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: ViewCa
         if cache is not None:
             cache.put(slide, geometry.view_downsample, view)
     mask = tissue_mask(view) if spec.attention.tissue_only else np.ones(view.shape[:2], bool)
-    if not mask.any():
-        mask[:] = True  # a training slide without tissue still has a label: let the nets see it as it is
     allowed = geometry.positions_in(mask)
+    if not allowed.any():
+        raise SlideError(
+            f"{image.path.name}: no tissue found in the low-resolution view, and predictions would refuse it. A recipe "
+            "with attention.tissue_only = false takes it as it is.",
+            "no tissue",
+        )
     if slide.roi is not None:
         allowed &= _in_regions(slide.roi, geometry, allowed.shape)
         if not allowed.any():
@@ -188,7 +192,8 @@ class SlideStore:
                 opened = self.open[slide.slide_id] = slide.open()
                 self.handles += opened.holds_handle
             self.open.move_to_end(slide.slide_id)
-            self._weigh(slide.slide_id)
+        for slide_id in self.open:
+            self._weigh(slide_id)
         needed = {slide.slide_id for slide in slides}
         for slide_id in list(self.open):
             if self.handles <= MOST_HANDLES and self.resident <= self.memory:
