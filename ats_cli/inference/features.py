@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ats_cli.inference.look import not_finite
 from ats_cli.inference.passes import Spent, in_order, passes_at_a_time
 from ats_cli.nets.model import to_unit
 from ats_cli.slides import Slide, Unreadable
@@ -59,6 +60,8 @@ def tile_terms(
             found = model.nets.tile_terms(features).cpu().double().numpy()
             if summed_up:
                 found = np.hstack([found, model.nets.summary(features).cpu().double().numpy()])
+        if not np.isfinite(found[readable]).all():
+            raise not_finite(slide, model)
         return np.where(readable[:, None], found, 0.0), readable
 
     return in_order(terms, batches(), passes_at_a_time(model.device, threads))

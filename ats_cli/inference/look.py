@@ -83,6 +83,8 @@ def strips(slide: Slide, model: LoadedModel, look: Look, threads: int) -> Iterat
     pieces = _strips_of_view(slide, model, look, threads)
     at_a_time = passes_at_a_time(model.device, threads)
     for logits, unreadable, problem, described in in_order(partial(_logits, model, look), pieces, at_a_time):
+        if np.isnan(logits).any():
+            raise not_finite(slide, model)
         look.positions += int(np.count_nonzero(logits > -np.inf))
         look.unreadable += unreadable
         look.problem = look.problem or problem
@@ -173,6 +175,8 @@ def _logits(model: LoadedModel, look: Look, strip: _Strip) -> _Seen:
             views = to_unit(torch.from_numpy(view.pixels)[None].to(model.device))
             seen, shown = model.nets.attend_and_describe(views) if model.describes else (model.nets.attend(views), None)
         logits: NDArray[np.float32] = seen[0, keep].float().cpu().numpy()
+        # What is infinite is no answer of a network either; -inf below says that a position is not to be drawn.
+        logits = np.where(np.isfinite(logits), logits, np.float32(np.nan))
         allowed = ~absent
         if model.spec.attention.tissue_only:
             # The mask looks one pixel around, so it too is cut from the strip with its halo.
@@ -184,6 +188,14 @@ def _logits(model: LoadedModel, look: Look, strip: _Strip) -> _Seen:
         described = None if shown is None else Described.of(logits, shown[0, :, keep].float().cpu().numpy())
         many = int(np.count_nonzero(unreadable))
         return _Seen(logits, many, view.problem if many else None, described)
+
+
+def not_finite(slide: Slide, model: LoadedModel) -> SlideError:
+    """What is said of a slide for which a network gives nan, or infinity."""
+    return SlideError(
+        f"{slide.path.name}: the networks of {model.name} give no finite numbers for this slide. Check the model with "
+        "`ats models verify`, or compute with --precision fp32."
+    )
 
 
 def _nothing_to_draw(name: str, look: Look) -> SlideError:

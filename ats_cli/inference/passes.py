@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
@@ -23,15 +23,34 @@ def one_thread_a_pass() -> None:
     torch.set_num_threads(1)
 
 
-@contextmanager
-def in_one_thread_each() -> Iterator[None]:
-    """The same for a while, in a process that is not ours."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+class _OneThread:
+    """Torch's threads are the process's: the first of calls that overlap sets them, the last one sets them back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = self._before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._calls:
+                self._before = torch.get_num_threads()
+            self._calls += 1
+            # In each call: of some builds of torch, the number is one of the thread that asks.
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._calls -= 1
+            if not self._calls:
+                torch.set_num_threads(self._before)
+
+
+_one_thread = _OneThread()
+
+
+def in_one_thread_each() -> AbstractContextManager[None]:
+    """`one_thread_a_pass` for a while, in a process that is not ours."""
+    return _one_thread
 
 
 def passes_at_a_time(device: torch.device, threads: int) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.inference.drawing import Drawing, draw_on, every_position
+from ats_cli.inference.drawing import Drawing, checked_request, draw_on, every_position
 from ats_cli.inference.estimate import estimate_from, probabilities_of
 from ats_cli.inference.extend import terms_so_far
 from ats_cli.inference.features import tile_terms
@@ -35,7 +35,7 @@ def predict_slide(
     model: LoadedModel,
     *,
     tiles: int | None = None,
-    sampler: str = "pivotal",
+    sampler: str | None = None,
     seed: int = 0,
     confidence: float | None = None,
     exhaustive: bool = False,
@@ -46,7 +46,7 @@ def predict_slide(
     max_unreadable: float = MAX_UNREADABLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
-    """Classify a slide from `tiles` of its tiles (default: the model's budget).
+    """Classify a slide from `tiles` of its tiles (default: the model's budget), drawn by `sampler` (default: pivotal).
 
     `confidence`: read in race order and stop once the class is settled at this confidence; `tiles` is then the most.
     `exhaustive`: read every position, the exact value that the draws estimate. `before`: a shorter race over this
@@ -57,16 +57,15 @@ def predict_slide(
     Where drawn tiles cannot be read, the estimate is the ratio over the others. Raises SlideError when more than
     `max_unreadable` of the attention, as estimated, lies on what cannot be read; when nothing can, or the slide has no
     tissue; when it lacks the microns per pixel that the model asks for, or is not the one `before` was drawn on.
+    AtsError for arguments that make no sense.
     """
     if confidence is not None and model.spec.task != "multi-class":
         what = f"{slide.path.name}: a {model.spec.task} model has no class to settle."
         raise SlideError(f"{what} Leave out --adaptive and --confidence.")
+    budget, sampler, seed = checked_request(model.spec, tiles, sampler, seed, confidence, exhaustive, max_unreadable)
     clock = time.perf_counter()
-    budget = tiles or model.spec.tiles
     if exhaustive:
-        sampler, drawing = "exhaustive", every_position(slide, model, threads)
-    elif confidence is not None:
-        sampler, drawing = "murthy", draw_on(slide, model, budget, "murthy", seed, threads)
+        drawing = every_position(slide, model, threads)
     else:
         drawing = draw_on(slide, model, budget, sampler, seed, threads)
 

@@ -152,7 +152,8 @@ class Slide:
         return self.read_view(mpp / self.require_mpp(), rows, threads)
 
     def read_tiles(self, boxes: ArrayLike, size: int, fill: int = 255, threads: int = 4) -> Iterator[Pixels]:
-        """The patches of `scan_tiles`. Raises SlideError where one cannot be read."""
+        """The patches of `scan_tiles`, to be copied before they are changed. Raises SlideError where one cannot be
+        read."""
         patches = self.scan_tiles(boxes, size, fill, threads)
         return (_sound(patch) for patch in patches)
 
@@ -355,8 +356,12 @@ def _mpp_problem(name: str, mpp: tuple[float, float] | None) -> str | None:
 
 
 def _sound(patch: Pixels | Unreadable) -> Pixels:
+    """A patch; read-only where it shares its memory with others."""
     if isinstance(patch, Unreadable):
         raise SlideError(patch.reason)
+    if patch.base is not None:
+        patch = patch.view()
+        patch.flags.writeable = False
     return patch
 
 

@@ -92,15 +92,16 @@ def see(nets: Model, looked: Look, centre: Tensor | None = None, autocast: Autoc
     parts = torch.split(features, [len(p) for p in patches])
     estimates = [_estimate(f, a, d, centre) for f, a, d in zip(parts, looked.attentions, looked.draws, strict=True)]
     expected = torch.stack(estimates)
-    effective = torch.stack([1 / a.detach().double().square().sum() for a in looked.attentions])
+    # In float64, which not every device has.
+    effective = torch.stack([1 / a.detach().cpu().double().square().sum() for a in looked.attentions])
     drawable = torch.tensor([int((a > 0).sum()) for a in looked.attentions])
     return Seeing(
         nets.logits(expected),
         expected.detach(),
         torch.stack([entropy(a[None])[0] for a in looked.attentions]),
         torch.tensor([d.attention.sum() for d in looked.draws]),
-        effective.cpu(),
-        effective.cpu() / drawable,
+        effective,
+        effective / drawable,
     )
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.records import ModelError
+
 Floats = NDArray[np.float64]
 
 FAMILIARITY_FILE = "familiarity.safetensors"
@@ -91,17 +93,38 @@ def write_familiarity(folder: Path, found: Familiarity) -> None:
 
 
 def read_familiarity(folder: Path, weights: str) -> Familiarity | None:
-    """What a model folder keeps, or None: it keeps nothing that can be read, or it is of other weights than these."""
-    from safetensors import SafetensorError, safe_open
+    """What a model folder has, None if nothing. Raises ModelError where it cannot be read, or is of other weights."""
+    from safetensors import safe_open
 
-    try:
-        with safe_open(folder / FAMILIARITY_FILE, "numpy") as file:
-            facts = json.loads(file.metadata()["familiarity"])
-            arrays = {name: file.get_tensor(name) for name in ("centre", "spread", "inverse")}
-        found = Familiarity(**arrays, **facts)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    file = folder / FAMILIARITY_FILE
+    if not file.exists():
         return None
-    return found if found.weights == weights else None
+    try:
+        with safe_open(file, "numpy") as stream:
+            facts = json.loads(stream.metadata()["familiarity"])
+            arrays = {name: stream.get_tensor(name) for name in ("centre", "spread", "inverse")}
+        found = Familiarity(**arrays, **facts)
+        _refuse_nonsense(found)
+    except Exception as error:  # of a file that is damaged, its reader raises what it likes
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{file}: cannot be read ({reason}). Take the model from a good copy, or train it anew."
+        ) from error
+    if found.weights != weights:
+        raise ModelError(f"{file}: is of other weights. Take the model from a good copy, or train it anew.")
+    return found
+
+
+def _refuse_nonsense(found: Familiarity) -> None:
+    width = found.centre.size
+    shapes = [found.centre.shape, found.spread.shape, found.inverse.shape]
+    if not width or shapes != [(width,), (width,), (width, width)]:
+        raise ValueError("its arrays do not fit each other")
+    numbers = np.concatenate([array.ravel() for array in (found.centre, found.spread, found.inverse)])
+    if numbers.dtype != np.float64 or not np.isfinite(numbers).all() or (found.spread <= 0).any():
+        raise ValueError("its arrays are no numbers")
+    if not 0 < float(found.limit) < np.inf or not all(type(n) is int for n in (found.slides, found.held, found.tiles)):
+        raise ValueError("its limit is no number")
 
 
 def _shape(traits: Floats) -> tuple[Floats, Floats, Floats]:

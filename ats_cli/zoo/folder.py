@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-import math
+import os
 import tomllib
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -12,10 +12,18 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelError, ModelSpec, TrainingSpec
-from ats_cli.registry import SAMPLERS
+from ats_cli.text import printable
+from ats_cli.zoo.bounds import refuse_nonsense, shown
 
 SPEC_FILE = "model.toml"
 WEIGHTS_FILE = "weights.safetensors"
+MODEL_FILES = (
+    SPEC_FILE, WEIGHTS_FILE, "familiarity.safetensors", "SHA256SUMS", "README.md", "metrics.json", "calibration.json",
+    "data.json",
+)  # fmt: skip
+"""What ats reads of a model folder."""
+MOST_BYTES = 1 << 20  # of model.toml
+LINES = ("description", "notice")  # texts that may have several lines
 TABLES = {"attention": AttentionSpec, "features": FeatureSpec, "training": TrainingSpec}
 
 
@@ -34,36 +42,53 @@ class ModelFolder:
 
 
 def read_folder(path: Path, chosen_because: str = "") -> ModelFolder:
-    """Read and check a model folder. Raises ModelError with a sentence that names file and key."""
+    """Read and check a model folder. Raises ModelError with a sentence that names file and key.
+
+    Its texts come without control characters.
+    """
     file = path / SPEC_FILE
+    _refuse_links_out(path)
     if not file.is_file():
         raise ModelError(f"{path}: no {SPEC_FILE} in this folder. A model is a folder that `ats train` wrote.")
     try:
-        text = file.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        with file.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ModelError(f"{file}: larger than {MOST_BYTES:,} bytes. Take it from a good copy.")
+        table = tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror}). Check its access rights.") from error
+    except RecursionError as error:
+        raise ModelError(f"{file}: nested too deep. Mend the file, or take it from a good copy.") from error
+    except ValueError as error:  # no TOML, no UTF-8, or a number of too many digits
         raise ModelError(f"{file}: not valid TOML ({error}). Mend the file, or take it from a good copy.") from error
     return ModelFolder(path, parse_spec(table, str(file)), _hash(path), chosen_because)
 
 
 def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
     """A model.toml's table as a ModelSpec. Raises ModelError; an unknown key is named with the nearest known one."""
+    try:
+        table = _printable(table)
+    except RecursionError as error:
+        raise ModelError(f"{where}: nested too deep. Mend the file, or take it from a good copy.") from error
     _refuse_unknown_keys(table, ModelSpec, where)
     for name, kind in TABLES.items():
         if isinstance(table.get(name), dict):
             _refuse_unknown_keys(table[name], kind, f"{where}: [{name}]")
     if table.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         raise ModelError(
-            f"{where}: schema_version {table['schema_version']} is not one this ats reads "
+            f"{where}: schema_version {shown(table['schema_version'])} is not one this ats reads "
             f"({SCHEMA_VERSION}). Update ats."
         )
     try:
         spec = TypeAdapter(ModelSpec).validate_python(table)
+    except RecursionError as error:
+        raise ModelError(f"{where}: nested too deep. Mend the file, or take it from a good copy.") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ModelError(f"{where}: {key}: {first['msg']}. Mend this key; docs/models.md lists them all.") from error
-    _refuse_nonsense(spec, where)
+    refuse_nonsense(spec, where)
     return spec
 
 
@@ -87,57 +112,30 @@ def _refuse_unknown_keys(table: dict[str, Any], kind: type, where: str) -> None:
             raise ModelError(f'{where}: unknown key "{key}"; {hint}')
 
 
-def _refuse_nonsense(spec: ModelSpec, where: str) -> None:
-    positive = {
-        "attention.scale": spec.attention.scale,
-        "attention.stride": spec.attention.stride,
-        "attention.prior_saturation": spec.attention.prior_saturation,
-        "features.scale": spec.features.scale,
-        "features.patch_size": spec.features.patch_size,
-        "tiles": spec.tiles,
-        "head_scale": spec.head_scale,
-        "training.steps": spec.training.steps,
-        "training.batch_size": spec.training.batch_size,
-        "training.validate_every": spec.training.validate_every,
-        **{f"features.std[{i}]": value for i, value in enumerate(spec.features.std)},
-        **{f"std[{i}]": value for i, value in enumerate(spec.std)},
-        **{f"attention.channels[{i}]": value for i, value in enumerate(spec.attention.channels)},
-        **{f"features.channels[{i}]": value for i, value in enumerate(spec.features.channels)},
-    }
-    for key, value in positive.items():
-        if not (value > 0 and math.isfinite(value)):
-            raise ModelError(f"{where}: {key} must be a number above 0, not {value}.")
-    bounds = {
-        "background": (spec.background, 255),
-        "training.lr": (spec.training.lr, math.inf),
-        "training.weight_decay": (spec.training.weight_decay, math.inf),
-        "training.freeze": (spec.training.freeze, 1),
-        **{
-            f"training.{key}": (getattr(spec.training, key), 0.5 if key == "hue_jitter" else math.inf)
-            for key in (
-                "colour_jitter",
-                "brightness_jitter",
-                "saturation_jitter",
-                "hue_jitter",
-                "lr_attention",
-                "lr_features",
-                "lr_head",
-                "crop",
-            )
-        },
-    }
-    for key, (value, most) in bounds.items():
-        if not 0 <= value <= most or math.isinf(value):
-            raise ModelError(
-                f"{where}: {key} must be 0 or more{'' if most == math.inf else f', at most {most}'}, not {value}."
-            )
-    if spec.training.sampler not in SAMPLERS:
-        raise ModelError(f'{where}: training.sampler "{spec.training.sampler}" is not one of {", ".join(SAMPLERS)}.')
-    for key, values in (("mean", spec.features.mean), ("std", spec.features.std)):
-        if len(values) not in (0, 3):
-            raise ModelError(f"{where}: features.{key} must be three numbers, or none, not {len(values)}.")
-    if len(set(spec.classes)) != len(spec.classes):
-        raise ModelError(f"{where}: classes name the same class twice.")
+def _printable(value: Any, lines: bool = False) -> Any:
+    """A value of model.toml in which no text does more to a terminal than be shown."""
+    if isinstance(value, str):
+        return printable(value, lines)
+    if isinstance(value, list | tuple):
+        return type(value)(_printable(item) for item in value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(item, key in LINES) for key, item in value.items()}
+    return value
+
+
+def _refuse_links_out(folder: Path) -> None:
+    """ModelError where a file of a model is no file, or a link that leads out of its folder.
+
+    What is fetched from the hub lies as links to the blobs beside its snapshots.
+    """
+    inside = [folder.resolve()]
+    if inside[0].parent.name == "snapshots":
+        inside.append(inside[0].parent.parent / "blobs")
+    for file in (folder / name for name in MODEL_FILES):
+        if file.is_symlink() and not any(Path(os.path.realpath(file)).is_relative_to(place) for place in inside):
+            raise ModelError(f"{file}: a link that leads out of the model's folder. Copy the file itself there.")
+        if file.exists() and not file.is_file():
+            raise ModelError(f"{file}: not a file. Take the model from a good copy.")
 
 
 def _hash(path: Path) -> str:

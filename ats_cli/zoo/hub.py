@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 from ats_cli.records import ModelError
+from ats_cli.zoo.folder import MODEL_FILES, SPEC_FILE
 
 PREFIX = "hf://"
 NAME = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-# What a model folder is made of. Whatever else lies there is not fetched: no code, no pickle.
-FILES = ("model.toml", "weights.safetensors", "familiarity.safetensors", "SHA256SUMS", "README.md", "metrics.json")
 
 
 def is_hub_name(name: str) -> bool:
@@ -36,10 +35,11 @@ def pull(name: str) -> Path:
     set_verbosity_error()  # type: ignore[no-untyped-call]
     if not sys.stderr.isatty():
         disable_progress_bars()
+    # Whatever else lies there is not fetched: no code, no pickle.
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         found = huggingface_hub.snapshot_download(
-            match["repo"], revision=match["revision"], allow_patterns=list(FILES), endpoint=endpoint
+            match["repo"], revision=match["revision"], allow_patterns=list(MODEL_FILES), endpoint=endpoint
         )
     except errors.RevisionNotFoundError as error:
         raise ModelError(f"{name}: the hub has no revision {match['revision']} of it. Check it on its page.") from error
@@ -63,8 +63,8 @@ def pull(name: str) -> Path:
             "fetch it elsewhere and give its folder."
         ) from error
     folder = Path(str(found))
-    if not (folder / FILES[0]).is_file():
-        raise ModelError(f"{name}: holds no {FILES[0]}, so it is no model of ats. Check the name.")
+    if not (folder / SPEC_FILE).is_file():
+        raise ModelError(f"{name}: holds no {SPEC_FILE}, so it is no model of ats. Check the name.")
     return folder
 
 
@@ -80,5 +80,5 @@ def pulled() -> list[str]:
     return sorted(
         PREFIX + repo.repo_id
         for repo in repos
-        if any(file.file_name == FILES[0] for revision in repo.revisions for file in revision.files)
+        if any(file.file_name == SPEC_FILE for revision in repo.revisions for file in revision.files)
     )

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from ats_cli.nets.model import Model
-from ats_cli.records import ModelError, ModelSpec
-from ats_cli.zoo.familiarity import Familiarity, read_familiarity
+from ats_cli.records import AtsError, ModelError, ModelSpec
+from ats_cli.zoo.familiarity import FAMILIARITY_FILE, Familiarity, read_familiarity
 from ats_cli.zoo.find import find_model
-from ats_cli.zoo.folder import WEIGHTS_FILE, ModelFolder, write_spec
-from ats_cli.zoo.sums import write_sums
+from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, write_spec
+from ats_cli.zoo.sums import SUMS_FILE, differing, write_sums
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,15 +45,36 @@ def load_model(
     """Load a model by name, folder or None (the default), in eval mode. Raises ModelError with a sentence.
 
     `precision`, "fp32", "bf16" or "fp16", is what the feature net's backbone computes in; all else is in float32.
+    A folder that is not what its SHA256SUMS lists is refused.
     """
+    if precision not in DTYPES:
+        raise AtsError(f'precision "{precision}" is not one of {", ".join(DTYPES)}.')
     folder = model if isinstance(model, ModelFolder) else find_model(None if model is None else str(model))
+    if changed := differing(folder.path):
+        raise ModelError(
+            f"{folder.path / changed[0]}: not the file that {SUMS_FILE} lists. Take the model from a good copy; if you "
+            f"changed the file yourself, delete {SUMS_FILE}."
+        )
+    return load_unlisted(folder, device, precision)
+
+
+def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp32") -> LoadedModel:
+    """`load_model`, whatever the checksums are."""
     file = folder.path / WEIGHTS_FILE
-    nets = Model(folder.spec)
+    nets = _nets(folder)
     try:
         weights = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file}: not a readable safetensors file ({error}). Take it from a good copy.") from error
+    except Exception as error:  # of a file that is damaged, its reader raises what it likes
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{file}: not a readable safetensors file ({reason}). Take it from a good copy.") from error
+    for name, tensor in weights.items():
+        wrong = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+        if wrong:
+            raise ModelError(f"{file}: {wrong} of {name} are no numbers. Take it from a good copy, or train it anew.")
+    kinds = {name: tensor.is_floating_point() for name, tensor in nets.state_dict().items()}
     try:
+        if other := [name for name, tensor in weights.items() if kinds.get(name) == (not tensor.is_floating_point())]:
+            raise RuntimeError(f"{other[0]} is of another type")
         nets.load_state_dict(weights)
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
@@ -64,6 +84,16 @@ def load_model(
     nets.features.backbone.to(DTYPES[precision])
     familiarity = read_familiarity(folder.path, fingerprint(weights))
     return LoadedModel(nets, folder.spec, folder.hash, where, precision, familiarity, familiarity is not None)
+
+
+def _nets(folder: ModelFolder) -> Model:
+    try:
+        return Model(folder.spec)
+    except (RuntimeError, MemoryError, TypeError, ValueError) as error:  # what a network refuses to be built of
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{folder.path / SPEC_FILE}: its networks cannot be built ({reason}). Mend it, or take it from a good copy."
+        ) from error
 
 
 def fingerprint(weights: dict[str, torch.Tensor]) -> str:
@@ -79,6 +109,8 @@ def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) ->
     """Write the files of a model folder. The weights are written last: a folder with weights is whole, but for
     their checksums."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (SUMS_FILE, FAMILIARITY_FILE):  # of other weights
+        (folder / name).unlink(missing_ok=True)
     write_spec(nets.spec, folder / "model.toml")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -19,13 +19,17 @@ def write_sums(folder: Path) -> None:
 
 
 def differing(folder: Path) -> list[str]:
-    """Names of files that are missing, or not what the checksums say; none where a folder has no checksums."""
+    """Names of files that are missing, or not what the checksums say; none where a folder has no checksums.
+
+    Weights and description have to be listed.
+    """
     file = folder / SUMS_FILE
     if not file.is_file():
         return []
     listed = [line.split(maxsplit=1) for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
-    sums = {parts[1].lstrip("*"): parts[0] for parts in listed if len(parts) == 2}
-    return [name for name in SUMMED if name in sums and _sha256(folder / name) != sums[name]]
+    sums = {parts[1].lstrip("*").removeprefix("./"): parts[0].lower() for parts in listed if len(parts) == 2}
+    needed = [name for name in SUMMED if name in sums or name in (SPEC_FILE, WEIGHTS_FILE)]
+    return [name for name in needed if _sha256(folder / name) != sums.get(name, "not listed")]
 
 
 def _sha256(path: Path) -> str:

@@ -92,6 +92,7 @@ def test_a_model_says_text_only(ats: Run, model: Path, slides: Path, tmp_path: P
     evil = r"\u001b]52;c;ZXZpbA==\u0007"
     text = text.replace('notice = "', f'notice = "{evil}').replace('"light"', f'"{evil}light"')
     (folder / "model.toml").write_text(text, encoding="utf-8")
+    (folder / "SHA256SUMS").unlink()
     with (folder / "README.md").open("a") as card:
         card.write("\x1b[2J\x1b]0;title\x07")
     for arguments in (("predict", slides / "one.png", "-m", folder), ("models", "show", folder)):

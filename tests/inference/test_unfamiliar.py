@@ -12,6 +12,7 @@ from ats_cli.app import run
 from ats_cli.inference import predict_slide
 from ats_cli.inference.described import Described
 from ats_cli.inference.familiarise import add_familiarity
+from ats_cli.records import ModelError
 from ats_cli.slides import SlideSource, open_slide
 from ats_cli.zoo import load_model
 from ats_cli.zoo.verify import verify
@@ -100,10 +101,11 @@ def test_a_model_without_it_says_nothing(ats: Run, slides: Path, tmp_path: Path)
     assert "unlike" not in err
 
 
-def test_what_belongs_to_other_weights_is_not_used(model: Path, tmp_path: Path) -> None:
+def test_what_belongs_to_other_weights_is_refused(model: Path, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", seed=1)
     (other / "familiarity.safetensors").write_bytes((model / "familiarity.safetensors").read_bytes())
-    assert load_model(other).familiarity is None
+    with pytest.raises(ModelError, match=r"familiarity\.safetensors: is of other weights"):
+        load_model(other)
     assert any("is of other weights" in problem for problem in verify(other))
     assert verify(model) == []
 

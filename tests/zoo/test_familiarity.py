@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ats_cli.records import ModelError
 from ats_cli.zoo.familiarity import Familiarity, fit, read_familiarity, write_familiarity
 
 WIDTH = 30
@@ -71,9 +72,11 @@ def test_the_file_is_read_back_and_belongs_to_its_weights(tmp_path: Path) -> Non
     assert (again.slides, again.held, again.tiles, again.limit) == (50, 20, 12, found.limit)
     (own,) = slides(1, 4)
     assert again.score(own) == found.score(own)
-    assert read_familiarity(tmp_path, "others") is None
+    with pytest.raises(ModelError, match="is of other weights"):
+        read_familiarity(tmp_path, "others")
     (tmp_path / "familiarity.safetensors").write_bytes(b"cut short")
-    assert read_familiarity(tmp_path, "these") is None
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_familiarity(tmp_path, "these")
     assert read_familiarity(tmp_path / "nowhere", "these") is None
 
 

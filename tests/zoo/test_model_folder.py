@@ -28,6 +28,7 @@ def edit(folder: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
+    (folder / "SHA256SUMS").unlink()
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -134,6 +135,7 @@ def test_a_file_that_is_no_text_is_wrong(folder: Path) -> None:
 def test_weights_of_another_model_do_not_fit(folder: Path, changed: dict[str, Any], tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", replace(SPEC, **changed))
     (folder / "weights.safetensors").write_bytes((other / "weights.safetensors").read_bytes())
+    (folder / "SHA256SUMS").unlink()
     with pytest.raises(ModelError, match=r"weights\.safetensors: the weights do not fit model\.toml \(.+\)\.$"):
         load_model(folder)
 
@@ -141,6 +143,7 @@ def test_weights_of_another_model_do_not_fit(folder: Path, changed: dict[str, An
 def test_weights_cut_short_or_something_else(folder: Path) -> None:
     file = folder / "weights.safetensors"
     whole = file.read_bytes()
+    (folder / "SHA256SUMS").unlink()
     for content in (whole[: len(whole) // 2], whole[:5], b"", b"nonsense" * 100, pickle.dumps({"head.bias": 1})):
         file.write_bytes(content)
         with pytest.raises(ModelError, match=r"weights\.safetensors: not a readable safetensors file .*good copy") as e:

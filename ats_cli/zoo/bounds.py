@@ -1,0 +1,108 @@
+"""What the numbers of a model.toml may be. A damaged or hostile one is refused before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ats_cli.records import ModelError, ModelSpec
+from ats_cli.registry import SAMPLERS
+
+# Layers of an attention network, channels of a layer, pixels a side of a patch: no model comes near, and beyond them
+# memory would not do.
+MOST_LAYERS, MOST_CHANNELS, MOST_PIXELS = 16, 2048, 4096
+MOST_TILES, MOST_CLASSES, MOST_STEPS = 10_000_000, 100_000, 1_000_000_000
+_SCALE = (1e-4, 1e6)
+_FACTOR = (1e-6, 1e6)
+
+# Options of timm that fetch or load weights, which no model.toml may do.
+_LOADS = ("pretrained", "checkpoint", "cache_dir")
+
+
+def refuse_nonsense(spec: ModelSpec, where: str) -> None:
+    """ModelError for a number out of its bounds, or values that contradict each other."""
+    for key, value, least, most in _positive(spec):
+        if not value > 0:
+            raise ModelError(f"{where}: {key} must be a number above 0, not {shown(value)}.")
+        if not least <= value <= most:
+            raise ModelError(f"{where}: {key} must be a number above 0, {least:g} to {most:g}, not {shown(value)}.")
+    for key, value, most in _not_negative(spec):
+        if not 0 <= value <= most or value == math.inf:
+            up_to = "" if most == math.inf else f", at most {most:g}"
+            raise ModelError(f"{where}: {key} must be 0 or more{up_to}, not {shown(value)}.")
+    for key, value in _any_sign(spec):
+        if not abs(value) <= _FACTOR[1]:
+            raise ModelError(f"{where}: {key} must lie between -1e6 and 1e6, not {shown(value)}.")
+    if spec.training.sampler not in SAMPLERS:
+        raise ModelError(f'{where}: training.sampler "{spec.training.sampler}" is not one of {", ".join(SAMPLERS)}.')
+    for key, values in (("mean", spec.features.mean), ("std", spec.features.std)):
+        if len(values) not in (0, 3):
+            raise ModelError(f"{where}: features.{key} must be three numbers, or none, not {len(values)}.")
+    for key, channels in (("attention", spec.attention.channels), ("features", spec.features.channels)):
+        if len(channels) > MOST_LAYERS:
+            raise ModelError(f"{where}: {key}.channels are {len(channels)} layers, more than {MOST_LAYERS}.")
+    if len(spec.classes) > MOST_CLASSES:
+        raise ModelError(f"{where}: {len(spec.classes)} classes, more than {MOST_CLASSES}.")
+    if len(set(spec.classes)) != len(spec.classes):
+        raise ModelError(f"{where}: classes name the same class twice.")
+    for key, option in spec.features.options.items():
+        _refuse_option(key, option, where)
+
+
+def _positive(spec: ModelSpec) -> Iterator[tuple[str, float, float, float]]:
+    """Key, value, least and most."""
+    attention, features, training = spec.attention, spec.features, spec.training
+    yield "attention.scale", attention.scale, *_SCALE
+    yield "attention.stride", attention.stride, 1, MOST_PIXELS
+    yield "attention.prior_saturation", attention.prior_saturation, *_FACTOR
+    yield "features.scale", features.scale, *_SCALE
+    yield "features.patch_size", features.patch_size, 1, MOST_PIXELS
+    yield "tiles", spec.tiles, 1, MOST_TILES
+    yield "head_scale", spec.head_scale, *_FACTOR
+    for name in ("steps", "batch_size", "validate_every"):
+        yield f"training.{name}", getattr(training, name), 1, MOST_STEPS
+    for key, values in (("features.std", features.std), ("std", spec.std)):
+        yield from ((f"{key}[{i}]", value, *_FACTOR) for i, value in enumerate(values))
+    for key, channels in (("attention.channels", attention.channels), ("features.channels", features.channels)):
+        yield from ((f"{key}[{i}]", value, 1, MOST_CHANNELS) for i, value in enumerate(channels))
+
+
+def _not_negative(spec: ModelSpec) -> Iterator[tuple[str, float, float]]:
+    """Key, value and most."""
+    training = spec.training
+    yield "background", spec.background, 255
+    yield "training.freeze", training.freeze, 1
+    yield "training.hue_jitter", training.hue_jitter, 0.5
+    yield "training.patience", training.patience, MOST_STEPS
+    yield "training.crop", training.crop, MOST_STEPS
+    rates = ("lr", "weight_decay", "lr_attention", "lr_features", "lr_head")
+    for name in (*rates, "colour_jitter", "brightness_jitter", "saturation_jitter"):
+        yield f"training.{name}", getattr(training, name), math.inf
+
+
+def _any_sign(spec: ModelSpec) -> Iterator[tuple[str, float]]:
+    yield "attention.prior_strength", spec.attention.prior_strength
+    yield "training.entropy_weight", spec.training.entropy_weight
+    for key, values in (("features.mean", spec.features.mean), ("mean", spec.mean)):
+        yield from ((f"{key}[{i}]", value) for i, value in enumerate(values))
+
+
+def _refuse_option(key: str, option: Any, where: str) -> None:
+    if key.startswith(_LOADS):
+        raise ModelError(f"{where}: features.options.{key}: weights come from the model folder only. Delete this key.")
+    for value in option if isinstance(option, list | tuple) else [option]:
+        if not isinstance(value, str | int | float):
+            raise ModelError(
+                f"{where}: features.options.{key} must be a number, a text, true or false, or some of them."
+            )
+        if not isinstance(value, str) and not abs(value) <= _FACTOR[1]:
+            raise ModelError(f"{where}: features.options.{key} must lie between -1e6 and 1e6, not {shown(value)}.")
+
+
+def shown(value: object) -> str:
+    """A value of model.toml in a message."""
+    try:
+        return f"{value}"[:80]
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
