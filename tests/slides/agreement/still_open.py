@@ -13,7 +13,6 @@ def still_open(case: Case) -> bool:
     return (
         (case.container in ("tiff", "gdal") and any(jump not in (2, 4) for jump in jumps))
         or (case.container in ("tiff", "gdal") and len(set(jumps)) > 1)
-        or (case.orientation != 1 and bool(case.downsamples))
     )
 
 
