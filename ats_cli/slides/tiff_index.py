@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -146,12 +147,12 @@ def _page_number(sizes: dict[str, int], index: dict[str, int]) -> int:
 
 def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iterator[tifffile.TiffPageSeries]:
     """The levels of an image, itself first. tifffile finds those in one constant factor of at most 4; like OpenSlide,
-    all tiled directories that are marked as reduced count, and all tiled ones of an Aperio slide."""
+    all tiled directories that are marked as reduced count, and all tiled ones of an Aperio slide; SubIFDs too."""
     yield from series.levels
     if tiff.is_ome or series.keyframe.is_subifd or not (series.keyframe.index == 0 and series.keyframe.is_tiled):
         return
     known = {one.keyframe.shape for one in series.levels}
-    for page in tiff.pages:
+    for page in itertools.chain(tiff.pages, series.keyframe.pages or ()):
         marked = isinstance(page, tifffile.TiffPage) and page.is_tiled and (page.is_reduced or tiff.is_svs)
         if marked and page.shape not in known:
             known.add(page.shape)

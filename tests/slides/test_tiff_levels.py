@@ -48,6 +48,24 @@ def test_levels_are_those_that_openslide_takes(
                 assert np.array_equal(region.pixels, picture(level.height, level.width))
 
 
+@settings(max_examples=15, deadline=None)
+@given(STEPS, st.integers(250, 500), st.integers(250, 500))
+def test_levels_in_subifds_may_lie_in_any_factor_too(steps: list[float], width: int, height: int) -> None:
+    downsamples = [1.0]
+    for step in steps:
+        if 250 / (downsamples[-1] * step) >= 16:
+            downsamples.append(downsamples[-1] * step)
+    sizes = [(round(height / d), round(width / d)) for d in downsamples]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.tif"
+        with tifffile.TiffWriter(path) as out:
+            for number, (rows, cols) in enumerate(sizes):
+                below = {"subfiletype": 1} if number else {"subifds": len(sizes) - 1}
+                out.write(picture(rows, cols), photometric="rgb", tile=(64, 64), metadata=None, **below)
+        with open_slide(path) as slide:
+            assert [(level.height, level.width) for level in slide.levels] == sizes
+
+
 def test_a_jump_of_eight_from_one_level_to_the_next() -> None:
     with open_slide(FAULTS / "generic-tiff-level-jump" / "jump8.tif") as slide:
         assert [level.downsample for level in slide.levels] == [1.0, 8.0]

@@ -29,12 +29,12 @@ def write_gdal(case: Case, levels: list[Stored], path: Path) -> None:
     if samples.shape[2] == 4:
         options["alpha"] = "YES" if case.layout == "rgba" else "NO"
     interleave = "band" if case.layout == "planar" else "pixel"
-    side = case.tile[0]
+    side, sparse = case.tile[0], case.sparse == "all"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it has no place on the earth
         with rasterio.open(
             path, "w", driver="GTiff", width=case.width, height=case.height, count=samples.shape[2], dtype="uint8",
-            tiled=True, blockxsize=side, blockysize=side, interleave=interleave, sparse_ok=True, **options,
+            tiled=True, blockxsize=side, blockysize=side, interleave=interleave, sparse_ok=sparse, **options,
         ) as out:  # fmt: skip
             for row, col in np.argwhere(there):
                 y, x = int(row) * side, int(col) * side
@@ -42,7 +42,11 @@ def write_gdal(case: Case, levels: list[Stored], path: Path) -> None:
                 out.write(part.transpose(2, 0, 1), window=Window(x, y, part.shape[1], part.shape[0]))
         if len(levels) > 1:
             with (
-                rasterio.Env(GDAL_TIFF_OVR_BLOCKSIZE=str(side), SPARSE_OK_OVERVIEW="ON", JPEG_QUALITY_OVERVIEW="92"),
+                rasterio.Env(
+                    GDAL_TIFF_OVR_BLOCKSIZE=str(side),
+                    SPARSE_OK_OVERVIEW="ON" if sparse else "OFF",
+                    JPEG_QUALITY_OVERVIEW="92",
+                ),
                 rasterio.open(path, "r+") as out,
             ):
                 out.build_overviews([int(level.downsample) for level in levels[1:]], Resampling.average)

@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, note, settings
 
 from agreement.cases import OFFERS, Case, case_from_json, cases
 from agreement.compare import disagreements
-from agreement.still_open import still_open
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
@@ -20,7 +19,7 @@ def agrees(case: Case) -> None:
 
 @pytest.mark.parametrize("container", OFFERS)
 def test_a_few_slides_of_each_container(container: str) -> None:
-    @given(cases(container).filter(lambda case: not still_open(case)))
+    @given(cases(container))
     @settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
     def few(case: Case) -> None:
         agrees(case)
@@ -31,7 +30,7 @@ def test_a_few_slides_of_each_container(container: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("container", OFFERS)
 def test_many_slides_of_each_container(container: str) -> None:
-    @given(cases(container).filter(lambda case: not still_open(case)))
+    @given(cases(container))
     @settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
     def many(case: Case) -> None:
         agrees(case)

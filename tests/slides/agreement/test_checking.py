@@ -8,13 +8,12 @@ from hypothesis import HealthCheck, assume, given, note, settings
 from agreement.cases import OFFERS, Case
 from agreement.checking import unnoticed
 from agreement.damage import damaged
-from agreement.still_open import still_unnoticed
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
 def finds_damage(container: str, most: int) -> None:
-    @given(damaged(container).filter(lambda drawn: not still_unnoticed(*drawn[:2])))
+    @given(damaged(container))
     @settings(max_examples=most, deadline=None, suppress_health_check=SLOW)
     def finds(drawn: tuple[Case, str, int]) -> None:
         case, kind, number = drawn

@@ -98,7 +98,10 @@ def decoded(case: Case, levels: list[Stored], path: Path) -> list[Bytes]:
                     tiff.filehandle.seek(at)
                     y, x = tile // across * rows, tile % across * cols
                     place = out[y : y + rows, x : x + cols]
-                    place[:] = by_pillow(tiff.filehandle.read(count))[: place.shape[0], : place.shape[1]]
+                    stream = tiff.filehandle.read(count)
+                    if page.jpegtables:
+                        stream = page.jpegtables[:-2] + stream[2:]
+                    place[:] = by_pillow(stream)[: place.shape[0], : place.shape[1]]
             found.append(out)
     return found
 

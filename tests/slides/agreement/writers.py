@@ -54,6 +54,8 @@ def _write(case: Case, folder: Path) -> Written:
         write_gdal(case, stored, path)
         samples = decoded_by_gdal(stored, path)
         stored = written_by_gdal(stored, samples, path)
+        if case.codec == "jpeg-ycbcr":  # GDAL enlarges halved chroma by copies; others, and libjpeg itself, smoothly
+            samples = decoded(case, stored, path)
     elif case.container in _TIFF_WRITERS:
         _TIFF_WRITERS[case.container](case, stored, path)
         leave_out(stored, path)
