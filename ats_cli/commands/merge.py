@@ -36,7 +36,11 @@ def command(
 ) -> None:
     """Join run folders into one: their slides in the order of the whole list, their files copied.
 
-    Runs of different models, settings or precisions are refused, and so is a slide that is in two of them.
+    Runs of different models, settings or precisions are refused, and so is a slide that is in two of them. The same
+    call goes on with what a killed one left, or one that lacked a part.
+
+    Exit status: 0 all slides are there, 1 a part or predictions are missing (the others are written), 2 the call is
+    wrong.
     """
     import sys
 
@@ -48,3 +52,6 @@ def command(
     if not quiet:
         missing = f", {merged.missing} of them not predicted yet" if merged.missing else ""
         say(f"{merged.slides} slides of {len(runs)} runs are in {output}{missing}.")
+    for sentence in merged.lacks:
+        say(sentence)
+    raise typer.Exit(1 if merged.lacks else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -164,16 +165,21 @@ class Evaluation:
         for pattern in ("predictions_*.csv", "accuracy_tiles.*", "metrics.json"):
             for earlier in folder.glob(pattern):
                 earlier.unlink()
+        files: dict[str, bytes] = {}
         for budget, own in self._found.items():
             tables = {"predictions": self._table(own)}
             if self.group_by is not None:
                 tables["predictions_by_group"] = groups_csv(self.classes, self._groups(own))
             for name, table in tables.items():
                 if len(self._found) > 1:
-                    write_whole(folder / f"{name}_{budget}.csv", table)
-                write_whole(folder / f"{name}.csv", table)
+                    files[f"{name}_{budget}.csv"] = table
+                files[f"{name}.csv"] = table
+        for name, content in files.items():
+            write_whole(folder / name, content)
         write_plots(folder, self.classes, found)
         write_whole(folder / "metrics.json", json_bytes(said))
+        if not all((folder / name).is_file() for name in files):
+            raise OSError(errno.ENOENT, "deleted while it was written. Run it again", str(folder))
 
     def _table(self, own: Mapping[str, Prediction]) -> bytes:
         """predictions.csv as `ats predict` writes it, with the columns label and group at its end."""

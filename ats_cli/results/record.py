@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any, get_args
 
 from ats_cli.records import SCHEMA_VERSION, Failure, Fingerprint, Prediction
@@ -67,11 +69,13 @@ def prediction_from(record: dict[str, Any]) -> Prediction:
 
     KeyError, TypeError, ValueError or AttributeError where it is no such record.
     """
+    if record["schema_version"] != SCHEMA_VERSION:
+        raise ValueError("of another version")
     classes = tuple(record["classes"])
     per_class: dict[str, Any] = {
         name: _values(classes, record[name]) for name in ("probabilities", "se", "logits", "logits_se")
     }
-    model = record["model"] or {"name": None, "hash": None}
+    model = {"name": None, "hash": None} if record["model"] is None else record["model"]
     mark = record.get("fingerprint")
     not_fields = ("schema_version", "model", "classes", "fingerprint", *per_class)
     plain: dict[str, Any] = {name: value for name, value in record.items() if name not in not_fields}
@@ -94,13 +98,12 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "float": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "Failure": lambda value: isinstance(value, str) and value in get_args(Failure),
-    'Literal["ok", "failed"]': lambda value: value in ("ok", "failed"),
-    'Literal["unbiased", "approximate", "nominal"]': lambda value: value in ("unbiased", "approximate", "nominal"),
     "dict[str, float]": lambda value: (
         isinstance(value, dict) and all(one is None or _is_number(one) for one in value.values())
     ),
     "tuple[str, ...]": lambda value: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
     "tuple[float, ...]": lambda value: isinstance(value, tuple) and all(map(_is_number, value)),
+    "tuple[DrawnTile, ...]": lambda value: value == (),
     "Fingerprint": lambda value: isinstance(value, Fingerprint) and all(isinstance(part, str) for part in value),
 }
 """By the annotation of a field, whether a value is of its type."""
@@ -109,12 +112,24 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 def _check(p: Prediction) -> None:
     """Raise ValueError where a field is not of its type, or an answer is not whole."""
     for name, type_ in ((field.name, str(field.type)) for field in fields(p)):
-        kinds = type_.split(" | ")
-        if _TYPES.keys() >= set(kinds) and not any(_TYPES[kind](getattr(p, name)) for kind in kinds):
+        if not any(_is_a(kind, getattr(p, name)) for kind in type_.split(" | ")):
             raise ValueError(f"{name} is not of type {type_}")
     answer = (p.value,) if p.task == "regression" else p.probabilities
     if p.status == "ok" and not all(value is not None and math.isfinite(value) for value in answer or (None,)):
         raise ValueError("no answer")
+
+
+def _is_a(kind: str, value: Any) -> bool:
+    if kind.startswith("Literal["):
+        return isinstance(value, str) and value in _literals(kind)
+    return kind in _TYPES and _TYPES[kind](value)
+
+
+@cache
+def _literals(kind: str) -> Sequence[str]:
+    """The values of `Literal['a', 'b']`."""
+    found: list[str] = ast.literal_eval(kind.removeprefix("Literal"))
+    return found
 
 
 def _is_number(value: Any) -> bool:

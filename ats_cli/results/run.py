@@ -10,6 +10,7 @@ A slide is done when it has its record. The records are the truth; predictions.c
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -27,7 +28,15 @@ from ats_cli.results.run_facts import now
 from ats_cli.results.run_file import RUN, RunSlide, read_run
 from ats_cli.results.run_table import predictions_csv
 from ats_cli.results.same_run import TakeFingerprint, changed_slides, refuse_other_settings
-from ats_cli.results.slide_files import copy_slide, delete_slide, read_draw, read_record, slide_folder, write_slide
+from ats_cli.results.slide_files import (
+    RECORD,
+    copy_slide,
+    delete_slide,
+    read_draw,
+    read_record,
+    slide_folder,
+    write_slide,
+)
 
 LOCK, GROUPS = ".lock", "predictions_by_group.csv"
 
@@ -41,7 +50,7 @@ class RunFolder:
 
     `settings`: by name, of the run as it is on disk. `model`: {name, hash, folder}. `slides`: by id, in order.
     `group_by`: how they are grouped, or None. `changed`: of those begun with, ids of slides whose file is another than
-    the one that was predicted.
+    the one that was predicted. `whole`: whether it has come to its end once `end` is called.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,6 +61,8 @@ class RunFolder:
         self._task = "multi-class"
         self._working = False
         self.changed: list[str] = []
+        self.whole = True
+        self._begun_in: tuple[int, int] | None = None
         self._table_written, self._table_cost = 0.0, 0.0
         self._read()
 
@@ -132,10 +143,9 @@ class RunFolder:
         self.group_by = group_by or self.group_by
         again = {name for name, p in self._records.items() if self._is_short(p) or (retry_failed and _failed(p))}
         kept = {name: p for name, p in self._records.items() if name not in again}
-        if any(slide.slide_id not in kept for slide in slides):
+        if not self.exists or any(slide.slide_id not in kept for slide in slides):
             self._working = True
-            if self.exists:
-                delete_parts(self.path)
+            delete_parts(self.path)
             process = {"pid": os.getpid(), "host": socket.gethostname()}
             self._run = {"schema_version": SCHEMA_VERSION, **facts, "process": process, "started": now(), "ended": None}
             self._write_run()
@@ -154,6 +164,7 @@ class RunFolder:
         earlier = self._records.get(prediction.slide_id)
         if _failed(prediction) and earlier is not None and not _failed(earlier):
             return
+        self._check_place()
         write_slide(self._folder(prediction.slide_id), prediction)
         self._records[prediction.slide_id] = without_tiles(prediction)
         if self._table_cost <= max(TABLE_QUICK, TABLE_SHARE * (time.perf_counter() - self._table_written)):
@@ -161,10 +172,22 @@ class RunFolder:
 
     def take(self, other: RunFolder, slide_id: str) -> bool:
         """Copy a slide's files from another run; whether it has been predicted there."""
+        self._check_place()
+        if other.record(slide_id) is None:
+            return False
         record = copy_slide(other._folder(slide_id), self._folder(slide_id))
         if record is not None:
             self._records[slide_id] = record
         return record is not None
+
+    def record(self, slide_id: str) -> Prediction | None:
+        """What was predicted of a slide, None where there is no whole record of it."""
+        record = read_record(self._folder(slide_id))
+        return record if record is not None and record.slide_id == slide_id else None
+
+    def is_unfinished_merge(self, paths: Sequence[str]) -> bool:
+        """Whether the run was begun by merging the runs at `paths`, and has not got all of their slides."""
+        return self._run.get("merged") == list(paths) and self._run.get("ended") is None
 
     def classes(self) -> tuple[str, ...]:
         """The classes that the run's records have, () where there are none."""
@@ -188,18 +211,31 @@ class RunFolder:
         return str(self._run.get("device"))
 
     def end(self) -> None:
-        """Bring predictions.csv and run.json to the last slide, whether or not all are done."""
+        """Bring predictions.csv and run.json to the last slide, whether or not all are done.
+
+        OSError where what was written is no longer there.
+        """
         try:
+            self._check_place()
             self._write_table()
             if self._working:
-                self._run["ended"] = now()
+                self._run["ended"] = now() if self.whole else None
                 self._write_run()
+                lost = sum(not (self._folder(slide_id) / RECORD).is_file() for slide_id in self._records)
+                if lost:
+                    raise _lost(self.path, f"{lost} of its {len(self._records)} slides were deleted")
         finally:
             self._lock.release()
+
+    def _check_place(self) -> None:
+        """Raise OSError where the folder is not the one that the run was begun in: nothing is written beside it."""
+        if _place(self.path) != self._begun_in:
+            raise _lost(self.path, "the folder was deleted or replaced")
 
     def _hold(self) -> None:
         """Keep others from this run until `end`, or until this process is gone, however it ends."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self._begun_in = _place(self.path)
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -224,8 +260,8 @@ class RunFolder:
         return slide_folder(self.path / "slides", slide_id)
 
     def _read_records(self) -> None:
-        found = {slide_id: read_record(self._folder(slide_id)) for slide_id in self.slides}
-        self._records = {name: record for name, record in found.items() if record and record.slide_id == name}
+        found = {slide_id: self.record(slide_id) for slide_id in self.slides}
+        self._records = {slide_id: record for slide_id, record in found.items() if record is not None}
 
     def _is_short(self, p: Prediction) -> bool:
         """Whether a race over a slide has not come to the run's budget: it was drawn before that was raised."""
@@ -245,7 +281,8 @@ class RunFolder:
         clock = time.perf_counter()
         found = [self._records[s] for s in self.slides if s in self._records]
         _write_if_new(self.path / "predictions.csv", predictions_csv(self._classes, found, self._task))
-        if self.group_by is not None and self.shard is None:  # a part has not all slides of a group
+        part = self.shard is not None or self._run.get("parts_missing")
+        if self.group_by is not None and not part:  # a part has not all slides of a group
             groups = grouped(self._group_of(), self._records, self.group_by.weights)
             _write_if_new(self.path / GROUPS, groups_csv(self._classes, groups, self._task))
         self._table_written = time.perf_counter()
@@ -264,3 +301,16 @@ def without_tiles(prediction: Prediction) -> Prediction:
 
 def _failed(prediction: Prediction) -> bool:
     return prediction.status == "failed"
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """What tells a folder from another of its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _lost(path: Path, what: str) -> OSError:
+    return OSError(errno.ENOENT, f"{what} while the run was written. Run it again", str(path))

@@ -1,0 +1,70 @@
+"""`ats merge`: what parts of a job array lack is said; and an output folder that goes away while it is written."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from small import noise
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def rows(run: Path) -> list[str]:
+    with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        return [row["slide_id"] for row in csv.DictReader(file, strict=True)]
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Path:
+    (tmp_path / "slides").mkdir()
+    for i in range(4):
+        Image.fromarray(noise(60, 70, i)).save(tmp_path / f"slides/s{i}.png")
+    return tmp_path / "slides"
+
+
+def test_a_part_that_is_missing_is_said(ats: Run, model: Path, four: Path, tmp_path: Path) -> None:
+    for part in (1, 3):
+        assert ats("predict", four, "-m", model, "-o", tmp_path / f"parts/{part}", "--shard", f"{part}/3")[0] == 0
+    parts = sorted((tmp_path / "parts").iterdir())
+    status, _, err = ats("merge", *parts, "-o", tmp_path / "all", "--quiet")
+    assert status == 1 and "part 2/3 is missing" in err
+    assert rows(tmp_path / "all") == ["s0", "s3", "s2"]
+    assert ats("predict", four, "-m", model, "-o", tmp_path / "parts/2", "--shard", "2/3")[0] == 0
+    parts = sorted((tmp_path / "parts").iterdir())
+    assert ats("merge", *parts, "-o", tmp_path / "all", "--overwrite")[0] == 0
+    assert rows(tmp_path / "all") == ["s0", "s1", "s2", "s3"]
+
+
+def test_more_parts_than_slides(ats: Run, model: Path, four: Path, tmp_path: Path) -> None:
+    for part in range(1, 7):
+        assert ats("predict", four, "-m", model, "-o", tmp_path / f"parts/{part}", "--shard", f"{part}/6")[0] == 0
+    status, _, err = ats("merge", *sorted((tmp_path / "parts").iterdir()), "-o", tmp_path / "all")
+    assert (status, rows(tmp_path / "all")) == (0, ["s0", "s1", "s2", "s3"]), err
+
+
+@pytest.mark.parametrize("way", ["deleted", "moved", "replaced"])
+def test_an_output_folder_that_goes_away_is_said(model: Path, tmp_path: Path, ats_command: list[str], way: str) -> None:
+    (tmp_path / "slides").mkdir()
+    for i in range(40):
+        Image.fromarray(noise(60, 70, i)).save(tmp_path / f"slides/s{i}.png")
+    run = tmp_path / "run"
+    command = [*ats_command, "predict", str(tmp_path / "slides"), "-m", str(model), "-o", str(run), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        run.rename(tmp_path / "moved")
+        if way == "replaced":
+            run.mkdir()
+        if way == "deleted":
+            shutil.rmtree(tmp_path / "moved", ignore_errors=True)
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert f"{run}: the folder was deleted or replaced while the run was written." in err
+    assert "Traceback" not in err
+    assert not (run / "run.json").exists(), "half of a run would be taken for one"
