@@ -148,8 +148,8 @@ def command(
     from ats_cli.commands.progress import run_progress, sum_up
     from ats_cli.commands.streams import console
     from ats_cli.inference.evaluate import at_budgets, labelled_sources
-    from ats_cli.inference.job import Engine
-    from ats_cli.inference.run import jobs, shares, start_crew
+    from ats_cli.inference.job import ModelConfig
+    from ats_cli.inference.run import processes_and_threads, slide_tasks, start_executor
     from ats_cli.results.evaluation import Evaluation, Truth, check_writable
     from ats_cli.results.evaluation_table import print_evaluation
     from ats_cli.results.groups import GroupBy
@@ -170,16 +170,18 @@ def command(
     evaluation = Evaluation(truth, folder.spec.classes, budgets, by)
     if output is not None:
         check_writable(output)
-    processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
+    processes, threads = processes_and_threads(len(sources), processes, threads, timed=slide_timeout is not None)
     how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
     tally = Tally(len(sources))
-    with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug) as crew:
-        settings["precision"] = crew.precision
+    with start_executor(ModelConfig(folder, device, precision), processes, slide_timeout, debug) as executor:
+        settings["precision"] = executor.precision
 
-        with run_progress(len(sources) * len(budgets), quiet, crew.under_way) as shown:
+        with run_progress(len(sources) * len(budgets), quiet, executor.active_slides) as shown:
 
             def predict(budget: int | None) -> Iterator[Prediction]:
-                return crew.predict(jobs(sources, {**settings, "tiles": budget}, how, None), shown.told)
+                return executor.predict(
+                    slide_tasks(sources, {**settings, "tiles": budget}, how, None), shown.on_progress
+                )
 
             try:
                 for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict, max_unreadable):

@@ -177,8 +177,8 @@ def command(
         settings = {**DEFAULTS, **run.settings, **asked}
         model = model or run.model["folder"]
 
-    from ats_cli.inference.job import Engine
-    from ats_cli.inference.run import jobs, part, shares, start_crew
+    from ats_cli.inference.job import ModelConfig
+    from ats_cli.inference.run import part, processes_and_threads, slide_tasks, start_executor
     from ats_cli.zoo import find_model
 
     folder = find_model(model)
@@ -188,32 +188,32 @@ def command(
 
     if shard is not None:
         sources = part(sources, *shard_of(shard))
-    processes, threads = shares(len(sources), processes, threads, timed=slide_timeout is not None)
+    processes, threads = processes_and_threads(len(sources), processes, threads, timed=slide_timeout is not None)
     tally, answer = Tally(len(sources)), Answer(json, [source.slide_id for source in sources])
     groups = GroupAnswer(json, sources, group_by, group_weights, shard)
     interrupted = False
     if extend and run is not None and precision == "auto":
         precision = run.settings.get("precision", precision)
-    with start_crew(Engine(folder, device, precision), processes, slide_timeout, debug, cluster) as crew:
+    with start_executor(ModelConfig(folder, device, precision), processes, slide_timeout, debug, cluster) as executor:
         kept = {}
-        settings["precision"] = crew.precision
+        settings["precision"] = executor.precision
         if run is not None:
             flags = {"extend": extend, "retry_failed": retry_failed, "overwrite": overwrite}
-            kept = begin_run(run, sources, settings, folder, crew.device, sys.argv[1:], shard, groups.by, **flags)
+            kept = begin_run(run, sources, settings, folder, executor.device, sys.argv[1:], shard, groups.by, **flags)
             if run.changed and not quiet:
                 say(changed_files(run.changed))
         todo = [source for source in sources if source.slide_id not in kept]
         if len(todo) < len(sources) and not quiet:
             say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
         how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
-        with run_progress(len(sources), quiet, crew.under_way, streams=json) as shown:
+        with run_progress(len(sources), quiet, executor.active_slides, streams=json) as shown:
 
-            def told(slide_id: str, done: int, all_tiles: int) -> None:
+            def on_progress(slide_id: str, done: int, all_tiles: int) -> None:
                 if settings["sampler"] == "exhaustive" and done == 0 and not quiet:
                     say(f"{slide_id}: reading all {all_tiles} tiles.")
-                shown.told(slide_id, done, all_tiles)
+                shown.on_progress(slide_id, done, all_tiles)
 
-            found = crew.predict(jobs(todo, settings, how, run, download), told)
+            found = executor.predict(slide_tasks(todo, settings, how, run, download), on_progress)
             try:
                 for prediction in chain((kept[s.slide_id] for s in sources if s.slide_id in kept), found):
                     with held_back():

@@ -17,7 +17,7 @@ from ats_cli.records import Prediction
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-UnderWay = Callable[[], list[tuple[str, float]]]
+ActiveSlides = Callable[[], list[tuple[str, float]]]
 """What each worker is at: slide id, seconds so far."""
 
 # In a log: the first line after a minute, and then the rarer the longer it takes (a share of the time so far).
@@ -40,7 +40,7 @@ class Pace:
     tiles_at: dict[str, tuple[int, int]] = field(default_factory=dict)
     failures: list[Prediction] = field(default_factory=list)
 
-    def told(self, slide_id: str, done: int, tiles: int) -> None:
+    def on_progress(self, slide_id: str, done: int, tiles: int) -> None:
         """A slide under way has so many of its tiles."""
         self.tiles_at[slide_id] = done, tiles
 
@@ -98,14 +98,14 @@ class Lines:
 
 
 class Progress:
-    """Is told what happens to slides. `shows`: something has been shown of it."""
+    """Is on_progress what happens to slides. `shows`: something has been shown of it."""
 
     def __init__(self, pace: Pace, lines: Lines | None, shows: bool) -> None:
         self._pace, self._lines, self._shows = pace, lines, shows
 
-    def told(self, slide_id: str, done: int, tiles: int) -> None:
+    def on_progress(self, slide_id: str, done: int, tiles: int) -> None:
         """A slide under way has so many of its tiles."""
-        self._pace.told(slide_id, done, tiles)
+        self._pace.on_progress(slide_id, done, tiles)
         self._line()
 
     def add(self, prediction: Prediction, kept: bool = False) -> None:
@@ -147,7 +147,7 @@ def sum_up(progress: Progress, quiet: bool) -> None:
 
 
 @contextmanager
-def run_progress(total: int, quiet: bool, under_way: UnderWay, streams: bool = False) -> Iterator[Progress]:
+def run_progress(total: int, quiet: bool, active_slides: ActiveSlides, streams: bool = False) -> Iterator[Progress]:
     """Show how far the block is, on stderr.
 
     `streams`: the answer goes to stdout line by line; on a terminal those lines are progress enough.
@@ -162,7 +162,7 @@ def run_progress(total: int, quiet: bool, under_way: UnderWay, streams: bool = F
     from rich.live import Live
 
     def display() -> RenderableType:
-        return _display(pace, time.monotonic(), under_way())
+        return _display(pace, time.monotonic(), active_slides())
 
     # rich would move stdout to stderr while it draws, and the answer with it: hands off.
     with Live(
@@ -175,7 +175,7 @@ def run_progress(total: int, quiet: bool, under_way: UnderWay, streams: bool = F
         yield Progress(pace, None, shows=True)
 
 
-def _display(pace: Pace, now: float, under_way: list[tuple[str, float]]) -> RenderableType:
+def _display(pace: Pace, now: float, active_slides: list[tuple[str, float]]) -> RenderableType:
     """The bar with its counts, the speed, and a line for each slide under way; none is longer than the screen."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -192,9 +192,9 @@ def _display(pace: Pace, now: float, under_way: list[tuple[str, float]]) -> Rend
     workers.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     workers.add_column(justify="right", no_wrap=True)
     workers.add_column(justify="right", no_wrap=True)
-    for slide_id, seconds in under_way[:WORKERS_SHOWN]:
+    for slide_id, seconds in active_slides[:WORKERS_SHOWN]:
         done, tiles = pace.tiles_at.get(slide_id, (0, 0))
         workers.add_row(Text(slide_id), f"{done} of {tiles} tiles" if tiles else "looking", f"{seconds:.0f} s")
-    if len(under_way) > WORKERS_SHOWN:
-        workers.add_row(f"and {len(under_way) - WORKERS_SHOWN} more", "", "")
+    if len(active_slides) > WORKERS_SHOWN:
+        workers.add_row(f"and {len(active_slides) - WORKERS_SHOWN} more", "", "")
     return Group(*parts, workers)

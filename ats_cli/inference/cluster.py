@@ -1,7 +1,7 @@
-"""Many machines: an existing Dask cluster predicts, one task a slide; what comes back is written here.
+"""Predict on the workers of an existing Dask cluster, one task per slide; results are written on this machine.
 
-Each worker of the cluster hands its slides to a process of its own, so that a slide that crashes or hangs costs
-itself and not the worker. Slides and model must lie at the same paths on all machines.
+Each Dask worker predicts in a process of its own, so a slide that crashes or hangs does not end the worker. Slides and
+model must have the same paths on all machines.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from multiprocessing import current_process
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ats_cli.inference.job import Engine, Job, Told, failed
-from ats_cli.inference.workers import Workers
+from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask, failed
+from ats_cli.inference.workers import WorkerPool
 from ats_cli.records import AtsError, Prediction
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# What a slide may die of that has to do with the machine it was on: such a one is tried on another, once.
-WORTH_ANOTHER_MACHINE = ("crashed", "memory", "timed out")
-# Tasks that wait at the cluster for each thread there: its workers are never idle, and the queue stays short.
-AHEAD = 2
+# Failures that may be due to the machine: such a slide is tried once on another.
+RETRIED_ELSEWHERE = ("crashed", "memory", "timed out")
+# Tasks submitted per thread of the cluster: its workers are never idle, and the queue stays short.
+TASKS_PER_THREAD = 2
 
-_here = threading.local()
+_thread = threading.local()
 
 
 class Cluster:
-    """The workers of a Dask scheduler at `address`, like tcp://host:8786. AtsError where there are none."""
+    """The workers of the Dask scheduler at `address`, like tcp://host:8786. AtsError if there are none."""
 
-    def __init__(self, address: str, engine: Engine, slide_timeout: float | None) -> None:
+    def __init__(self, address: str, config: ModelConfig, slide_timeout: float | None) -> None:
         try:
             from distributed import Client
         except ImportError:
@@ -41,48 +41,48 @@ class Cluster:
         except (OSError, ValueError) as error:
             raise AtsError(f"--cluster {address}: no Dask scheduler answers there ({error}). Start one.") from error
         self._slide_timeout = slide_timeout
-        self._resources = {"GPU": 1} if engine.device.startswith("cuda") else None
+        self._resources = {"GPU": 1} if config.device.startswith("cuda") else None
         if not self._threads():
             raise AtsError(f"--cluster {address}: the scheduler has no workers. Start some: dask worker {address}")
-        nets = self._submit(_nets, engine).result()
-        if isinstance(nets, AtsError):
-            raise nets
-        self.device, self.precision = nets
-        # What "auto" came to on one machine is what all of them compute in.
-        self._engine = replace(engine, precision=self.precision)
+        ready = self._submit(_load, config).result()
+        if isinstance(ready, AtsError):
+            raise ready
+        self.device, self.precision = ready
+        # "auto" is resolved on one machine, so that all compute in the same precision.
+        self._config = replace(config, precision=self.precision)
 
-    def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]:
-        """Yield one Prediction a job, each as it finishes."""
+    def predict(self, tasks: Iterable[SlideTask], on_progress: OnProgress) -> Iterator[Prediction]:
+        """Yield one Prediction per task, each as it finishes."""
         from distributed import as_completed
 
-        queue = iter(jobs)
-        at: dict[Future, tuple[Job, bool]] = {}  # the job, and whether it was tried before
+        queue = iter(tasks)
+        submitted: dict[Future, tuple[SlideTask, bool]] = {}  # the task, and whether it is a retry
         done = as_completed()
         while True:
-            while len(at) < AHEAD * self._threads() + 1 and (job := next(queue, None)) is not None:
-                future = self._submit(_predict, self._engine, job, self._slide_timeout)
-                at[future] = job, False
+            while len(submitted) < TASKS_PER_THREAD * self._threads() + 1 and (task := next(queue, None)) is not None:
+                future = self._submit(_predict, self._config, task, self._slide_timeout)
+                submitted[future] = task, False
                 done.add(future)
-            if not at:
+            if not submitted:
                 return
             future = next(done)
-            job, again = at.pop(future)
+            task, is_retry = submitted.pop(future)
             try:
-                where, prediction = future.result()
-            except Exception as error:  # the worker is gone, or cannot run the task at all
+                address, prediction = future.result()
+            except Exception as error:  # the worker has ended, or cannot run the task
                 reason = " ".join(str(error).split())[:200]
-                sentence = f"{job.source.path.name}: the cluster lost it ({type(error).__name__}: {reason})."
-                where, prediction = "", failed(job.source, self._engine.model, sentence, "crashed")
-            others = [worker for worker in self._client.scheduler_info(n_workers=-1)["workers"] if worker != where]
-            if prediction.failure in WORTH_ANOTHER_MACHINE and not again and others:
-                future = self._submit(_predict, self._engine, job, self._slide_timeout, workers=others)
-                at[future] = job, True
+                sentence = f"{task.source.path.name}: the cluster lost it ({type(error).__name__}: {reason})."
+                address, prediction = "", failed(task.source, self._config.model, sentence, "crashed")
+            others = [worker for worker in self._client.scheduler_info(n_workers=-1)["workers"] if worker != address]
+            if prediction.failure in RETRIED_ELSEWHERE and not is_retry and others:
+                future = self._submit(_predict, self._config, task, self._slide_timeout, workers=others)
+                submitted[future] = task, True
                 done.add(future)
             else:
                 yield prediction
 
-    def under_way(self) -> list[tuple[str, float]]:
-        """Nothing: which of the slides that were handed out its workers are at, the scheduler's own page shows."""
+    def active_slides(self) -> list[tuple[str, float]]:
+        """Return nothing: the dashboard of the scheduler shows what its workers predict."""
         return []
 
     def __enter__(self) -> Cluster:
@@ -91,7 +91,7 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._client.close()  # and what is still queued there is dropped
+        self._client.close()  # tasks that are still queued are dropped
 
     def _threads(self) -> int:
         return sum(self._client.nthreads().values())
@@ -102,30 +102,30 @@ class Cluster:
         )
 
 
-def _nets(engine: Engine) -> tuple[str, str] | AtsError:
-    """On a worker: what its nets compute on and in."""
+def _load(config: ModelConfig) -> tuple[str, str] | AtsError:
+    """On a worker: load the model; return its device and precision."""
     try:
-        process = _process(engine, None)
+        process = _process(config, None)
         return process.device, process.precision
     except AtsError as error:
         return error
 
 
-def _predict(engine: Engine, job: Job, slide_timeout: float | None) -> tuple[str, Prediction]:
-    """On a worker: its address, and the prediction by the process beside it."""
+def _predict(config: ModelConfig, task: SlideTask, slide_timeout: float | None) -> tuple[str, Prediction]:
+    """On a worker: return its address, and the prediction by its process."""
     from distributed import get_worker
 
-    (prediction,) = _process(engine, slide_timeout).predict([job], lambda *_: None)
+    (prediction,) = _process(config, slide_timeout).predict([task], lambda *_: None)
     return get_worker().address, prediction
 
 
-def _process(engine: Engine, slide_timeout: float | None) -> Workers:
-    """The process beside this thread of a worker, kept from slide to slide of a run."""
-    if getattr(_here, "made_for", None) != (engine, slide_timeout):
-        if hasattr(_here, "process"):
-            _here.process.close()
-        # Dask's workers are daemons themselves, and those may not have children; they end with their parent anyhow.
+def _process(config: ModelConfig, slide_timeout: float | None) -> WorkerPool:
+    """Return the process of this thread of a worker, started once for all slides of a run."""
+    if getattr(_thread, "made_for", None) != (config, slide_timeout):
+        if hasattr(_thread, "process"):
+            _thread.process.close()
+        # Dask's workers are daemons, which may not have children; ours end with their parent in any case.
         current_process().daemon = False
-        _here.process, _here.made_for = Workers(engine, 1, slide_timeout), (engine, slide_timeout)
-    process: Workers = _here.process
+        _thread.process, _thread.made_for = WorkerPool(config, 1, slide_timeout), (config, slide_timeout)
+    process: WorkerPool = _thread.process
     return process

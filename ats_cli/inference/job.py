@@ -1,4 +1,4 @@
-"""What a process is told: once, with which nets to compute; for each slide, what to do. Plain values, no torch."""
+"""What an executor hands to the process that predicts: a model's configuration, then one task per slide. No torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ats_cli.records import Failure, Fingerprint, Prediction, TilesRead
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import ModelFolder
 
-Told = Callable[[str, int, int], None]
-"""Is told of a slide under way: its id, tiles read, tiles to read."""
+OnProgress = Callable[[str, int, int], None]
+"""Called while a slide is predicted: its id, tiles read, tiles to read."""
 
 
 @dataclass(frozen=True)
-class Engine:
-    """The nets, what they compute on and in: `device` and `precision` as the user says them."""
+class ModelConfig:
+    """Which model to load, and onto what: `device` and `precision` as the user gives them."""
 
     model: ModelFolder
     device: str = "auto"
@@ -24,11 +24,11 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Job:
+class SlideTask:
     """One slide to predict.
 
     `reading` and `drawing` are keywords of `open_slide` and of `predict_slide`. `before`: the tiles of a shorter race
-    that this one goes on from, or None.
+    that this one continues, or None.
     """
 
     source: SlideSource
@@ -44,7 +44,7 @@ def failed(
     kind: Failure,
     fingerprint: Fingerprint | None = None,
 ) -> Prediction:
-    """The record of a slide that could not be predicted. `model`: a ModelFolder or a LoadedModel."""
+    """Return the record of a slide that could not be predicted. `model`: a ModelFolder or a LoadedModel."""
     return Prediction(
         slide_id=source.slide_id,
         path=str(source.path),

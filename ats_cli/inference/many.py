@@ -1,4 +1,4 @@
-"""Many slides -> a stream of Predictions, in this process. A bad slide is a record among the others, never the end."""
+"""Predict slides in this process, one after the other. A slide that fails is a record among the others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from ats_cli.inference.job import Engine, Job, Told
-from ats_cli.inference.one import predict_one, start_engine
+from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask
+from ats_cli.inference.one import load_configured_model, predict_task
 from ats_cli.records import Prediction
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import LoadedModel
@@ -24,38 +24,38 @@ def predict_many(
     download: bool = False,
     **drawing: Any,
 ) -> Iterator[Prediction]:
-    """Yield one Prediction a slide, in order, each as it finishes.
+    """Yield one Prediction per slide, in order, each as it finishes.
 
-    `backend`, `plane`, `color_profile` and `download` are for `open_slide`; `drawing` are the keywords of
+    `backend`, `plane`, `color_profile` and `download` are options of `open_slide`; `drawing` are those of
     `predict_slide`.
     """
     reading = {"backend": backend, "plane": plane, "color_profile": color_profile, "download": download}
     for source in sources:
-        yield predict_one(Job(source, reading, drawing), model)
+        yield predict_task(SlideTask(source, reading, drawing), model)
 
 
-class Here:
+class InProcess:
     """Predicts in this process: for a single slide. A reader that crashes ends the run."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._model = start_engine(engine)
+    def __init__(self, config: ModelConfig) -> None:
+        self._model = load_configured_model(config)
         self.device, self.precision = str(self._model.device), self._model.precision
-        self._at: tuple[str, float] | None = None
+        self._active: tuple[str, float] | None = None
 
-    def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]:
-        """Yield one Prediction a job, in order."""
-        for job in jobs:
-            self._at = job.source.slide_id, time.monotonic()
-            yield predict_one(job, self._model, told)
+    def predict(self, tasks: Iterable[SlideTask], on_progress: OnProgress) -> Iterator[Prediction]:
+        """Yield one Prediction per task, in order."""
+        for task in tasks:
+            self._active = task.source.slide_id, time.monotonic()
+            yield predict_task(task, self._model, on_progress)
 
-    def under_way(self) -> list[tuple[str, float]]:
-        """What it is at: (slide id, seconds so far)."""
-        return [] if self._at is None else [(self._at[0], time.monotonic() - self._at[1])]
+    def active_slides(self) -> list[tuple[str, float]]:
+        """Return the slide being predicted: (slide id, seconds so far)."""
+        return [] if self._active is None else [(self._active[0], time.monotonic() - self._active[1])]
 
-    def __enter__(self) -> Here:
+    def __enter__(self) -> InProcess:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Nothing to end."""
+        """There is nothing to end."""

@@ -1,4 +1,4 @@
-"""One job -> one Prediction, whatever happens: the function that every process of every kind of run calls."""
+"""One task -> one Prediction, also when the slide fails: the function that every executor calls."""
 
 import time
 from dataclasses import replace
@@ -6,7 +6,7 @@ from functools import partial
 
 from ats_cli.inference.device import resolve_device, resolve_precision
 from ats_cli.inference.heap import keep_heap
-from ats_cli.inference.job import Engine, Job, Told, failed
+from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask, failed
 from ats_cli.inference.passes import one_thread_a_pass
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import Prediction, SlideError, clean
@@ -15,17 +15,17 @@ from ats_cli.slides.fingerprint import fingerprint, fingerprint_of
 from ats_cli.zoo import LoadedModel, load_model
 
 
-def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Prediction:
+def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | None = None) -> Prediction:
     """Open a slide and classify it. One that fails has status "failed" and the sentence that says why."""
-    source, start = job.source, time.perf_counter()
-    how = {**job.drawing, "slide_id": source.slide_id, "before": job.before}
-    if told is not None:
-        how["progress"] = partial(told, source.slide_id)
-    # Before it is read: of a slide that is replaced meanwhile, the record is of what was there before.
+    source, start = task.source, time.perf_counter()
+    how = {**task.drawing, "slide_id": source.slide_id, "before": task.before}
+    if on_progress is not None:
+        how["progress"] = partial(on_progress, source.slide_id)
+    # Taken before reading: the record of a slide that is replaced meanwhile has the fingerprint of the old file.
     mark = None if isinstance(source.path, RemotePath) else fingerprint(source.path)
     try:
-        with open_slide(source.path, mpp=source.mpp, **job.reading) as slide:
-            # A server that does not answer is waited for once; and its slide is read as one version, or fails.
+        with open_slide(source.path, mpp=source.mpp, **task.reading) as slide:
+            # A remote fingerprint comes from the open slide: one request, and the version that is read.
             mark = mark or fingerprint_of(slide)
             opened = time.perf_counter() - start
             prediction = predict_slide(slide, model, **how)
@@ -35,7 +35,7 @@ def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Predi
         sentence = f"{source.path.name}: not enough memory for this slide. Use fewer --threads."
         return failed(source, model, sentence, "memory", mark)
     except Exception as error:
-        # Whatever a library throws at one slide, its neighbours are still to be predicted.
+        # An unexpected error of a library fails this slide only.
         reason = clean(" ".join(str(error).split()))[:300]
         sentence = f"{source.path.name}: unforeseen {type(error).__name__} ({reason})."
         return failed(source, model, sentence, "unforeseen", mark)
@@ -44,9 +44,9 @@ def predict_one(job: Job, model: LoadedModel, told: Told | None = None) -> Predi
     return replace(prediction, seconds=seconds, fingerprint=mark)
 
 
-def start_engine(engine: Engine) -> LoadedModel:
-    """Load the nets onto their device. AtsError where they, or it, are not to be had."""
+def load_configured_model(config: ModelConfig) -> LoadedModel:
+    """Load the model onto its device. AtsError if the model or the device is not available."""
     keep_heap()
     one_thread_a_pass()
-    device = resolve_device(engine.device)
-    return load_model(engine.model, device, resolve_precision(engine.precision, device, engine.model.spec.features))
+    device = resolve_device(config.device)
+    return load_model(config.model, device, resolve_precision(config.precision, device, config.model.spec.features))

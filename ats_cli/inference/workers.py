@@ -1,7 +1,7 @@
-"""Worker processes: a slide that crashes its process, or hangs, costs itself only.
+"""Worker processes: a slide that crashes its process, or hangs, fails alone.
 
-Each worker has a pipe of its own. There is no queue and no lock between them that a dying one could hold, so that
-whatever happens to one, its neighbours do not notice.
+Each worker has its own pipe. Workers share no queue and no lock that a dying process could hold, so the failure of one
+does not affect the others.
 """
 
 from __future__ import annotations
@@ -17,78 +17,80 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 
-from ats_cli.inference.job import Engine, Job, Told, failed
-from ats_cli.inference.worker import Progress, Ready, work
+from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask, failed
+from ats_cli.inference.worker import Ready, TaskProgress, work
 from ats_cli.records import AtsError, Failure, Prediction
 
-# Seconds for one slide: generous, so that only a reader that hangs comes to it.
+# Seconds for one slide: generous, so that only a reader that hangs reaches it.
 SLIDE_TIMEOUT = 3600.0
-# Workers that may die one after the other before one of them gets to work.
-STILLBORN = 3
+# Workers that may end before they are ready, one after the other, before the pool gives up.
+MAX_FAILED_STARTS = 3
 
 
 @dataclass
 class _Worker:
-    """`job`: the slide it is at, since `since` (monotonic seconds)."""
+    """`task`: the slide being predicted, since `since` (monotonic seconds)."""
 
     process: BaseProcess
     pipe: Connection
     ready: bool = False
-    job: Job | None = None
+    task: SlideTask | None = None
     since: float = 0.0
 
 
-class Workers:
-    """A number of processes that predict slides. A context manager: they end with it."""
+class WorkerPool:
+    """Processes that predict slides. A context manager: the processes end with it."""
 
-    def __init__(self, engine: Engine, processes: int, slide_timeout: float | None = None, debug: bool = False) -> None:
-        self._engine, self._slide_timeout, self._debug = engine, slide_timeout, debug
-        self._stillborn = 0
-        self._nets: Ready | None = None
-        self._told: Told | None = None
+    def __init__(
+        self, config: ModelConfig, processes: int, slide_timeout: float | None = None, debug: bool = False
+    ) -> None:
+        self._config, self._slide_timeout, self._debug = config, slide_timeout, debug
+        self._failed_starts = 0
+        self._ready: Ready | None = None
+        self._on_progress: OnProgress | None = None
         self._workers = [self._start() for _ in range(processes)]
 
     @property
     def device(self) -> str:
-        """What the nets compute on, known once a worker has them. AtsError where they cannot be had."""
-        return self._wait_for_nets().device
+        """The device of the model, known once a worker has loaded it. AtsError if it cannot be loaded."""
+        return self._wait_until_ready().device
 
     @property
     def precision(self) -> str:
-        """What the feature net computes in; as `device`."""
-        return self._wait_for_nets().precision
+        """The precision of the feature network; as `device`."""
+        return self._wait_until_ready().precision
 
-    def _wait_for_nets(self) -> Ready:
-        while self._nets is None:
-            for _ in self._replies():
-                raise AssertionError("a worker answers before it is asked")
-        return self._nets
+    def _wait_until_ready(self) -> Ready:
+        while self._ready is None:
+            for _ in self._messages():
+                raise AssertionError("a worker sent a prediction before it had a task")
+        return self._ready
 
-    def predict(self, jobs: Iterable[Job], told: Told) -> Iterator[Prediction]:
-        """Yield one Prediction a job, each as it finishes."""
-        self._told = told
-        queue = iter(jobs)
+    def predict(self, tasks: Iterable[SlideTask], on_progress: OnProgress) -> Iterator[Prediction]:
+        """Yield one Prediction per task, each as it finishes."""
+        self._on_progress = on_progress
+        queue = iter(tasks)
         more = True
         while True:
             for worker in self._workers:
-                if more and worker.ready and worker.job is None:
-                    job = next(queue, None)
-                    more = job is not None
-                    if job is not None:
-                        worker.job, worker.since = job, time.monotonic()
-                        with suppress(OSError):  # it has just died: its pipe says so below
-                            worker.pipe.send(job)
-            if not more and not self.under_way():
+                if more and worker.ready and worker.task is None:
+                    task = next(queue, None)
+                    more = task is not None
+                    if task is not None:
+                        worker.task, worker.since = task, time.monotonic()
+                        with suppress(OSError):  # the worker has just died: its pipe reports that below
+                            worker.pipe.send(task)
+            if not more and not self.active_slides():
                 return
-            yield from self._replies()
+            yield from self._messages()
 
-    def under_way(self) -> list[tuple[str, float]]:
-        """What each worker is at: (slide id, seconds so far)."""
+    def active_slides(self) -> list[tuple[str, float]]:
+        """Return the slide of each worker: (slide id, seconds so far)."""
         now = time.monotonic()
-        return [(w.job.source.slide_id, now - w.since) for w in self._workers if w.job is not None]
+        return [(w.task.source.slide_id, now - w.since) for w in self._workers if w.task is not None]
 
     def close(self) -> None:
-        """End the processes, whatever they are at."""
+        """End the processes at once."""
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
@@ -96,7 +98,7 @@ class Workers:
             worker.pipe.close()
         self._workers = []
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(
@@ -108,59 +110,59 @@ class Workers:
         # Spawned, never forked: threads and open handles do not survive a fork.
         spawn = get_context("spawn")
         ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=work, args=(theirs, self._engine, self._debug), daemon=True)
+        process = spawn.Process(target=work, args=(theirs, self._config, self._debug), daemon=True)
         process.start()
-        theirs.close()  # so that the pipe ends with the process
+        theirs.close()  # the pipe then closes when the process ends
         return _Worker(process, ours)
 
-    def _replies(self) -> Iterator[Prediction]:
-        """What has been heard of since the last call, or is within a second; the dead and the late are replaced."""
+    def _messages(self) -> Iterator[Prediction]:
+        """Yield the predictions received within a second. Workers that died or took too long are replaced."""
         wait([worker.pipe for worker in self._workers], timeout=1)
-        for place, worker in enumerate(self._workers):
+        for index, worker in enumerate(self._workers):
             try:
                 message = worker.pipe.recv() if worker.pipe.poll() else None
             except (EOFError, OSError):
-                yield from self._replace(place, worker)
+                yield from self._replace(index, worker)
                 continue
             if message is not None:
                 yield from self._take(worker, message)
-            elif worker.job is not None and time.monotonic() - worker.since > self._limit(worker.job):
+            elif worker.task is not None and time.monotonic() - worker.since > self._limit(worker.task):
                 worker.process.kill()
-                yield from self._replace(place, worker, late=True)
+                yield from self._replace(index, worker, late=True)
 
-    def _limit(self, job: Job) -> float:
-        """The most seconds for a job."""
-        return self._slide_timeout or (math.inf if job.drawing.get("exhaustive") else SLIDE_TIMEOUT)
+    def _limit(self, task: SlideTask) -> float:
+        """Return the time limit of a task, in seconds."""
+        return self._slide_timeout or (math.inf if task.drawing.get("exhaustive") else SLIDE_TIMEOUT)
 
-    def _replace(self, place: int, worker: _Worker, late: bool = False) -> Iterator[Prediction]:
-        """Put a new worker in the place of one that is dead, and say what became of its slide."""
+    def _replace(self, index: int, worker: _Worker, late: bool = False) -> Iterator[Prediction]:
+        """Start a new worker in place of one that ended; yield the record of the slide it predicted, if any."""
         worker.process.join()
         worker.pipe.close()
-        self._workers[place] = self._start()
-        if worker.job is not None:
-            source = worker.job.source
+        self._workers[index] = self._start()
+        if worker.task is not None:
+            source = worker.task.source
             kind, why = _death(worker.process.exitcode)
             if late:
-                kind, why = "timed out", f"took more than {self._limit(worker.job):g} s and was stopped. {_LATE}"
-            yield failed(source, self._engine.model, f"{source.path.name}: {why}", kind)
+                kind, why = "timed out", f"took more than {self._limit(worker.task):g} s and was stopped. {_LATE}"
+            yield failed(source, self._config.model, f"{source.path.name}: {why}", kind)
         elif not worker.ready:
-            self._count_stillborn(worker.process.exitcode)
+            self._count_failed_start(worker.process.exitcode)
 
-    def _take(self, worker: _Worker, message: Ready | Progress | AtsError | Prediction) -> Iterator[Prediction]:
+    def _take(self, worker: _Worker, message: Ready | TaskProgress | AtsError | Prediction) -> Iterator[Prediction]:
         if isinstance(message, AtsError):
             raise message
-        if isinstance(message, Progress):
-            if self._told is not None:
-                self._told(message.slide_id, message.done, message.tiles)
+        if isinstance(message, TaskProgress):
+            if self._on_progress is not None:
+                self._on_progress(message.slide_id, message.done, message.tiles)
         elif isinstance(message, Ready):
-            worker.ready, self._nets, self._stillborn = True, message, 0
+            worker.ready, self._ready, self._failed_starts = True, message, 0
         else:
-            worker.job = None
+            worker.task = None
             yield message
 
-    def _count_stillborn(self, exitcode: int | None) -> None:
-        self._stillborn += 1
-        if self._stillborn == STILLBORN:
+    def _count_failed_start(self, exitcode: int | None) -> None:
+        self._failed_starts += 1
+        if self._failed_starts == MAX_FAILED_STARTS:
             raise AtsError(
                 f"worker processes end before they begin ({_ended(exitcode)}). Use fewer --processes if memory is "
                 "short; --debug shows what they say, --processes 0 does without them."

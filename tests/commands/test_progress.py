@@ -40,7 +40,7 @@ def test_what_was_done_before_is_no_speed() -> None:
 
 def test_the_display_fits_a_screen_and_says_what_each_worker_is_at() -> None:
     pace = pace_after(GOOD, BAD)
-    pace.told("slide-two", 38, 100)
+    pace.on_progress("slide-two", 38, 100)
     file = io.StringIO()
     at = [("a-very-long-name-" * 9, 3.2), ("slide-two", 12.0), *((f"w{i}", 0.0) for i in range(9))]
     Console(file=file, width=80).print(_display(pace, 104.0, at))

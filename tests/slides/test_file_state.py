@@ -23,8 +23,8 @@ from small import SPEC, noise, random_model, write_slide
 from test_dicom import frames_of
 from test_dicom import write as write_dicom
 
-from ats_cli.inference.job import Job
-from ats_cli.inference.one import predict_one
+from ats_cli.inference.job import SlideTask
+from ats_cli.inference.one import predict_task
 from ats_cli.records import SlideError
 from ats_cli.slides import Slide, SlideSource, find_slides, open_slide
 
@@ -170,14 +170,14 @@ def test_a_prediction_of_a_slide_that_is_replaced_under_way_fails(tmp_path: Path
     beside = write_slide(tmp_path / "new" / "a.tif", noise(400, 400, seed=int(not same)))
     moved = []
 
-    def told(slide_id: str, done: int, total: int) -> None:
+    def on_progress(slide_id: str, done: int, total: int) -> None:
         if not moved:
             moved.append(beside.replace(path))
 
-    prediction = predict_one(Job(SlideSource("a", path)), random_model(SPEC), told)
+    prediction = predict_task(SlideTask(SlideSource("a", path)), random_model(SPEC), on_progress)
     assert moved and prediction.status == "failed"
     assert prediction.error == "a.tif: the file was changed while it was read. Run it again."
-    assert predict_one(Job(SlideSource("a", path)), random_model(SPEC)).status == "ok"
+    assert predict_task(SlideTask(SlideSource("a", path)), random_model(SPEC)).status == "ok"
 
 
 def test_a_slide_at_rest_may_be_read_again_and_be_renamed_beside(tmp_path: Path) -> None:
