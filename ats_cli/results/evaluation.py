@@ -14,7 +14,7 @@ import numpy as np
 from ats_cli.records import SCHEMA_VERSION, Prediction
 from ats_cli.results import metrics as m
 from ats_cli.results.bootstrap import LEVEL, RESAMPLES, Estimate, with_intervals
-from ats_cli.results.files import csv_bytes, json_bytes, write_whole
+from ats_cli.results.files import csv_bytes, json_bytes, refuse_dangling_link, write_whole
 from ats_cli.results.groups import Group, GroupBy, grouped, groups_csv
 from ats_cli.results.run import without_tiles
 from ats_cli.results.run_table import columns, row
@@ -193,7 +193,8 @@ class Evaluation:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise OSError, before the long work, where a folder cannot be written."""
+    """Raise AtsError or OSError, before the long work, where a folder cannot be written."""
+    refuse_dangling_link(folder)
     above = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     with tempfile.TemporaryFile(dir=above):
         pass

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ats_cli.records import AtsError
 from ats_cli.text import csv_cell, json_text
 
 
@@ -41,6 +42,15 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         for part in beside.values():
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def refuse_dangling_link(path: Path) -> None:
+    """Raise AtsError where an output, or a folder above it, is a link to what is not there: a disk not mounted."""
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise AtsError(
+                f"{place}: a link to {place.readlink()}, which is not there. Mount or make it, or write elsewhere."
+            )
 
 
 def delete_parts(folder: Path) -> None:

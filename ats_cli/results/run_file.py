@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from ats_cli.records import SCHEMA_VERSION, AtsError
+from ats_cli.results.files import refuse_dangling_link
 from ats_cli.results.groups import GroupBy, Weights
 from ats_cli.results.record import finite_json
 
@@ -23,6 +24,7 @@ class RunSlide(NamedTuple):
 
 def read_run(path: Path) -> dict[str, Any] | None:
     """The content of run.json, or None where the folder is empty or not there yet. AtsError for what is no run."""
+    refuse_dangling_link(path)
     file = path / RUN
     if path.exists() and not path.is_dir():
         raise AtsError(f"{path}: is a file. Give -o a folder.")

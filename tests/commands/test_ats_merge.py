@@ -1,4 +1,4 @@
-"""`ats merge`: what parts of a job array lack is said; and an output folder that goes away while it is written."""
+"""`ats merge`: what parts of a job array lack is said; and output folders that go away, or are links to nothing."""
 
 from __future__ import annotations
 
@@ -68,3 +68,22 @@ def test_an_output_folder_that_goes_away_is_said(model: Path, tmp_path: Path, at
     assert f"{run}: the folder was deleted or replaced while the run was written." in err
     assert "Traceback" not in err
     assert not (run / "run.json").exists(), "half of a run would be taken for one"
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_an_output_that_is_a_link_to_nothing_is_a_wrong_call(
+    ats: Run, model: Path, four: Path, tmp_path: Path, below: str
+) -> None:
+    """As to scratch space that is not mounted."""
+    (tmp_path / "link").symlink_to(tmp_path / "scratch")
+    output, part = tmp_path / "link" / below, tmp_path / "part"
+    assert ats("predict", four / "s0.png", "-m", model, "-o", part)[0] == 0
+    (tmp_path / "labels.csv").write_text("slide,label\nslides/s0.png,light\n")
+    for call in (
+        ("predict", four, "-m", model),
+        ("merge", part),
+        ("evaluate", "--manifest", tmp_path / "labels.csv", "-m", model),
+    ):
+        status, _, err = ats(*call, "-o", output)
+        assert status == 2 and "a link to" in err and "not there" in err, err
+    assert not (tmp_path / "scratch").exists()

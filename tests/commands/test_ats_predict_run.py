@@ -231,12 +231,14 @@ def test_calls_that_make_no_sense(ats: Run, model: Path, slides: Path, tmp_path:
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_name_that_would_lead_out_of_the_run(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
-    odd = (slides / "one.png").replace(slides / "...png")
-    status, _, err = ats("predict", odd, "-m", model, "-o", tmp_path / "run", "--quiet")
-    assert status == 2
-    assert "cannot name a folder inside the run" in err
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize("name", ["...png", "..png", "tiles.csv.png", "prediction.json.png"])
+def test_a_file_name_that_would_lead_out_of_the_run_stays_in_it(
+    ats: Run, model: Path, slides: Path, tmp_path: Path, name: str
+) -> None:
+    odd = (slides / "one.png").replace(slides / name)
+    assert ats("predict", odd, "-m", model, "-o", tmp_path / "run", "--quiet")[0] == 0
+    assert (tmp_path / "run/slides" / name / "prediction.json").is_file()
+    assert [row["slide_id"] for row in rows(tmp_path / "run")] == [name]
 
 
 def test_stems_that_collide_are_folders(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
