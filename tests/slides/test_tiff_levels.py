@@ -74,6 +74,25 @@ def test_a_jump_of_eight_from_one_level_to_the_next() -> None:
         assert (slide.bytes_read or 0) - before < (slide.bytes_total or 0) / 10
 
 
+@settings(max_examples=15, deadline=None)
+@given(STEPS, st.integers(250, 500), st.integers(250, 500))
+def test_levels_in_sub_directories_may_follow_in_any_factor_too(steps: list[float], width: int, height: int) -> None:
+    downsamples = [1.0]
+    for step in steps:
+        if 250 / (downsamples[-1] * step) >= 16:
+            downsamples.append(downsamples[-1] * step)
+    sizes = [(round(height / d), round(width / d)) for d in downsamples]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.tif"
+        options = {"photometric": "rgb", "tile": (64, 64), "metadata": None}
+        with tifffile.TiffWriter(path) as out:
+            out.write(picture(*sizes[0]), subifds=len(sizes) - 1, **options)
+            for size in sizes[1:]:
+                out.write(picture(*size), subfiletype=1, **options)
+        with open_slide(path) as slide:
+            assert [(level.height, level.width) for level in slide.levels] == sizes
+
+
 def test_what_is_marked_as_reduced_and_is_no_level(tmp_path: Path) -> None:
     path, pixels = tmp_path / "a.tif", picture(640, 640)
     with tifffile.TiffWriter(path) as out:
