@@ -18,18 +18,19 @@ _IN_FINER = InFinerLevel("not held at this level, and read from a finer one.")
 
 
 class Holes:
-    """`levels`: all that can be read. `finer(level)`: the next finer level of one, None of the finest. `absent(level)`:
-    the native tiles that it does not hold, as of `Reader`. `white`: whether these are shown as white; else as the file
-    says, the same at every level."""
+    """`levels`: all that can be read, of which the first `stored` are the file's own. `finer(level)`: the next finer
+    level of one, None of the finest. `absent(level)`: the native tiles that it does not hold, as of `Reader`. `white`:
+    whether these are shown as white; else as the file says, the same at every level."""
 
     def __init__(
         self,
         levels: Sequence[Level],
+        stored: int,
         finer: Callable[[int], int | None],
         absent: Callable[[int], _Tiles | None],
         white: bool = True,
     ) -> None:
-        self._levels, self._finer, self._absent = levels, finer, absent
+        self._levels, self._stored, self._finer, self._absent = levels, stored, finer, absent
         self._white = white
         self._split: dict[int, tuple[_Tiles | None, _Tiles | None]] = {}
         self._absences: dict[int, Absence | None] = {}
@@ -44,10 +45,13 @@ class Holes:
     def filled(self, level: int, boxes: Sequence[Box], regions: Iterator[Region]) -> Iterator[Region]:
         """The regions that were read of a level: what only a finer level holds is marked as damage that is
         `InFinerLevel`, and black where the finest level lacks a tile is white."""
-        if self._finer(level) is None:
+        finer = self._finer(level)
+        if finer is None:
             return regions
         _, elsewhere = self._tiles(level)
-        base = self.absence(0) if self._white else None
+        # What is decoded from the finest level itself has no black in the place of what that lacks.
+        from_finest = finer == 0 and level >= self._stored
+        base = self.absence(0) if self._white and not from_finest else None
         if elsewhere is None and base is None:
             return regions
         return (
@@ -94,10 +98,13 @@ class Holes:
         return region._replace(damage=(*region.damage, *marks)) if marks else region
 
     def _whitened(self, level: int, box: Box, region: Region, base: Absence | None) -> Region:
-        if base is None or region.pixels.size == 0 or region.pixels.min() > _BLACK:
+        mixed = level >= self._stored  # reduced: black is averaged with what is around it
+        if base is None or region.pixels.size == 0 or (not mixed and region.pixels.min() > _BLACK):
             return region
         (x, y, width, height), d = box, self._levels[level].downsample
         empty = base.grid(np.arange(x, x + width) * np.float64(d), np.arange(y, y + height) * np.float64(d), d)
+        if mixed:
+            return region._replace(damage=(*region.damage, Damage(box, _IN_FINER))) if empty.any() else region
         black = empty & (region.pixels.max(axis=2) <= _BLACK)
         if not black.any():
             return region

@@ -64,7 +64,8 @@ class Slide:
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
         self._all_levels = reader.levels + reader.reduced
-        self._holes = Holes(self._all_levels, self._next_finer, reader.absent, white=reader.name != "zarr")
+        white = reader.name != "zarr"
+        self._holes = Holes(self._all_levels, len(self.levels), self._next_finer, reader.absent, white)
         self.width, self.height = self.levels[0].width, self.levels[0].height
         self._mpp_problem = _mpp_problem(path.name, reader.mpp)
         self.mpp: float | None = None
