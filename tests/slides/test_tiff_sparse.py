@@ -107,27 +107,30 @@ def test_gdals_sparse_files_have_one_background(tmp_path: Path, bands: int, code
             assert np.abs(slide.read_view(downsample) - means(truth, downsample)).mean() < 1, downsample
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+@given(st.integers(17, 130), st.integers(17, 130), st.integers(0, 10**6))
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_black_in_the_place_of_background_is_mixed_into_no_view(seed: int) -> None:
+def test_black_in_the_place_of_background_is_mixed_into_no_view(height: int, width: int, seed: int) -> None:
     rasterio = pytest.importorskip("rasterio")
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.tif"
         with rasterio.open(
-            path, "w", driver="GTiff", width=192, height=160, count=1, dtype="uint8", tiled=True, blockxsize=16,
+            path, "w", driver="GTiff", width=width, height=height, count=1, dtype="uint8", tiled=True, blockxsize=16,
             blockysize=16, compress="JPEG", sparse_ok=True,
         ) as out:  # fmt: skip
-            for y, x in np.argwhere(rng.random((10, 12)) < 0.4) * 16:
-                flat = np.full((1, 16, 16), rng.integers(100, 200), np.uint8)
-                out.write(flat, window=rasterio.windows.Window(x, y, 16, 16))
-        with rasterio.open(path, "r+") as out:
+            for y, x in np.argwhere(rng.random((-(-height // 16), -(-width // 16))) < 0.4) * 16:
+                rows, cols = min(16, height - y), min(16, width - x)
+                flat = np.full((1, rows, cols), rng.integers(100, 200), np.uint8)
+                out.write(flat, window=rasterio.windows.Window(x, y, cols, rows))
+        with rasterio.open(path, "r+") as out, rasterio.Env(GDAL_TIFF_OVR_BLOCKSIZE=16):
             out.build_overviews([2], rasterio.enums.Resampling.average)
         with open_slide(path) as slide:
             half = slide.read_view(2, threads=1)
             for side in (2, 4, 8):
-                assert np.abs(slide.read_view(2 * side, threads=1) - means(half, side)).max() < 3
+                inner = half[: height // 2 // side * side, : width // 2 // side * side]
+                view = slide.read_view(2.0 * side, threads=1)[: len(inner) // side, : inner.shape[1] // side]
+                assert inner.size == 0 or np.abs(view - means(inner, side)).max() < 3
 
 
 def test_tissue_that_only_a_lower_level_holds_stays(tmp_path: Path) -> None:
