@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ats_cli.records import Fingerprint, SlideError
 from ats_cli.slides.byte_source import ByteSource
+from ats_cli.slides.companions import slide_files, with_companions
 from ats_cli.slides.opening import is_zarr_folder
-from ats_cli.slides.openslide_reader import slide_files
 from ats_cli.slides.remote_path import AnyPath, RemotePath
 from ats_cli.slides.slide import Slide
 
@@ -99,7 +99,7 @@ def _files(path: Path) -> list[Path]:
         from ats_cli.slides.dicom_reader import series_files  # pydicom takes its time to import
 
         return [Path(str(source.path)) for source in series_files(path)]
-    return [path, *(file for file in slide_files(path)[1:] if file.is_file())]
+    return [path, *(file for file in slide_files(with_companions(path))[1:] if file.is_file())]
 
 
 def _is_dicom(path: Path) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import openslide
 
 from ats_cli.records import SlideError
+from ats_cli.slides.companions import slide_files, with_companions
 from ats_cli.slides.numbers import stated_number
 from ats_cli.slides.reader import (
     MPP_OF_POWER,
@@ -45,13 +46,14 @@ class OpenSlideReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = with_companions(path)
         self.identity: str | None = None
-        self.files = slide_files(path)
-        self.bytes_total: int | None = path.stat().st_size
+        self.files = slide_files(self._file)
+        self.bytes_total: int | None = sum(file.stat().st_size for file in self.files)
         self._handles: queue.LifoQueue[openslide.OpenSlide] = queue.LifoQueue()
         self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
         try:
-            slide = openslide.OpenSlide(path)
+            slide = openslide.OpenSlide(self._file)
             self.properties = dict(slide.properties)
             self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
             sizes = slide.level_dimensions
@@ -96,7 +98,7 @@ class OpenSlideReader:
         """OpenSlide does not tell beforehand; what is absent comes out white."""
 
     def color_profile(self) -> bytes | None:
-        with openslide.OpenSlide(self._path) as slide:
+        with openslide.OpenSlide(self._file) as slide:
             profile = slide.color_profile
             return None if profile is None else bytes(profile.tobytes())
 
@@ -144,34 +146,18 @@ class OpenSlideReader:
 
     def _fresh(self, level: int, box: Box) -> openslide.OpenSlide:
         try:
-            slide = openslide.OpenSlide(self._path)
+            slide = openslide.OpenSlide(self._file)
             slide.set_cache(self._cache)
         except Exception as error:
             raise unreadable(self._path, error, _place(level, box)) from error
         return slide
 
 
-def slide_files(path: Path) -> list[Path]:
-    """The slide's file, and those that its format keeps beside it."""
-    kind = path.suffix.lower()
-    try:
-        if kind == ".mrxs":
-            return [path, *sorted(path.with_suffix("").iterdir())]
-        if kind in (".vms", ".vmu"):
-            marks = tuple(path.stem + mark for mark in ".(_")
-            return [
-                path,
-                *sorted(file for file in path.parent.iterdir() if file.name.startswith(marks) and file != path),
-            ]
-    except OSError:  # without them OpenSlide says what is the matter
-        pass
-    return [path]
-
-
 def detect_vendor(path: Path) -> str | None:
     """What OpenSlide takes the file for, by its content; None if nothing."""
+    file = with_companions(path)
     try:
-        vendor: str | None = openslide.OpenSlide.detect_format(path)
+        vendor: str | None = openslide.OpenSlide.detect_format(file)
     except Exception:  # a file that OpenSlide fails on is left to the others, which say what is the matter
         return None
     return vendor

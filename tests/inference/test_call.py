@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,18 +80,28 @@ def test_integers_of_numpy_are_integers(
     assert predict(slide, loaded, confidence=0.9).sampler == "murthy"
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One picture by codecs whose decoders give memory of their own, and memory of somebody else."""
+    folder, options = tmp_path_factory.mktemp("slides"), {"tile": (64, 64), "photometric": "rgb", "metadata": None}
+    for codec in ("jpeg", "zlib", "lzw", "jpeg2000", None):
+        tifffile.imwrite(folder / f"{codec}.tif", noise(300, 260), compression=codec, **options)
+    return sorted(folder.iterdir())
+
+
+@settings(max_examples=40, deadline=None)
 @given(
-    boxes=st.lists(st.tuples(st.integers(-20, 250), st.integers(-20, 290)), min_size=2, max_size=8),
+    number=st.integers(0, 4),
+    boxes=st.lists(st.tuples(st.integers(-5, 80), st.integers(-5, 80)), min_size=2, max_size=8),
     size=st.sampled_from([16, 20, 33]),
     ratio=st.sampled_from([1, 1, 2]),
     threads=st.integers(1, 3),
 )
 def test_what_is_written_into_a_tile_changes_no_other(
-    slide: Path, boxes: list[tuple[int, int]], size: int, ratio: int, threads: int
+    slides: list[Path], number: int, boxes: list[tuple[int, int]], size: int, ratio: int, threads: int
 ) -> None:
     wanted = [(x, y, size * ratio, size * ratio) for x, y in boxes]
-    with open_slide(slide) as opened:
+    with open_slide(slides[number]) as opened:
         right = [tile.copy() for tile in opened.read_tiles(wanted, size, threads=threads)]
         tiles = opened.read_tiles(wanted, size, threads=threads)
         kept = []
@@ -101,8 +112,6 @@ def test_what_is_written_into_a_tile_changes_no_other(
                 tile[:] = 7
         for tile, expected in zip(kept, right, strict=True):
             assert np.array_equal(tile, np.full_like(expected, 7) if tile.flags.writeable else expected)
-        with pytest.raises(ValueError, match="read-only"):
-            next(opened.read_tiles([(4, 4, 16, 16)], 16))[:] = 7
 
 
 def test_calls_that_overlap_leave_the_threads_of_torch_as_they_were(slide: Path, model: Path) -> None:
