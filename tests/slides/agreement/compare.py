@@ -110,7 +110,9 @@ def _view(
     yield from _differ(name, seen, expected, slack, mean)
     # What lies on all levels altogether: of the rest of a side that does not divide, levels have what they have.
     rows, cols = (int(min(lv.pixels.shape[axis] * lv.downsample for lv in levels) / downsample) for axis in (0, 1))
-    lost = (12.0 if case.lossy else 1.1) + 0.5 * contrast(first, downsample, shape)
+    lost = 1.1 + 0.5 * contrast(first, downsample, shape)
+    if case.lossy:  # both levels were compressed, and chroma in blocks of 16 x 16
+        lost = lost + 8 + 0.15 * block_contrast(level.pixels, case.tile, scale, shape)
     if rows and cols and not _beside(case, levels):
         exact = area_mean(first, downsample, shape)[:rows, :cols]
         yield from _differ(f"{name} against the view at 1", seen[:rows, :cols], [exact], lost[:rows, :cols])

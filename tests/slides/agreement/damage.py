@@ -21,6 +21,8 @@ _INDEXED = ("tiff", "svs", "ome-tiff", "gdal")
 # Codecs whose streams begin or end in something, so that zeros, or a half, are none of them.
 _FRAMED = ("jpeg", "jpeg2000", "jpegls", "webp", "deflate", "zstd", "gzip", "blosc")
 _CHECKED = ("deflate", "gzip")
+# Tags of offsets and counts: of tiles, and of strips.
+_OF_STRIPS = {324: 273, 325: 279}
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,7 @@ def _indexed(stream: Stream, written: Written, code: int, value: int) -> bool:
         page = pages_of(tiff, len(written.levels))[stream.level]
         values = list(page.dataoffsets if code == 324 else page.databytecounts)
         values[page.dataoffsets.index(stream.at)] = value
-        tag = page.tags.get(code) or page.tags[code - 51]  # of strips
-        tag.overwrite(values)
+        (page.tags.get(code) or page.tags[_OF_STRIPS[code]]).overwrite(values)
     return True
 
 

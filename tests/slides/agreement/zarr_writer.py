@@ -35,7 +35,7 @@ def write_zarr(case: Case, levels: list[Stored], path: Path) -> None:
         sharded = {"shards": (chunks[0], 2 * rows, 3 * cols)} if case.variant == "v3 sharded" else {}
         array = root.create_array(
             str(number), shape=pixels.shape, chunks=chunks, dtype="uint8", fill_value=case.background,
-            compressors=(_V2 if version == 2 else _V3)[case.codec], config={"write_empty_chunks": True},
+            compressors=(_V2 if version == 2 else _V3)[case.codec], config={"write_empty_chunks": not sharded},
             **({"chunk_key_encoding": {"name": "v2", "separator": "/"}} if version == 2 else {}), **sharded,
         )  # fmt: skip
         if sharded:
