@@ -1,4 +1,4 @@
-"""Frames whose bytes cannot be what an encoder wrote, of codecs whose decoders do not notice.
+"""Frames whose bytes cannot be what an encoder wrote, of codecs whose decoders do not notice, or take long to.
 
 In a scan of JPEG, 0xFF comes before 0 or a restart marker only; in the packets of JPEG 2000 before 0x8F or less, or a
 marker that begins or ends a packet's header. Random bytes break that once in some hundreds of bytes.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 
-_BROKEN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# Between scans there may be tables (C4, DD); a scan begins with DA.
+_BROKEN_SCAN = re.compile(rb"\xff[^\x00\xc4\xd0-\xd7\xda\xdd\xff]")
+_BROKEN_LS_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8\xdb-\xf7\xf9-\xfe]")
 _BROKEN_PACKET = re.compile(rb"\xff[\x90\x93-\xff]")
 _START_OF_TILE, _START_OF_DATA, _END = b"\xff\x90", b"\xff\x93", b"\xff\xd9"
 
 
 def refuse_broken_jpeg(stream: bytes) -> None:
-    """ValueError where the last scan of a lossless JPEG has markers that end it too soon, or no end."""
+    """ValueError where the scans of a lossless JPEG have markers that end them too soon, or no end."""
     at = 2
     while stream[at : at + 1] == b"\xff" and at + 4 <= len(stream):
         scan = stream[at + 1] == 0xDA
@@ -23,6 +25,13 @@ def refuse_broken_jpeg(stream: bytes) -> None:
             break
     found = _BROKEN_SCAN.search(stream, at)
     if found is None or found[0] != _END or stream[found.end() :].strip(b"\0"):
+        raise ValueError("its stream has a marker where none can be, or no end")
+
+
+def refuse_broken_jpeg_ls(stream: bytes) -> None:
+    """ValueError where a JPEG-LS has markers within a scan, or no end: its decoder takes seconds for one cut short."""
+    scan = stream.find(b"\xff\xda")
+    if scan < 0 or _BROKEN_LS_SCAN.search(stream, scan) or not stream.rstrip(b"\0").endswith(_END):
         raise ValueError("its stream has a marker where none can be, or no end")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom import uid
 
 from ats_cli.records import SlideError
-from ats_cli.slides.dicom_damage import refuse_broken_jpeg, refuse_broken_jpeg_2000
+from ats_cli.slides.dicom_damage import refuse_broken_jpeg, refuse_broken_jpeg_2000, refuse_broken_jpeg_ls
 from ats_cli.slides.dicom_index import PixelFacts
 from ats_cli.slides.dicom_items import fragments
 from ats_cli.slides.jpeg import decode_whole
@@ -19,13 +19,14 @@ from ats_cli.slides.pixels import PixelKind, shown_range
 from ats_cli.slides.stream_size import refuse_large
 
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
+_JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 _LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 _J2K = (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
 _JXL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112")
 _DECODERS: dict[str, tuple[str, Any]] = {
     **dict.fromkeys(_JPEG, ("jpeg", imagecodecs.jpeg8_decode)),
     **dict.fromkeys(_LOSSLESS_JPEG, ("jpeg lossless", imagecodecs.ljpeg_decode)),
-    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), ("jpeg-ls", imagecodecs.jpegls_decode)),
+    **dict.fromkeys(_JPEG_LS, ("jpeg-ls", imagecodecs.jpegls_decode)),
     **dict.fromkeys(_J2K, ("jpeg2000", imagecodecs.jpeg2k_decode)),
     **dict.fromkeys(_JXL, ("jpegxl", imagecodecs.jpegxl_decode)),
     uid.RLELossless: ("rle", imagecodecs.dicomrle_decode),
@@ -88,6 +89,8 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
             refuse_broken_jpeg_2000(stream)
         elif syntax in _LOSSLESS_JPEG:
             refuse_broken_jpeg(stream)
+        elif syntax in _JPEG_LS:
+            refuse_broken_jpeg_ls(stream)
         samples = decoder(stream)
         said_ycc = said_ycc and not (syntax in _J2K and _transformed(stream))
     if samples.shape[:2] != (rows, cols):

@@ -90,7 +90,7 @@ def encoded(codec: str, pixels: np.ndarray) -> bytes:
     return bytes(encode(np.ascontiguousarray(pixels[..., 0] if codec == "lossless jpeg" else pixels)))
 
 
-@pytest.mark.parametrize("codec", ["jpeg", "grey jpeg", "lossless jpeg", "jpeg 2000"])
+@pytest.mark.parametrize("codec", ["jpeg", "grey jpeg", "lossless jpeg", "jpeg-ls", "jpeg 2000"])
 def test_frames_of_which_much_is_garbled_are_not_sound(tmp_path: Path, codec: str) -> None:
     big = np.asarray(Image.fromarray(picture(30, 40)).resize((256, 256), Image.Resampling.BICUBIC))
     stream = encoded(codec, big)
@@ -106,6 +106,8 @@ def test_frames_of_which_much_is_garbled_are_not_sound(tmp_path: Path, codec: st
         broken[start : start + many] = rng.bytes(many)
         slide = open_slide(write(tmp_path / f"{number}.dcm", shape, [bytes(broken)], syntax, **sides))
         assert not check_slide(slide).sound
+        cut = stream[: int(rng.integers(len(stream) // 4, len(stream) - 2))]
+        assert not check_slide(open_slide(write(tmp_path / "cut.dcm", shape, [cut], syntax, **sides))).sound
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "jpeg-ls", "jpeg 2000"])
