@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from ats_cli.records import AtsError
 
 if TYPE_CHECKING:
+    from ats_cli.results.writer import Writer
     from ats_cli.sampling.sampler import Sampler
 
 Member = TypeVar("Member")
@@ -89,3 +90,13 @@ SAMPLERS: Registry[Sampler] = Registry(
 
 # Used where the call names none: by `ats predict`, in training, and where a draw must be nested.
 DEFAULT_SAMPLER, TRAINING_SAMPLER, NESTED_SAMPLER = "pivotal", "systematic", "murthy"
+
+# Each writes a file of this name for every slide of a run.
+WRITERS: Registry[Writer] = Registry(
+    "output writer",
+    {
+        "draw.npz": "ats_cli.results.writers.draw_npz:WRITER",
+        "tiles.csv": "ats_cli.results.writers.tiles_csv:WRITER",
+        "prediction.json": "ats_cli.results.writers.prediction_json:WRITER",
+    },
+)

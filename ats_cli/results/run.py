@@ -28,15 +28,9 @@ from ats_cli.results.run_facts import now
 from ats_cli.results.run_file import RUN, RunSlide, read_run
 from ats_cli.results.run_table import predictions_csv
 from ats_cli.results.same_run import TakeFingerprint, changed_slides, refuse_other_settings
-from ats_cli.results.slide_files import (
-    RECORD,
-    copy_slide,
-    delete_slide,
-    read_draw,
-    read_record,
-    slide_folder,
-    write_slide,
-)
+from ats_cli.results.slide_files import copy_slide, delete_slide, slide_folder, write_slide
+from ats_cli.results.writers.draw_npz import read_draw
+from ats_cli.results.writers.prediction_json import RECORD, read_record
 
 LOCK, GROUPS = ".lock", "predictions_by_group.csv"
 

@@ -21,7 +21,9 @@ from ats_cli.results.record import prediction_dict, prediction_from
 from ats_cli.results.run import RunFolder
 from ats_cli.results.run_facts import facts
 from ats_cli.results.run_file import RunSlide
-from ats_cli.results.slide_files import read_draw, slide_folder, tile_rows
+from ats_cli.results.slide_files import slide_folder
+from ats_cli.results.writers.draw_npz import read_draw
+from ats_cli.results.writers.tiles_csv import tile_rows
 
 CLASSES = ("tumour, solid", "normal")
 SETTINGS = {
