@@ -150,7 +150,8 @@ def command(
     from ats_cli.inference.evaluate import at_budgets, labelled_sources
     from ats_cli.inference.job import ModelConfig
     from ats_cli.inference.run import processes_and_threads, slide_tasks, start_executor
-    from ats_cli.results.evaluation import Evaluation, Truth, check_writable
+    from ats_cli.results.budget_figures import Truth
+    from ats_cli.results.evaluation import Evaluation, check_writable
     from ats_cli.results.evaluation_table import print_evaluation
     from ats_cli.results.groups import GroupBy
     from ats_cli.zoo import find_model

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ats_cli.records import AtsError, Prediction
+from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.text import encodable, existing_path
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def open_run(
 
     run = RunFolder(output)
     if extend and not run.exists:
-        raise AtsError(f"{output}: no run here to extend. Run it with --sampler murthy first, without --extend.")
+        raise AtsError(
+            f"{output}: no run here to extend. Run it with --sampler {NESTED_SAMPLER} first, without --extend."
+        )
     return run
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ats_cli.records import AtsError
+from ats_cli.registry import DEFAULT_SAMPLER, NESTED_SAMPLER
 
 # What a run is made with where nothing is said. `tiles`: None for the model's own.
 DEFAULTS: dict[str, Any] = {
     "tiles": None,
-    "sampler": "pivotal",
+    "sampler": DEFAULT_SAMPLER,
     "confidence": None,
     "seed": 0,
     "backend": None,
@@ -36,13 +37,15 @@ def asked_for(
         raise AtsError("--confidence goes with --adaptive. Give both, or neither.")
     if confidence is not None and not 0 < confidence < 1:
         raise AtsError(f"--confidence {confidence:g}: not a confidence. Give a number between 0 and 1, like 0.95.")
-    if adaptive and sampler not in (None, "murthy"):
-        raise AtsError(f"--adaptive draws in race order (murthy), not by --sampler {sampler}. Leave one of them out.")
+    if adaptive and sampler not in (None, NESTED_SAMPLER):
+        raise AtsError(
+            f"--adaptive draws in race order ({NESTED_SAMPLER}), not by --sampler {sampler}. Leave one of them out."
+        )
     if exhaustive and (adaptive or sampler is not None or tiles is not None):
         raise AtsError("--exhaustive reads every position. Leave out --tiles, --sampler and --adaptive.")
     given = {
         "tiles": tiles,
-        "sampler": "exhaustive" if exhaustive else "murthy" if adaptive else sampler,
+        "sampler": "exhaustive" if exhaustive else NESTED_SAMPLER if adaptive else sampler,
         "confidence": (confidence or 0.95) if adaptive else None,
         "seed": seed,
         "backend": backend,

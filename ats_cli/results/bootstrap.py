@@ -32,7 +32,7 @@ NOISE = {"calibration_error": calibration_noise}
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A figure and its interval; None where it cannot be said. `low`, `high`: None where no resample differs: then
     the slides are too few, or too easy, to say how far the figure may be off."""
 
@@ -43,13 +43,13 @@ class Estimate:
 
 def with_intervals(
     table: Table, groups: Sequence[str], figures: dict[str, Figure], seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, Estimate]:
+) -> dict[str, IntervalEstimate]:
     """Each figure of the table with its interval. `groups`: (n,) of each slide; one group alone gives no interval."""
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     many = len(names)
     values = {name: float(figure(table, table.ones)[0]) for name, figure in figures.items()}
     if many < 2:
-        return {name: Estimate(_number(value)) for name, value in values.items()}
+        return {name: IntervalEstimate(_number(value)) for name, value in values.items()}
     rng = np.random.default_rng(seed)
     noise = {_noise_of(name): NOISE[name] for name in figures if name in NOISE}
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*figures, *noise)}
@@ -67,18 +67,20 @@ def _noise_of(name: str) -> str:
     return f"{name} by resampling alone"
 
 
-def _interval(value: float, drawn: NDArray[np.float64], groups: int, noise: NDArray[np.float64] | None) -> Estimate:
+def _interval(
+    value: float, drawn: NDArray[np.float64], groups: int, noise: NDArray[np.float64] | None
+) -> IntervalEstimate:
     # A resample without one of the classes has no such figure.
     drawn = drawn[np.isfinite(drawn)]
     if not math.isfinite(value) or not len(drawn) or np.ptp(drawn) < 1e-12:
-        return Estimate(_number(value))
+        return IntervalEstimate(_number(value))
     below = (np.count_nonzero(drawn < value) + np.count_nonzero(drawn == value) / 2) / len(drawn)
     shift = 2 * NORMAL.inv_cdf(min(max(below, 1 / len(drawn)), 1 - 1 / len(drawn)))
     reach = t_quantile((1 + LEVEL) / 2, groups - 1) * math.sqrt(groups / (groups - 1))
     shifts = (shift,) if noise is None else (shift, 0.0)
     ends = np.quantile(drawn, [NORMAL.cdf(s + side * reach) for s in shifts for side in (-1, 1)])
     low, high = min(float(ends.min()), value), max(float(ends.max()), value)
-    return Estimate(value, 0.0 if noise is not None and value <= np.quantile(noise, LEVEL) else low, high)
+    return IntervalEstimate(value, 0.0 if noise is not None and value <= np.quantile(noise, LEVEL) else low, high)
 
 
 def t_quantile(probability: float, freedom: int) -> float:

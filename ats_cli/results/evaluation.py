@@ -1,76 +1,22 @@
-"""What `ats evaluate` finds: figures with intervals at each budget, what they cost, and the files of it."""
+"""An evaluation: predictions of labelled slides at several budgets, their figures, and the files of both."""
 
 from __future__ import annotations
 
 import errno
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ats_cli.records import SCHEMA_VERSION, Prediction
-from ats_cli.results import metrics as m
-from ats_cli.results.bootstrap import LEVEL, RESAMPLES, Estimate, with_intervals
+from ats_cli.results.bootstrap import LEVEL, RESAMPLES
+from ats_cli.results.budget_figures import BudgetFigures, Truth, budget_figures, calibration
 from ats_cli.results.files import csv_bytes, json_bytes, refuse_dangling_link, write_whole
 from ats_cli.results.groups import Group, GroupBy, grouped, groups_csv
+from ats_cli.results.plots import write_plots
 from ats_cli.results.run import without_tiles
 from ats_cli.results.run_table import columns, row
-
-BY_CLASS = {"auroc": m.auroc_of, "auprc": m.auprc_of, "f1": m.f1_of, "sensitivity": m.sensitivity_of}
-
-
-@dataclass(frozen=True)
-class Truth:
-    """A slide's label, and the group that it belongs to."""
-
-    label: str
-    group: str
-
-
-@dataclass(frozen=True)
-class AtBudget:
-    """All figures at one budget. `cost`: means over slides of tiles, bytes, seconds; None where one is unknown.
-
-    `by_group`: the same with one answer a group, where that is asked for.
-    """
-
-    tiles: int | None
-    table: m.Table
-    figures: dict[str, Estimate]
-    by_class: dict[str, dict[str, Estimate]]
-    cost: dict[str, float | None]
-    by_group: AtBudget | None = None
-
-    @property
-    def confusion(self) -> list[list[int]]:
-        return [[int(n) for n in line] for line in m.confusion_matrices(self.table, self.table.ones)[0]]
-
-
-def evaluate_table(
-    tiles: int | None, predictions: Sequence[Prediction], truth: Mapping[str, Truth], classes: Sequence[str], seed: int
-) -> AtBudget:
-    """The figures of good `predictions` (at least one) at one budget."""
-    labels = np.array([classes.index(truth[p.slide_id].label) for p in predictions])
-    probabilities = np.array([p.probabilities for p in predictions], np.float64)
-    table = m.Table(labels, probabilities)
-    groups = [truth[p.slide_id].group for p in predictions]
-    wanted = {**m.FIGURES}
-    wanted |= {f"{f}/{c}": make(i) for i, c in enumerate(classes) for f, make in BY_CLASS.items()}
-    found = with_intervals(table, groups, wanted, seed)
-    return AtBudget(
-        tiles,
-        table,
-        {name: found[name] for name in m.FIGURES},
-        {c: {f: found[f"{f}/{c}"] for f in BY_CLASS} for c in classes},
-        {
-            "tiles": _mean([p.tiles for p in predictions]),
-            "bytes": _mean([p.bytes_read for p in predictions]),
-            "seconds": _mean([(p.seconds or {}).get("total") for p in predictions]),
-        },
-    )
 
 
 class Evaluation:
@@ -101,11 +47,11 @@ class Evaluation:
         if prediction.status == "failed":
             self.failed[prediction.slide_id] = str(prediction.error)
 
-    def figures(self, seed: int) -> list[AtBudget]:
+    def figures(self, seed: int) -> list[BudgetFigures]:
         """The figures at each budget, of the slides that did not fail; none where all did."""
         good = [slide_id for slide_id in self.truth if slide_id not in self.failed]
         found = [
-            evaluate_table(budget, [own[slide_id] for slide_id in good], self.truth, self.classes, seed)
+            budget_figures(budget, [own[slide_id] for slide_id in good], self.truth, self.classes, seed)
             for budget, own in self._found.items()
             if good
         ]
@@ -115,7 +61,7 @@ class Evaluation:
         return [
             replace(
                 at,
-                by_group=evaluate_table(budget, [g.prediction for g in groups if g.slides], truth, self.classes, seed),
+                by_group=budget_figures(budget, [g.prediction for g in groups if g.slides], truth, self.classes, seed),
             )
             for at, (budget, own) in zip(found, self._found.items(), strict=True)
             if (groups := self._groups(own))
@@ -128,7 +74,7 @@ class Evaluation:
         return grouped({name: t.group for name, t in self.truth.items()}, found, self.group_by.weights)
 
     def as_dict(
-        self, found: Sequence[AtBudget], model: Mapping[str, Any], settings: Mapping[str, Any], seed: int
+        self, found: Sequence[BudgetFigures], model: Mapping[str, Any], settings: Mapping[str, Any], seed: int
     ) -> dict[str, Any]:
         """metrics.json: JSON-ready values; a figure that cannot be said is null."""
         groups = {t.group for t in self.truth.values()}
@@ -155,13 +101,11 @@ class Evaluation:
             ],
         }
 
-    def write(self, folder: Path, said: Mapping[str, Any], found: Sequence[AtBudget]) -> None:
+    def write(self, folder: Path, said: Mapping[str, Any], found: Sequence[BudgetFigures]) -> None:
         """Write predictions.csv of the largest budget, of each where there are several, the plots, and metrics.json.
 
         Those that an earlier evaluation left there are gone.
         """
-        from ats_cli.results.plots import write_plots
-
         for pattern in ("predictions_*.csv", "accuracy_tiles.*", "metrics.json"):
             for earlier in folder.glob(pattern):
                 earlier.unlink()
@@ -200,29 +144,10 @@ def check_writable(folder: Path) -> None:
         pass
 
 
-def _figures_of(at: AtBudget) -> dict[str, Any]:
+def _figures_of(at: BudgetFigures) -> dict[str, Any]:
     return {
         "figures": {name: asdict(estimate) for name, estimate in at.figures.items()},
         "by_class": {c: {f: asdict(e) for f, e in own.items()} for c, own in at.by_class.items()},
         "confusion_matrix": at.confusion,
         "calibration": calibration(at.table),
     }
-
-
-def calibration(table: m.Table) -> list[dict[str, float]]:
-    """Of each bin of confidence that holds slides: their mean confidence, the share that is right, how many."""
-    confidence = table.probabilities.max(1)
-    bins = m.confidence_bins(confidence)
-    return [
-        {
-            "confidence": float(confidence[bins == b].mean()),
-            "accuracy": float(table.right[bins == b].mean()),
-            "slides": int(np.count_nonzero(bins == b)),
-        }
-        for b in np.unique(bins)
-    ]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from ats_cli.results.bootstrap import Estimate
-from ats_cli.results.evaluation import AtBudget
+from ats_cli.results.bootstrap import IntervalEstimate
+from ats_cli.results.budget_figures import BudgetFigures
 from ats_cli.results.table import NOTHING, megabytes, plain_table, text
 
 NAMES = {
@@ -22,7 +22,7 @@ NAMES = {
 
 
 def print_evaluation(
-    console: Console, found: Sequence[AtBudget], classes: Sequence[str], group_by: str | None = None
+    console: Console, found: Sequence[BudgetFigures], classes: Sequence[str], group_by: str | None = None
 ) -> None:
     """Print the figures with their 95 % intervals at each budget, and the confusion matrix at the largest.
 
@@ -47,14 +47,14 @@ def print_evaluation(
     console.print(confusion)
 
 
-def _add_cost(table: Table, found: Sequence[AtBudget]) -> None:
+def _add_cost(table: Table, found: Sequence[BudgetFigures]) -> None:
     table.add_section()
     table.add_row("tiles a slide", *(_number(at.cost["tiles"], ".1f") for at in found))
     table.add_row("MB a slide", *(_megabytes(at.cost["bytes"]) for at in found))
     table.add_row("seconds a slide", *(_number(at.cost["seconds"], ".2f") for at in found))
 
 
-def _said(estimate: Estimate) -> str:
+def _said(estimate: IntervalEstimate) -> str:
     if estimate.value is None:
         return NOTHING
     if estimate.low is None or estimate.high is None:

@@ -34,7 +34,7 @@ class Table:
         return np.asarray(self.probabilities.argmax(1))
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         return np.asarray(self.predicted == self.labels)
 
     @property
@@ -48,12 +48,12 @@ class Table:
 
 
 def accuracy(table: Table, weights: Floats) -> Floats:
-    """Share of slides that are predicted rightly."""
-    return _divide(weights @ table.right, weights.sum(1))
+    """Share of slides whose class is predicted correctly."""
+    return _divide(weights @ table.correct, weights.sum(1))
 
 
 def balanced_accuracy(table: Table, weights: Floats) -> Floats:
-    """Mean over the classes of the share of their slides that are predicted rightly."""
+    """Mean over the classes of the share of their slides predicted correctly."""
     confusion = confusion_matrices(table, weights)
     return _macro(_divide(np.einsum("bcc->bc", confusion), confusion.sum(2)))
 
@@ -88,9 +88,9 @@ def calibration_noise(table: Table, weights: Floats) -> Floats:
 
 
 def _gaps(table: Table) -> tuple[Floats, Floats]:
-    """Of each slide, right (1 or 0) less its confidence, (n,), and a 1 in the bin that it is in, (n, BINS)."""
+    """Return correct (1 or 0) minus confidence of each slide, (n,), and a 1 in the bin of each, (n, BINS)."""
     confidence = table.probabilities.max(1)
-    return table.right - confidence, np.eye(BINS)[confidence_bins(confidence)]
+    return table.correct - confidence, np.eye(BINS)[confidence_bins(confidence)]
 
 
 FIGURES: dict[str, Figure] = {
@@ -143,7 +143,7 @@ def sensitivity_of(c: int) -> Figure:
 
     def figure(table: Table, weights: Floats) -> Floats:
         is_c = table.labels == c
-        return _divide(weights @ (is_c & table.right), weights @ is_c)
+        return _divide(weights @ (is_c & table.correct), weights @ is_c)
 
     return figure
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ats_cli.records import PICTURE_SOFTWARE
 from ats_cli.results import metrics as m
-from ats_cli.results.bootstrap import Estimate
-from ats_cli.results.evaluation import AtBudget, calibration
+from ats_cli.results.bootstrap import IntervalEstimate
+from ats_cli.results.budget_figures import BudgetFigures, calibration
 from ats_cli.results.files import write_whole
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 SIDE, DPI = 5.0, 150  # inches, pixels an inch
 METADATA: dict[str, dict[str, Any]] = {"png": {"Software": PICTURE_SOFTWARE}, "svg": {"Date": None}}
 FORMATS = tuple(METADATA)
-CHANCE: dict[str, Any] = {"color": "0.7", "linewidth": 1, "linestyle": "--", "zorder": 0}
+DIAGONAL: dict[str, Any] = {"color": "0.7", "linewidth": 1, "linestyle": "--", "zorder": 0}
 
 
-def write_plots(folder: Path, classes: tuple[str, ...], found: Sequence[AtBudget]) -> None:
+def write_plots(folder: Path, classes: tuple[str, ...], found: Sequence[BudgetFigures]) -> None:
     """Write roc, pr and calibration at the last (largest) budget, and accuracy_tiles where there are several."""
     last = found[-1]
     plots = {"roc": _roc(classes, last), "pr": _pr(classes, last), "calibration": _calibration(last)}
@@ -34,9 +34,9 @@ def write_plots(folder: Path, classes: tuple[str, ...], found: Sequence[AtBudget
             write_whole(folder / f"{name}.{kind}", _bytes(figure, kind))
 
 
-def _roc(classes: tuple[str, ...], at: AtBudget) -> Figure:
+def _roc(classes: tuple[str, ...], at: BudgetFigures) -> Figure:
     figure, axes = _square("false positive rate", "true positive rate")
-    axes.plot([0, 1], [0, 1], **CHANCE)
+    axes.plot([0, 1], [0, 1], **DIAGONAL)
     for c in _drawable(at, classes):
         false, true, _ = m.curve(at.table, c)
         axes.plot(false, true, color=_colour(c), label=f"{classes[c]}: {_said(at.by_class[classes[c]]['auroc'])}")
@@ -44,7 +44,7 @@ def _roc(classes: tuple[str, ...], at: AtBudget) -> Figure:
     return figure
 
 
-def _pr(classes: tuple[str, ...], at: AtBudget) -> Figure:
+def _pr(classes: tuple[str, ...], at: BudgetFigures) -> Figure:
     figure, axes = _square("recall", "precision")
     for c in _drawable(at, classes):
         _, recall, precision = m.curve(at.table, c)
@@ -55,10 +55,10 @@ def _pr(classes: tuple[str, ...], at: AtBudget) -> Figure:
     return figure
 
 
-def _calibration(at: AtBudget) -> Figure:
+def _calibration(at: BudgetFigures) -> Figure:
     """Accuracy against confidence; the area of a dot says how many slides."""
     figure, axes = _square("probability of the predicted class", "share that is right")
-    axes.plot([0, 1], [0, 1], **CHANCE)
+    axes.plot([0, 1], [0, 1], **DIAGONAL)
     bins = calibration(at.table)
     confidence, accuracy = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
     axes.plot(confidence, accuracy, color=_colour(0), linewidth=1)
@@ -69,7 +69,7 @@ def _calibration(at: AtBudget) -> Figure:
     return figure
 
 
-def _accuracy_tiles(found: Sequence[AtBudget]) -> Figure:
+def _accuracy_tiles(found: Sequence[BudgetFigures]) -> Figure:
     figure, axes = _axes("tiles read per slide (mean)", "figure")
     costs = [at.cost["tiles"] or 0.0 for at in found]
     for i, name in enumerate(("accuracy", "balanced_accuracy", "auroc")):
@@ -90,7 +90,7 @@ def _accuracy_tiles(found: Sequence[AtBudget]) -> Figure:
     return figure
 
 
-def _drawable(at: AtBudget, classes: tuple[str, ...]) -> list[int]:
+def _drawable(at: BudgetFigures, classes: tuple[str, ...]) -> list[int]:
     """Classes that occur, but are not all there is."""
     return [c for c in range(len(classes)) if 0 < (at.table.labels == c).sum() < len(at.table.labels)]
 
@@ -123,7 +123,7 @@ def _colour(index: int) -> str:
     return f"C{index % 10}"
 
 
-def _said(estimate: Estimate) -> str:
+def _said(estimate: IntervalEstimate) -> str:
     if estimate.value is None:
         return "-"
     if estimate.low is None or estimate.high is None:

@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
+from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.files import delete_parts, json_bytes, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.run_facts import now
@@ -259,7 +260,7 @@ class RunFolder:
 
     def _is_short(self, p: Prediction) -> bool:
         """Whether a race over a slide has not come to the run's budget: it was drawn before that was raised."""
-        if _failed(p) or p.sampler != "murthy" or p.settled or p.tiles is None or p.positions is None:
+        if _failed(p) or p.sampler != NESTED_SAMPLER or p.settled or p.tiles is None or p.positions is None:
             return False
         return p.tiles < min(int(self.settings["tiles"]), p.positions)
 

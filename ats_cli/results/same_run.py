@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ats_cli.records import AtsError, Fingerprint, Prediction
+from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.run_file import RunSlide
 
 # Files whose samples are read at a time: most of it is waiting for a disk or a server.
@@ -26,10 +27,10 @@ def refuse_other_settings(
 ) -> None:
     """AtsError where `settings` or `model` are not those `of_run`; with `extend`, it may be more tiles."""
     run_settings, _ = of_run
-    if extend and run_settings["sampler"] != "murthy":
+    if extend and run_settings["sampler"] != NESTED_SAMPLER:
         raise AtsError(
-            f"{path}: drawn with {run_settings['sampler']}, and only a murthy run can be extended. "
-            "Start it over with --sampler murthy --overwrite."
+            f"{path}: drawn with {run_settings['sampler']}, and only a {NESTED_SAMPLER} run can be extended. "
+            f"Start it over with --sampler {NESTED_SAMPLER} --overwrite."
         )
     if extend and settings["tiles"] < run_settings["tiles"]:
         raise AtsError(
