@@ -1,0 +1,279 @@
+"""Every folder of tests/data/faults: an input that was once read wrongly, and the right value that its README names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ats_cli import load_model, open_slide, predict
+from ats_cli.app import run
+from ats_cli.records import AtsError, SlideError
+from ats_cli.slides import check_slide
+from ats_cli.slides.regions import read_regions
+from tests.small import write_model
+
+FAULTS = Path(__file__).parent / "data" / "faults"
+DIGITS = Path(__file__).parents[1] / "examples" / "digits.tif"
+
+# Folders whose inputs are not all understood yet.
+OPEN = {
+    "balance-ignored-of-multi-label", "cluster-relative-paths", "cluster-worker-of-another-version",
+    "fold-that-learns-without-a-class", "manifests", "missing-values-as-labels-and-groups",
+    "one-class-in-two-spellings", "one-file-in-two-classes", "regions-of-a-slide-with-bounds",
+    "resume-with-folds-checked-too-late", "small-2", "tilde-in-a-path", "train-val-test-folders-as-classes",
+    "two-trainings-into-one-folder",
+}  # fmt: skip
+
+Ats = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ats(capfd: pytest.CaptureFixture[str]) -> Ats:
+    def ats_(*arguments: object) -> tuple[int, str, str]:
+        status = run([str(a) for a in arguments])
+        return status, *capfd.readouterr()
+
+    return ats_
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "model")
+
+
+def mean_colour(path: Path, downsample: float = 1) -> list[float]:
+    with open_slide(path) as slide:
+        return slide.read_view(downsample).mean((0, 1)).tolist()
+
+
+def records(out: str) -> dict[str, dict]:
+    return {record["slide_id"]: record for record in map(json.loads, out.splitlines())}
+
+
+def test_every_folder_is_tried_or_open() -> None:
+    tried = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
+    assert {folder.name for folder in FAULTS.iterdir()} - tried == OPEN
+
+
+@pytest.mark.parametrize("name", ["w1283.svs", "w1290.svs"])
+def test_jpeg_view_scrambled(name: str) -> None:
+    with open_slide(FAULTS / "jpeg-view-scrambled" / name) as slide:
+        whole = slide.read_view(1).astype(float)
+        for by in (2, 4, 8):
+            rows, cols = (side // by * by for side in whole.shape[:2])
+            blocks = whole[:rows, :cols].reshape(rows // by, by, cols // by, by, 3).mean((1, 3))
+            view = slide.read_view(by)[: rows // by, : cols // by]
+            assert np.abs(view - blocks).mean() < 1.5, by
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 3, 4, 8, 16])
+def test_jpeg_of_four_samples(downsample: float) -> None:
+    for name in ("rgbn_jpeg_nir.tif", "rgb_jpeg_same.tif"):
+        colour = mean_colour(FAULTS / "jpeg-of-four-samples" / name, downsample)
+        assert colour == pytest.approx([196.9, 171.1, 190.4], abs=0.7), name
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 8, 16])
+def test_jpeg_three_bands_minisblack(downsample: float) -> None:
+    path = FAULTS / "jpeg-three-bands-minisblack" / "rgb_minisblack_jpeg.tif"
+    assert mean_colour(path, downsample) == pytest.approx([196.9, 171.1, 190.4], abs=0.7)
+
+
+def test_svs_lower_level_tiles_of_zero_bytes(ats: Ats) -> None:
+    folder = FAULTS / "svs-lower-level-tiles-of-zero-bytes"
+    for downsample in (1, 2, 4, 8):
+        whole = mean_colour(folder / "plain.svs", downsample)
+        assert mean_colour(folder / "zero_edge_tiles.svs", downsample) == pytest.approx(whole, abs=0.7)
+    status, out, _ = ats("predict", *sorted(folder.glob("*.svs")), "-m", "colon-epithelium", "--json")
+    found = records(out)
+    assert status == 0 and found["plain"]["positions"] == pytest.approx(found["zero_edge_tiles"]["positions"], abs=5)
+
+
+@pytest.mark.parametrize("name", ["macrophages.ome.tif", "unlabeled.ome.tif"])
+def test_ome_main_image_named_like_a_side_picture(name: str) -> None:
+    with open_slide(FAULTS / "ome-main-image-named-like-a-side-picture" / name) as slide:
+        assert (slide.width, slide.height, slide.mpp) == (1024, 1024, 0.5)
+
+
+def test_evaluate_split_in_another_case(ats: Ats, tmp_path: Path) -> None:
+    manifest = tmp_path / "split.csv"
+    shutil.copy(FAULTS / "evaluate-split-in-another-case" / "split.csv", manifest)
+    for line in manifest.read_text().splitlines()[1:]:
+        shutil.copy(DIGITS, tmp_path / line.split(",")[0])
+    status, _, err = ats(
+        "evaluate", "--manifest", manifest, "-m", "megapixel-digits", "--tiles", 3, "-o", tmp_path / "out"
+    )
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert status == 0 and (metrics["rows"]["taken"], metrics["rows"]["left"]) == (2, 1), err
+
+
+@pytest.mark.parametrize("name", ["grey_sep_mismatch.zarr", "grey_no_chunks.zarr"])
+def test_zarr_chunk_separator(name: str, ats: Ats, model: Path) -> None:
+    path = FAULTS / "zarr-chunk-separator" / name
+    with pytest.raises(SlideError, match=rf"^{name}: .*chunk") as raised:
+        mean_colour(path)
+    for command in (["info", path], ["info", path, "--check"], ["predict", path, "-m", model]):
+        status, out, err = ats(*command)
+        assert status == 1 and str(raised.value) in out + err and ": sound" not in out
+
+
+def test_multi_file_slide_by_a_link(tmp_path: Path) -> None:
+    folder = FAULTS / "multi-file-slide-by-a-link"
+    for name in ("dicom/C.dcm", "mrxs/holes.mrxs", "mrxs/slide one.mrxs"):
+        link = tmp_path / Path(name).name
+        link.symlink_to(folder / name)
+        with open_slide(folder / name) as slide, open_slide(link) as linked:
+            assert linked.levels == slide.levels and linked.mpp == slide.mpp
+            assert np.array_equal(linked.read_view(4), slide.read_view(4))
+            assert linked.bytes_total == slide.bytes_total and linked.bytes_total > 50_000
+    copied = tmp_path / "copied.mrxs"
+    shutil.copy(folder / "mrxs" / "holes.mrxs", copied)
+    with pytest.raises(SlideError, match="its folder copied is not beside it"):
+        open_slide(copied)
+
+
+def test_dicom_without_dcm_extension(ats: Ats, tmp_path: Path) -> None:
+    folder = FAULTS / "dicom-without-dcm-extension"
+    (tmp_path / "slides.csv").write_text(f"slide\n{folder / 'noext'}\n{folder / 'dicomext'}\n")
+    for path in (folder / "noext", folder / "noext" / "IM00003", folder / "dicomext", folder / "dicomext" / "C.dicom"):
+        status, out, err = ats("info", path, "--json")
+        assert status == 0, err
+        facts = json.loads(out)
+        assert (facts["width"], facts["height"], facts["mpp"]) == (1024, 1024, pytest.approx(0.5, abs=0.01))
+    status, out, err = ats(
+        "predict", "--manifest", tmp_path / "slides.csv", "-m", write_model(tmp_path / "m"), "--json"
+    )
+    assert status == 0 and len(out.splitlines()) == 2, err
+
+
+def test_svs_mpp_with_decimal_comma() -> None:
+    for name, mpp in {"comma_mpp.svs": 0.499, "comma_mpp_power.svs": 0.2631}.items():
+        with open_slide(FAULTS / "svs-mpp-with-decimal-comma" / name) as slide:
+            assert slide.mpp == pytest.approx(mpp, abs=1e-4), name
+
+
+def test_three_fluorescence_channels_as_rgb() -> None:
+    path = FAULTS / "three-fluorescence-channels-as-rgb" / "if_planes_named.ome.tif"
+    with pytest.raises(SlideError, match=r"DAPI.*CD3.*CD8.*--plane c=") as raised:
+        open_slide(path)
+    assert str(raised.value).startswith(path.name)
+
+
+@pytest.mark.parametrize("sampler", ["Pivotal", "murty", "x", "without_replacement"])
+def test_python_unknown_sampler(sampler: str) -> None:
+    model = load_model("megapixel-digits")
+    with pytest.raises(AtsError, match=sampler):
+        predict(DIGITS, model, tiles=10, sampler=sampler)
+    for wrong in ({"tiles": 0}, {"tiles": -1}, {"confidence": 0.9, "sampler": "pivotal"}):
+        with pytest.raises(AtsError):
+            predict(DIGITS, model, **wrong)
+
+
+def test_name_that_is_not_utf8(ats: Ats, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    os.link(shutil.copy(DIGITS, folder / "good.tif"), os.fsencode(folder) + b"/caf\xe9.tif")
+    (folder / "good.tif").unlink()
+    shutil.copy(DIGITS, folder / "good.tif")
+    status, out, err = ats("predict", folder, "-m", "megapixel-digits", "--json", "-o", tmp_path / "run")
+    assert status == 0 and len(out.splitlines()) == 2 and "good" in records(out), err
+    status, _, err = ats("heatmap", folder, "-m", "megapixel-digits", "-o", tmp_path / "maps")
+    assert status == 0 and len(list((tmp_path / "maps").iterdir())) == 2, err
+
+
+def test_dangling_link_in_a_folder(ats: Ats, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    shutil.copy(DIGITS, folder / "good.tif")
+    (folder / "broken.svs").symlink_to("/nonexistent/x.svs")
+    status, out, err = ats("predict", folder, "-m", "megapixel-digits", "--json")
+    found = records(out)
+    assert status == 1 and found["good"]["status"] == "ok"
+    assert found["broken"]["status"] == "failed" and "/nonexistent/x.svs" in found["broken"]["error"], err
+
+
+def test_gdal_jpeg_interleave_band() -> None:
+    for downsample in (1, 2, 4, 8):
+        colour = mean_colour(FAULTS / "gdal-jpeg-interleave-band" / "jpeg_band.tif", downsample)
+        assert colour == pytest.approx([196.9, 171.1, 190.8], abs=0.7)
+
+
+def test_zarr_black_chunks_not_written() -> None:
+    with open_slide(FAULTS / "zarr-black-chunks-not-written" / "black_half_not_written.zarr") as slide:
+        for downsample in (1, 2, 4, 8):
+            view = slide.read_view(downsample)
+            left, right = view[:, : view.shape[1] // 2 - 1], view[:, view.shape[1] // 2 + 1 :]
+            assert 120 < left.mean() < 250 and right.min() == right.max()
+
+
+@pytest.mark.parametrize("name", ["bot_zeros.dcm", "bot_wrapped.dcm", "bot_shifted.dcm"])
+def test_dicom_table_of_offsets(name: str, tmp_path: Path) -> None:
+    # Alone in a folder: the three have one series.
+    path = shutil.copy(FAULTS / "dicom-table-of-offsets" / name, tmp_path / name)
+    with open_slide(path) as slide:
+        assert slide.read_view(1).mean((0, 1)) == pytest.approx([196.6, 171.4, 190.4], abs=1.5)
+        assert check_slide(slide).sound
+
+
+def test_generic_tiff_level_jump() -> None:
+    with open_slide(FAULTS / "generic-tiff-level-jump" / "jump8.tif") as slide:
+        assert [level.downsample for level in slide.levels] == [1, 8]
+
+
+def test_geojson() -> None:
+    for path in sorted((FAULTS / "geojson").glob("*.geojson")):
+        assert read_regions(path), path.name
+
+
+def test_merge_with_a_part_missing(ats: Ats, model: Path, tmp_path: Path) -> None:
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    for name in "abcdef":
+        shutil.copy(DIGITS, slides / f"{name}.tif")
+    for part in (1, 3):
+        out = tmp_path / "parts" / str(part)
+        assert ats("predict", slides, "-m", model, "--tiles", 2, "-o", out, "--shard", f"{part}/3")[0] == 0
+    status, _, err = ats("merge", *sorted((tmp_path / "parts").iterdir()), "-o", tmp_path / "all")
+    assert (status == 1 and "2 of 3" in err) or "2/3" in err
+
+
+def test_small(ats: Ats, tmp_path: Path) -> None:
+    """All but the title of a heatmap in Japanese, and the standard error of four tiles."""
+    ats_command = [sys.executable, "-c", "from ats_cli.app import main; main()"]
+    closed = subprocess.run(
+        ["bash", "-c", '"$@" >&-', "bash", *ats_command, "predict", str(DIGITS), "-m", "megapixel-digits"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "Traceback" not in closed.stderr
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    shutil.copy(DIGITS, slides / "日本.tif")
+    (slides / "link.tif").symlink_to(slides / "日本.tif")
+    (slides / "@eaDir" / "x.svs").mkdir(parents=True)
+    shutil.copy(DIGITS, slides / "@eaDir" / "x.svs" / "SYNOFILE_THUMB_M.tif")
+    for command in (["info"], ["predict", "-m", "megapixel-digits"], ["predict", "-m", "megapixel-digits", "--json"]):
+        narrow = subprocess.run(
+            [*ats_command, command[0], str(slides), *command[1:]],
+            capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        )  # fmt: skip
+        assert narrow.returncode == 0 and b"Error" not in narrow.stderr, narrow.stderr
+    run_folder = tmp_path / "run"
+    status, out, _ = ats("predict", slides, "-m", "megapixel-digits", "--json", "-o", run_folder)
+    before = records(out)
+    assert status == 0 and set(before) == {"日本", "link"}
+    # Another slide under the same name is predicted anew.
+    (slides / "日本.tif").unlink()
+    from PIL import Image
+
+    with open_slide(DIGITS) as slide:
+        Image.fromarray(slide.read_view(1)[::-1]).save(slides / "日本.tif")
+    status, out, err = ats("predict", slides, "-m", "megapixel-digits", "--json", "-o", run_folder)
+    assert status == 0 and records(out)["日本"]["logits"] != before["日本"]["logits"], err
