@@ -91,6 +91,9 @@ SAMPLERS: Registry[Sampler] = Registry(
 # Used where the call names none: by `ats predict`, in training, and where a draw must be nested.
 DEFAULT_SAMPLER, TRAINING_SAMPLER, NESTED_SAMPLER = "pivotal", "systematic", "murthy"
 
+# Stands for a sampler's name in settings and records where every position is read.
+EXHAUSTIVE = "exhaustive"
+
 # Each writes a file of this name for every slide of a run.
 WRITERS: Registry[Writer] = Registry(
     "output writer",

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ats_cli.inference import predict_slide
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.look import begin_look, whole_map
 from ats_cli.nets.model import to_unit
 from ats_cli.registry import SAMPLERS
@@ -165,7 +166,7 @@ def main() -> None:
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[: arguments.many]]
     slides = [exact_answer(row, model) for row in rows]
     with open_slide(rows[0].path) as slide:
-        through_predict = predict_slide(slide, model, exhaustive=True).logits
+        through_predict = predict_slide(slide, model, DrawOptions(exhaustive=True)).logits
     print(
         f"{len(slides)} slides of {slides[0].attention.size} positions; effective positions "
         f"{np.median([1 / np.square(s.attention).sum() for s in slides]):.0f} (median). `ats predict --exhaustive` of "

@@ -137,7 +137,7 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed (the figures are of the others), 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.settings import DEFAULTS, asked_for
+    from ats_cli.commands.settings import DEFAULTS, asked_for, draw_options_of, open_options_of
 
     one = None if tiles is None else 1  # several are not for a single run
     asked = asked_for(one, sampler, adaptive, confidence, exhaustive, seed, backend, plane, color_profile)
@@ -172,6 +172,7 @@ def command(
     if output is not None:
         check_writable(output)
     processes, threads = processes_and_threads(len(sources), processes, threads, timed=slide_timeout is not None)
+    opening = open_options_of(settings)
     how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
     tally = Tally(len(sources))
     with start_executor(ModelConfig(folder, device, precision), processes, slide_timeout, debug) as executor:
@@ -180,9 +181,8 @@ def command(
         with run_progress(len(sources) * len(budgets), quiet, executor.active_slides) as shown:
 
             def predict(budget: int | None) -> Iterator[Prediction]:
-                return executor.predict(
-                    slide_tasks(sources, {**settings, "tiles": budget}, how, None), shown.on_progress
-                )
+                drawing = draw_options_of({**settings, "tiles": budget}, **how)
+                return executor.predict(slide_tasks(sources, opening, drawing), shown.on_progress)
 
             try:
                 for budget, prediction in at_budgets(budgets, settings["sampler"], adaptive, predict, max_unreadable):

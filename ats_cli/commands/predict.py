@@ -9,9 +9,16 @@ from typing import Annotated
 import typer
 
 from ats_cli.commands import options as o
-from ats_cli.commands.settings import DEFAULTS, asked_for, refuse_together, shard_of
+from ats_cli.commands.settings import (
+    DEFAULTS,
+    asked_for,
+    draw_options_of,
+    open_options_of,
+    refuse_together,
+    shard_of,
+)
 from ats_cli.records import MAX_UNREADABLE
-from ats_cli.registry import DEFAULT_SAMPLER
+from ats_cli.registry import DEFAULT_SAMPLER, EXHAUSTIVE
 
 EXAMPLES = """Examples:
 
@@ -183,7 +190,7 @@ def command(
 
     folder = find_model(model)
     announce_model(folder, model, quiet)
-    if settings["sampler"] != "exhaustive":
+    if settings["sampler"] != EXHAUSTIVE:
         settings["tiles"] = settings["tiles"] or folder.spec.tiles
 
     if shard is not None:
@@ -205,15 +212,15 @@ def command(
         todo = [source for source in sources if source.slide_id not in kept]
         if len(todo) < len(sources) and not quiet:
             say(f"{len(sources) - len(todo)} of {len(sources)} slides are in {output} already.")
-        how = {"batch_size": batch_size, "threads": threads, "max_unreadable": max_unreadable}
+        drawing = draw_options_of(settings, batch_size=batch_size, threads=threads, max_unreadable=max_unreadable)
         with run_progress(len(sources), quiet, executor.active_slides, streams=json) as shown:
 
             def on_progress(slide_id: str, done: int, all_tiles: int) -> None:
-                if settings["sampler"] == "exhaustive" and done == 0 and not quiet:
+                if settings["sampler"] == EXHAUSTIVE and done == 0 and not quiet:
                     say(f"{slide_id}: reading all {all_tiles} tiles.")
                 shown.on_progress(slide_id, done, all_tiles)
 
-            found = executor.predict(slide_tasks(todo, settings, how, run, download), on_progress)
+            found = executor.predict(slide_tasks(todo, open_options_of(settings, download), drawing, run), on_progress)
             try:
                 for prediction in chain((kept[s.slide_id] for s in sources if s.slide_id in kept), found):
                     with held_back():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ats_cli.records import AtsError
-from ats_cli.registry import DEFAULT_SAMPLER, NESTED_SAMPLER
+from ats_cli.registry import DEFAULT_SAMPLER, EXHAUSTIVE, NESTED_SAMPLER
+
+if TYPE_CHECKING:
+    from ats_cli.inference.draw_options import DrawOptions
 
 # What a run is made with where nothing is said. `tiles`: None for the model's own.
 DEFAULTS: dict[str, Any] = {
@@ -45,7 +49,7 @@ def asked_for(
         raise AtsError("--exhaustive reads every position. Leave out --tiles, --sampler and --adaptive.")
     given = {
         "tiles": tiles,
-        "sampler": "exhaustive" if exhaustive else NESTED_SAMPLER if adaptive else sampler,
+        "sampler": EXHAUSTIVE if exhaustive else NESTED_SAMPLER if adaptive else sampler,
         "confidence": (confidence or 0.95) if adaptive else None,
         "seed": seed,
         "backend": backend,
@@ -53,6 +57,34 @@ def asked_for(
         "color_profile": color_profile,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def open_options_of(settings: Mapping[str, Any], download: bool = False) -> dict[str, Any]:
+    """Return the options of `open_slide` in the settings of a run. `download` is no setting: it changes no result."""
+    from ats_cli.slides import parse_plane
+
+    plane = settings["plane"]
+    return {
+        "backend": settings["backend"],
+        "plane": parse_plane(plane) if plane else None,
+        "color_profile": settings["color_profile"],
+        "download": download,
+    }
+
+
+def draw_options_of(settings: Mapping[str, Any], **others: Any) -> DrawOptions:
+    """Return the options of the draw in the settings of a run, and `others`, which are no settings."""
+    from ats_cli.inference.draw_options import DrawOptions
+
+    exhaustive = settings["sampler"] == EXHAUSTIVE
+    return DrawOptions(
+        tiles=settings["tiles"],
+        sampler=None if exhaustive else settings["sampler"],
+        confidence=settings["confidence"],
+        exhaustive=exhaustive,
+        seed=settings["seed"],
+        **others,
+    )
 
 
 def refuse_together(cluster: str | None, processes: int | None, shard: str | None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ats_cli.inference.device import resolve_device, resolve_precision
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.passes import in_one_thread_each
 from ats_cli.inference.predict import predict_slide
 from ats_cli.inference.run import usable_cores
@@ -24,13 +25,13 @@ def predict(
     backend: str | None = None,
     device: str = "auto",
     precision: str = "auto",
-    **drawing: Any,
+    **draw: Any,
 ) -> Prediction:
     """Classify a slide: the record, and the figures, of `ats predict SLIDE --json` (`prediction_dict` is that line).
 
     `slide`: a path, a URL, or what `open_slide` gave. `mpp` and `backend` are for opening it. `model`: a folder, a
     name, None for the default, or what `load_model` gave, which is loaded once for many slides and has its own device
-    and precision. `drawing`: `tiles`, `sampler`, `seed`, `confidence`, `exhaustive` and the others of `predict_slide`.
+    and precision. `draw`: the fields of `DrawOptions`, like `tiles`, `sampler`, `seed`, `confidence`, `exhaustive`.
 
     Raises SlideError for a slide that cannot be predicted and ModelError for a model that is not there, each with a
     sentence.
@@ -40,7 +41,7 @@ def predict(
         with open_slide(slide, mpp=mpp, backend=backend) as opened:
             mark = fingerprint_of(opened)
             took = time.perf_counter() - start
-            prediction = predict(opened, model, device=device, precision=precision, **drawing)
+            prediction = predict(opened, model, device=device, precision=precision, **draw)
         spent = prediction.seconds or {}
         total = round(took + spent.get("total", 0.0), 4)
         return replace(prediction, seconds={"open": round(took, 4), **spent, "total": total}, fingerprint=mark)
@@ -49,6 +50,6 @@ def predict(
     if not isinstance(model, LoadedModel):
         folder, device = find_model(None if model is None else str(model)), resolve_device(device)
         model = load_model(folder, device, resolve_precision(precision, device, folder.spec.features))
-    how: dict[str, Any] = {"slide_id": stem(slide.path.name), "threads": usable_cores(), **drawing}
+    options = DrawOptions(**{"threads": usable_cores(), **draw})
     with in_one_thread_each():
-        return predict_slide(slide, model, **how)
+        return predict_slide(slide, model, options, slide_id=stem(slide.path.name))

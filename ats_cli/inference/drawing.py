@@ -1,14 +1,12 @@
 """Which tiles of a slide are read: a look, and a draw from it."""
 
-import operator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.inference.look import Look, begin_look, strips, whole_map
-from ats_cli.records import AtsError, ModelSpec
-from ats_cli.registry import DEFAULT_SAMPLER, NESTED_SAMPLER, SAMPLERS
+from ats_cli.registry import EXHAUSTIVE, SAMPLERS
 from ats_cli.sampling import Draw, StreamedRace, draw, slide_rng, slide_seed
 from ats_cli.sampling.hilbert import hilbert_order
 from ats_cli.slides import Slide
@@ -27,40 +25,6 @@ class Drawing:
     def boxes(self) -> NDArray[np.float64]:
         """Tiles (n, 4), x, y, width, height in level-0 pixels."""
         return self.look.geometry.boxes(self.draw.positions, self.look.cols)
-
-
-def checked_request(
-    spec: ModelSpec,
-    tiles: int | None,
-    sampler: str | None,
-    seed: int,
-    confidence: float | None,
-    exhaustive: bool,
-    max_unreadable: float,
-) -> tuple[int, str, int]:
-    """The budget, the sampler and the seed of a call, as plain values. Raises AtsError for what makes no sense."""
-    budget = _whole("tiles", spec.tiles if tiles is None else tiles)
-    if budget < 1:
-        raise AtsError(f"tiles={budget}: a budget is 1 or more. Leave it out for the model's own, {spec.tiles}.")
-    if confidence is not None and not 0 < confidence < 1:
-        raise AtsError(f"confidence={confidence}: not a confidence. Give a number between 0 and 1, like 0.95.")
-    if not 0 <= max_unreadable <= 1:
-        raise AtsError(f"max_unreadable={max_unreadable}: not a share. Give a number from 0 to 1.")
-    if exhaustive and confidence is not None:
-        raise AtsError("exhaustive reads every position, so that there is nothing to be confident of. Leave one out.")
-    if confidence is not None and sampler not in (None, NESTED_SAMPLER):
-        raise AtsError(f"a confidence is tested in race order ({NESTED_SAMPLER}), not by {sampler}. Leave one out.")
-    if sampler is None:
-        sampler = DEFAULT_SAMPLER if confidence is None else NESTED_SAMPLER
-    return budget, "exhaustive" if exhaustive else SAMPLERS.check(sampler), _whole("seed", seed)
-
-
-def _whole(name: str, value: object) -> int:
-    """An integer of Python's own, of whichever kind it is given."""
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise AtsError(f"{name}={value!r}: not a whole number.") from None
 
 
 def draw_on(slide: Slide, model: LoadedModel, tiles: int, sampler: str, seed: int, threads: int) -> Drawing:
@@ -93,7 +57,7 @@ def every_position(slide: Slide, model: LoadedModel, threads: int) -> Drawing:
     order = hilbert_order(look.rows, look.cols)
     positions = order[attention[order] > 0]
     at = attention[positions]
-    everything = Draw(positions, at, at, np.ones(len(positions), np.int64), "exhaustive")
+    everything = Draw(positions, at, at, np.ones(len(positions), np.int64), EXHAUSTIVE)
     return Drawing(look, everything, float(1 / np.square(at).sum()))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import SlideError
 from ats_cli.slides import open_slide
@@ -81,7 +82,7 @@ def traits_of(
     for source in slides:
         try:
             with open_slide(source.path, mpp=source.mpp, **reading) as slide:
-                traits = predict_slide(slide, describing, threads=threads).traits
+                traits = predict_slide(slide, describing, DrawOptions(threads=threads)).traits
         except SlideError:
             continue
         if traits is not None:

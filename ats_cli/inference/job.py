@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.records import Failure, Fingerprint, Prediction, TilesRead
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import ModelFolder
@@ -27,13 +28,12 @@ class ModelConfig:
 class SlideTask:
     """One slide to predict.
 
-    `reading` and `drawing` are keywords of `open_slide` and of `predict_slide`. `before`: the tiles of a shorter race
-    that this one continues, or None.
+    `open_options` are keywords of `open_slide`. `before`: the tiles of a shorter race that this one continues, or None.
     """
 
     source: SlideSource
-    reading: Mapping[str, Any] = field(default_factory=dict)
-    drawing: Mapping[str, Any] = field(default_factory=dict)
+    open_options: Mapping[str, Any] = field(default_factory=dict)
+    draw_options: DrawOptions = field(default_factory=DrawOptions)
     before: TilesRead | None = None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask
 from ats_cli.inference.one import load_configured_model, predict_task
 from ats_cli.records import Prediction
@@ -22,16 +23,16 @@ def predict_many(
     plane: Any = None,
     color_profile: str = "none",
     download: bool = False,
-    **drawing: Any,
+    **draw: Any,
 ) -> Iterator[Prediction]:
     """Yield one Prediction per slide, in order, each as it finishes.
 
-    `backend`, `plane`, `color_profile` and `download` are options of `open_slide`; `drawing` are those of
-    `predict_slide`.
+    `backend`, `plane`, `color_profile` and `download` are options of `open_slide`; `draw`: the fields of `DrawOptions`.
     """
-    reading = {"backend": backend, "plane": plane, "color_profile": color_profile, "download": download}
+    open_options = {"backend": backend, "plane": plane, "color_profile": color_profile, "download": download}
+    options = DrawOptions(**draw)
     for source in sources:
-        yield predict_task(SlideTask(source, reading, drawing), model)
+        yield predict_task(SlideTask(source, open_options, options), model)
 
 
 class InProcess:

@@ -18,17 +18,17 @@ from ats_cli.zoo import LoadedModel, load_model
 def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | None = None) -> Prediction:
     """Open a slide and classify it. One that fails has status "failed" and the sentence that says why."""
     source, start = task.source, time.perf_counter()
-    how = {**task.drawing, "slide_id": source.slide_id, "before": task.before}
-    if on_progress is not None:
-        how["progress"] = partial(on_progress, source.slide_id)
+    tiles_read = None if on_progress is None else partial(on_progress, source.slide_id)
     # Taken before reading: the record of a slide that is replaced meanwhile has the fingerprint of the old file.
     mark = None if isinstance(source.path, RemotePath) else fingerprint(source.path)
     try:
-        with open_slide(source.path, mpp=source.mpp, **task.reading) as slide:
+        with open_slide(source.path, mpp=source.mpp, **task.open_options) as slide:
             # A remote fingerprint comes from the open slide: one request, and the version that is read.
             mark = mark or fingerprint_of(slide)
             opened = time.perf_counter() - start
-            prediction = predict_slide(slide, model, **how)
+            prediction = predict_slide(
+                slide, model, task.draw_options, slide_id=source.slide_id, before=task.before, on_progress=tiles_read
+            )
     except SlideError as error:
         return failed(source, model, str(error), error.kind, mark)
     except MemoryError:

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.inference.drawing import Drawing, checked_request, draw_on, every_position
+from ats_cli.inference.draw_options import DrawOptions
+from ats_cli.inference.drawing import Drawing, draw_on, every_position
 from ats_cli.inference.estimate import estimate_from, probabilities_of
 from ats_cli.inference.extend import terms_so_far
 from ats_cli.inference.features import tile_terms
 from ats_cli.inference.passes import Spent
-from ats_cli.records import MAX_UNREADABLE, DrawnTile, ModelSpec, Prediction, SlideError, TilesRead
+from ats_cli.records import DrawnTile, ModelSpec, Prediction, SlideError, TilesRead
 from ats_cli.sampling import (
     Betting,
     lowest_margins,
@@ -33,41 +34,33 @@ GROUP, ADAPTIVE_GROUP = 1024, 4
 def predict_slide(
     slide: Slide,
     model: LoadedModel,
+    options: DrawOptions | None = None,
     *,
-    tiles: int | None = None,
-    sampler: str | None = None,
-    seed: int = 0,
-    confidence: float | None = None,
-    exhaustive: bool = False,
-    batch_size: int | None = None,
-    threads: int = 4,
     slide_id: str | None = None,
     before: TilesRead | None = None,
-    max_unreadable: float = MAX_UNREADABLE,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
-    """Classify a slide from `tiles` of its tiles (default: the model's budget), drawn by `sampler` (default: pivotal).
+    """Classify a slide from some of its tiles.
 
-    `confidence`: read in race order and stop once the class is settled at this confidence; `tiles` is then the most.
-    `exhaustive`: read every position, the exact value that the draws estimate. `before`: a shorter race over this
-    slide with the same seed; its tiles are not read again, but those that could not be read are tried again.
-    `progress(done, all)` is called as tiles are read. The same slide, seed and model give the same draw, whatever else
-    is predicted beside it.
+    `before`: a shorter race over this slide with the same seed; its tiles are not read again, but those that could not
+    be read are tried again. `on_progress(done, all)` is called as tiles are read. The same slide, seed and model give
+    the same draw, whatever else is predicted beside it.
 
     Where drawn tiles cannot be read, the estimate is the ratio over the others. Raises SlideError when more than
-    `max_unreadable` of the attention, as estimated, lies on what cannot be read; when nothing can, or the slide has no
-    tissue; when it lacks the microns per pixel that the model asks for, or is not the one `before` was drawn on.
-    AtsError for arguments that make no sense.
+    `options.max_unreadable` of the attention, as estimated, lies on what cannot be read; when nothing can, or the slide
+    has no tissue; when it lacks the microns per pixel that the model asks for, or is not the one `before` was drawn on.
     """
+    options = options or DrawOptions()
+    confidence, threads = options.confidence, options.threads
     if confidence is not None and model.spec.task != "multi-class":
         what = f"{slide.path.name}: a {model.spec.task} model has no class to settle."
         raise SlideError(f"{what} Leave out --adaptive and --confidence.")
-    budget, sampler, seed = checked_request(model.spec, tiles, sampler, seed, confidence, exhaustive, max_unreadable)
     clock = time.perf_counter()
-    if exhaustive:
+    if options.exhaustive:
         drawing = every_position(slide, model, threads)
     else:
-        drawing = draw_on(slide, model, budget, sampler, seed, threads)
+        budget = options.tiles or model.spec.tiles
+        drawing = draw_on(slide, model, budget, options.sampler_name, options.seed, threads)
 
     spent = Spent("read", "features")
     bytes_view = slide.bytes_read
@@ -76,11 +69,11 @@ def predict_slide(
     describes = model.describes and (before is None or before.features is not None)
     width = len(bias) + (model.nets.summary_width if describes else 0)
     known = terms_so_far(drawing, before, width, slide.path.name)
-    tiles_read = _read(slide, model, drawing, known, test, batch_size, threads, spent, progress)
+    tiles_read = _read(slide, model, drawing, known, test, options.batch_size, threads, spent, on_progress)
     terms, features, readable = tiles_read.terms, tiles_read.features, tiles_read.readable
     if drawing.race is not None and len(terms) < len(drawing.draw.positions):
         drawing = replace(drawing, draw=drawing.race.draw(len(terms)))
-    lost = _mass_lost(drawing, tiles_read, max_unreadable, slide.path.name)
+    lost = _mass_lost(drawing, tiles_read, options.max_unreadable, slide.path.name)
     task = model.spec.task
     estimate = estimate_from(drawing.draw, terms, readable, bias, stopped=confidence is not None, task=task)
     look = drawing.look
@@ -106,8 +99,8 @@ def predict_slide(
         effective_positions=drawing.effective_positions,
         tiles_unreadable=int(np.count_nonzero(~readable)),
         mass_unreadable=lost,
-        sampler=sampler,
-        seed=seed,
+        sampler=options.sampler_name,
+        seed=options.seed,
         settled=None if test is None else test.settled is not None,
         bytes_read=slide.bytes_read,
         bytes_view=bytes_view,
@@ -126,7 +119,7 @@ def predict_slide(
         task=task,
         value=float(estimate.logits[0]) if task == "regression" else None,
         se_value=float(estimate.logits_se[0]) if task == "regression" and estimate.logits_se is not None else None,
-        drawn=() if exhaustive else _drawn_tiles(drawing, estimate.weights, terms, readable, bias, task),
+        drawn=() if options.exhaustive else _drawn_tiles(drawing, estimate.weights, terms, readable, bias, task),
         kept=_kept(drawing, estimate.weights, terms, readable, bias, features if describes else None),
     )
 
@@ -159,7 +152,7 @@ def _read(
     batch_size: int | None,
     threads: int,
     spent: Spent,
-    progress: Callable[[int, int], None] | None,
+    on_progress: Callable[[int, int], None] | None,
 ) -> _Tiles:
     """The drawn tiles; with a test, only until it settles. Only those that are NaN in `known`, (n, C + d), are read."""
     classes = len(model.spec.classes)
@@ -167,8 +160,8 @@ def _read(
     readable: NDArray[np.bool_] = np.asarray(np.isfinite(terms).all(axis=1))
     done = int(readable.sum())
     problems: list[str] = []
-    if progress:
-        progress(done, len(boxes))
+    if on_progress:
+        on_progress(done, len(boxes))
     group, batch = (GROUP, batch_size) if test is None else (ADAPTIVE_GROUP, ADAPTIVE_GROUP)
     stop = 0
     for start in range(0, len(boxes), group):
@@ -179,8 +172,8 @@ def _read(
             now, missing = missing[: len(some)], missing[len(some) :]
             terms[now], readable[now] = some, could_read
             done += len(some)
-            if progress:
-                progress(done, len(boxes))
+            if on_progress:
+                on_progress(done, len(boxes))
         if test is not None:
             for i in range(start, stop):
                 test.update(terms[i, :classes] if readable[i] else None, float(drawing.draw.attention[i]))

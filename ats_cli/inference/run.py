@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask
 from ats_cli.records import Prediction
 from ats_cli.results.run import RunFolder
-from ats_cli.slides import SlideSource, parse_plane
+from ats_cli.slides import SlideSource
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -84,28 +85,10 @@ def part(sources: Sequence[SlideSource], number: int, parts: int) -> list[SlideS
 
 def slide_tasks(
     sources: Iterable[SlideSource],
-    settings: Mapping[str, Any],
-    drawing: Mapping[str, Any],
-    run: RunFolder | None,
-    download: bool = False,
+    open_options: Mapping[str, Any],
+    draw_options: DrawOptions,
+    run: RunFolder | None = None,
 ) -> Iterator[SlideTask]:
-    """Yield the tasks of a run with `settings`; `drawing` are further options of `predict_slide`.
-
-    `download` is an option of `open_slide` but no setting of a run: it changes no result.
-    """
-    reading = {
-        "backend": settings["backend"],
-        "plane": parse_plane(settings["plane"]) if settings["plane"] else None,
-        "color_profile": settings["color_profile"],
-        "download": download,
-    }
-    options = {
-        "tiles": settings["tiles"],
-        "sampler": settings["sampler"],
-        "confidence": settings["confidence"],
-        "exhaustive": settings["sampler"] == "exhaustive",
-        "seed": settings["seed"],
-        **drawing,
-    }
+    """Yield a task per slide. `run`: where the tiles of shorter races are, which are not read again."""
     for source in sources:
-        yield SlideTask(source, reading, options, None if run is None else run.before(source.slide_id))
+        yield SlideTask(source, open_options, draw_options, None if run is None else run.before(source.slide_id))

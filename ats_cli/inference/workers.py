@@ -132,7 +132,7 @@ class WorkerPool:
 
     def _limit(self, task: SlideTask) -> float:
         """Return the time limit of a task, in seconds."""
-        return self._slide_timeout or (math.inf if task.drawing.get("exhaustive") else SLIDE_TIMEOUT)
+        return self._slide_timeout or (math.inf if task.draw_options.exhaustive else SLIDE_TIMEOUT)
 
     def _replace(self, index: int, worker: _Worker, late: bool = False) -> Iterator[Prediction]:
         """Start a new worker in place of one that ended; yield the record of the slide it predicted, if any."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from ats_cli.records import SCHEMA_VERSION, AtsError
+from ats_cli.registry import EXHAUSTIVE
 from ats_cli.results.files import refuse_dangling_link
 from ats_cli.results.groups import GroupBy, Weights
 from ats_cli.results.record import finite_json
@@ -51,7 +52,7 @@ def _is_run(run: Any) -> bool:
     return (
         run["schema_version"] == SCHEMA_VERSION
         and isinstance(settings, dict)
-        and isinstance(settings["tiles"], type(None) if settings["sampler"] == "exhaustive" else int)
+        and isinstance(settings["tiles"], type(None) if settings["sampler"] == EXHAUSTIVE else int)
         and isinstance(settings["sampler"], str)
         and all(isinstance(model[name], str) for name in ("name", "hash", "folder"))
         and all(_is_slide(RunSlide(**slide)) for slide in run["slides"])

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from ats_cli.inference import predict_slide
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.familiarise import add_familiarity
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
@@ -51,10 +52,11 @@ def stratified_folds(labels: list[str], folds: int, seed: int) -> np.ndarray:
 def probabilities(nets: Model, spec: ModelSpec, images: list[LabelledSlide], tiles: int) -> np.ndarray:
     """(n,) probability of epithelium, as `ats predict` gives it."""
     model = LoadedModel(nets.requires_grad_(False), spec, "", torch.device("cpu"))
+    epithelium = spec.classes.index("epithelium")
     found = []
     for image in images:
         with open_slide(image.path, mpp=image.mpp) as slide:
-            found.append(predict_slide(slide, model, tiles=tiles).probabilities[spec.classes.index("epithelium")])
+            found.append(predict_slide(slide, model, DrawOptions(tiles=tiles)).probabilities[epithelium])
     return np.array(found)
 
 

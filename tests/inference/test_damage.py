@@ -11,6 +11,7 @@ import pytest
 from small import SPEC, damage, noise, random_model, small_spec, write_pyramid, write_slide
 
 from ats_cli.inference import attention_map, look, predict_many, predict_slide
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.estimate import softmax
 from ats_cli.records import Prediction, SlideError
 from ats_cli.registry import SAMPLERS
@@ -28,9 +29,11 @@ def slide(tmp_path: Path) -> Path:
     return write_pyramid(tmp_path / "slide.tif", noise(256, 320))
 
 
-def predict(path: Path, model: Any = MODEL, max_unreadable: float = 1.0, **options: Any) -> Prediction:
+def predict(
+    path: Path, model: Any = MODEL, max_unreadable: float = 1.0, before: Any = None, **options: Any
+) -> Prediction:
     with open_slide(path) as opened:
-        return predict_slide(opened, model, max_unreadable=max_unreadable, **options)
+        return predict_slide(opened, model, DrawOptions(max_unreadable=max_unreadable, **options), before=before)
 
 
 def attention(path: Path, model: Any = MODEL) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 from small import SPEC, noise, random_model, write_slide
 
 from ats_cli.inference import predict_slide
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.records import Prediction, SlideError
 from ats_cli.slides import Slide, open_slide
 
@@ -37,9 +38,9 @@ def boxes_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ...]]:
     return read
 
 
-def predict(path: Path, model: Any = MODEL, **options: Any) -> Prediction:
+def predict(path: Path, model: Any = MODEL, before: Any = None, **options: Any) -> Prediction:
     with open_slide(path) as opened:
-        return predict_slide(opened, model, **options)
+        return predict_slide(opened, model, DrawOptions(**options), before=before)
 
 
 def the_same(one: Prediction, other: Prediction) -> None:

@@ -12,6 +12,7 @@ import torch
 from small import SPEC, noise, random_model, small_spec, write_slide
 
 from ats_cli.inference import attention_map, predict_many, predict_slide
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.look import begin_look
 from ats_cli.nets.model import to_unit
 from ats_cli.records import Prediction, SlideError
@@ -28,7 +29,7 @@ def slide(tmp_path: Path) -> Path:
 
 def predict(path: Path, model: Any = MODEL, **options: Any) -> Prediction:
     with open_slide(path) as opened:
-        return predict_slide(opened, model, **options)
+        return predict_slide(opened, model, DrawOptions(**options))
 
 
 def close(one: Prediction, other: Prediction) -> None:
@@ -81,7 +82,7 @@ def test_with_all_tiles_it_is_the_full_computation(tmp_path: Path, spec: Any, sa
     pixels[20:70, 10:66] = noise(50, 56)
     model = random_model(spec)
     with open_slide(write_slide(tmp_path / "slide.tif", pixels)) as slide:
-        found = predict_slide(slide, model, tiles=10_000, sampler=sampler)
+        found = predict_slide(slide, model, DrawOptions(tiles=10_000, sampler=sampler))
         attention = attention_map(slide, model)
         inside = np.flatnonzero(attention.values)
         boxes = begin_look(slide, model).geometry.boxes(inside, attention.values.shape[1])

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from small import noise, random_nets, small_spec, write_model, write_slide
 
 from ats_cli.inference import predict_slide
+from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.records import ModelError, SlideError
 from ats_cli.slides import Slide, open_slide
 from ats_cli.zoo import load_model, read_folder
@@ -114,7 +115,7 @@ def test_without_checksums_figures_are_finite_or_there_is_a_sentence(
         content[int(at * len(content))] ^= 1 << bit
     (folder / name).write_bytes(content)
     try:
-        found = predict_slide(slide, load_model(folder), tiles=6, confidence=confidence)
+        found = predict_slide(slide, load_model(folder), DrawOptions(tiles=6, confidence=confidence))
     except (ModelError, SlideError) as error:
         assert len(str(error).splitlines()) == 1
         return
@@ -137,7 +138,7 @@ def test_weights_that_are_no_numbers_or_lead_to_none(folder: Path, slide: Slide,
         return
     for how in ({}, {"confidence": 0.9}, {"exhaustive": True}, {"sampler": "murthy"}):
         try:
-            found = predict_slide(slide, load_model(folder), tiles=6, **how)  # type: ignore[arg-type]
+            found = predict_slide(slide, load_model(folder), DrawOptions(tiles=6, **how))  # type: ignore[arg-type]
         except SlideError as error:
             assert "give no finite numbers" in str(error)
         else:
