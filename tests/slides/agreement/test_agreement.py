@@ -20,7 +20,7 @@ def agrees(case: Case) -> None:
 @pytest.mark.parametrize("container", OFFERS)
 def test_a_few_slides_of_each_container(container: str) -> None:
     @given(cases(container))
-    @settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
+    @settings(max_examples=6, deadline=None, suppress_health_check=SLOW)
     def few(case: Case) -> None:
         agrees(case)
 
