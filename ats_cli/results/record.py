@@ -10,7 +10,8 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
-from ats_cli.records import SCHEMA_VERSION, Failure, Fingerprint, Prediction
+from ats_cli.records import Failure, Fingerprint, Prediction
+from ats_cli.results.columns import COLUMNS
 from ats_cli.text import json_text
 
 
@@ -18,75 +19,22 @@ def prediction_dict(prediction: Prediction) -> dict[str, Any]:
     """Return a prediction as JSON-ready values.
 
     Values per class are objects keyed by class name. What does not apply, or is no finite number, is None.
-    `se`, `logits_se` and `se_kind` are None for draws that cannot say their sampling error.
+    `se`, `logits_se` and `se_kind` are None for draws whose sampling error is unknown.
     """
-    p = prediction
-    model = None if p.model_name is None else {"name": p.model_name, "hash": p.model_hash}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "slide_id": p.slide_id,
-        "path": p.path,
-        "status": p.status,
-        "error": p.error,
-        "failure": p.failure,
-        "predicted": p.predicted,
-        "classes": list(p.classes),
-        "probabilities": _by_class(p.classes, p.probabilities),
-        "se": _by_class(p.classes, p.se),
-        "logits": _by_class(p.classes, p.logits),
-        "logits_se": _by_class(p.classes, p.logits_se),
-        "se_kind": p.se_kind,
-        "tiles": p.tiles,
-        "positions": p.positions,
-        "attention_mass": _finite(p.attention_mass),
-        "effective_positions": _finite(p.effective_positions),
-        "tiles_unreadable": p.tiles_unreadable,
-        "mass_unreadable": _finite(p.mass_unreadable),
-        "sampler": p.sampler,
-        "seed": p.seed,
-        "settled": p.settled,
-        "bytes_read": p.bytes_read,
-        "bytes_view": p.bytes_view,
-        "bytes_total": p.bytes_total,
-        "mpp": _finite(p.mpp),
-        "mpp_source": p.mpp_source,
-        "reader": p.reader,
-        "fingerprint": None if p.fingerprint is None else p.fingerprint._asdict(),
-        "precision": p.precision,
-        "seconds": None if p.seconds is None else {key: _finite(value) for key, value in p.seconds.items()},
-        "unfamiliar": p.unfamiliar,
-        "unfamiliar_score": _finite(p.unfamiliar_score),
-        "unfamiliar_to": p.unfamiliar_to,
-        "model": model,
-        "task": p.task,
-        "value": _finite(p.value),
-        "se_value": _finite(p.se_value),
-    }
+    return {column.name: column.codec.encode(prediction, column.name) for column in COLUMNS}
 
 
 def prediction_from(record: dict[str, Any]) -> Prediction:
-    """Return the prediction that a record was made of, without its tiles.
+    """Return the prediction of a record, without its tiles.
 
-    KeyError, TypeError, ValueError or AttributeError where it is no such record.
+    Raises KeyError, TypeError, ValueError or AttributeError if it is no record of a prediction.
     """
-    if record["schema_version"] != SCHEMA_VERSION:
-        raise ValueError("of another version")
-    classes = tuple(record["classes"])
-    per_class: dict[str, Any] = {
-        name: _values(classes, record[name]) for name in ("probabilities", "se", "logits", "logits_se")
-    }
-    model = {"name": None, "hash": None} if record["model"] is None else record["model"]
-    mark = record.get("fingerprint")
-    not_fields = ("schema_version", "model", "classes", "fingerprint", *per_class)
-    plain: dict[str, Any] = {name: value for name, value in record.items() if name not in not_fields}
-    prediction = Prediction(
-        classes=classes,
-        **per_class,
-        **plain,
-        model_name=model["name"],
-        model_hash=model["hash"],
-        fingerprint=None if mark is None else Fingerprint(**mark),
-    )
+    if unknown := record.keys() - {column.name for column in COLUMNS}:
+        raise ValueError(f"unknown key {min(unknown)}")
+    arguments: dict[str, Any] = {}
+    for column in COLUMNS:
+        arguments |= column.codec.decode(record, column.name)
+    prediction = Prediction(**arguments)
     _check(prediction)
     return prediction
 
@@ -154,20 +102,3 @@ def finite_json(data: bytes) -> Any:
 def json_line(record: dict[str, Any]) -> str:
     """Return a record as one line of JSON, without the newline. ValueError where a number is not finite."""
     return json_text(json.dumps(record, ensure_ascii=False, allow_nan=False))
-
-
-def _by_class(classes: tuple[str, ...], values: tuple[float, ...] | None) -> dict[str, float | None] | None:
-    if values is None:
-        return None
-    return {name: _finite(value) for name, value in zip(classes, values, strict=True)}
-
-
-def _values(classes: tuple[str, ...], by_class: dict[str, float | None] | None) -> tuple[float, ...] | None:
-    if by_class is None:
-        return None
-    return tuple(math.nan if (value := by_class[name]) is None else value for name in classes)
-
-
-def _finite(value: float | None) -> float | None:
-    """Return a plain float, or None for what JSON has no number for (NaN, infinities)."""
-    return float(value) if value is not None and math.isfinite(value) else None
