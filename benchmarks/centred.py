@@ -22,7 +22,7 @@ from ats_cli.nets.estimate import expected_features
 from ats_cli.nets.model import Model, to_unit
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import draw
-from ats_cli.training import LabelledSlide, labelled_slides, train_folder
+from ats_cli.training import DataOptions, LabelledSlide, RecipeOptions, TrainOptions, labelled_slides, train_folder
 from ats_cli.training.store import SlideStore
 from ats_cli.zoo import load_model
 from ats_cli.zoo.find import find_recipe
@@ -36,10 +36,9 @@ def trained(manifest: Path, out: Path, seed: int, centred: bool) -> Path:
     """The small recipe, as `ats train` trains it, unless the model is there."""
     folder = out / f"{'centred' if centred else 'plain'}{seed}"
     if not folder.exists():
-        overrides = {"centred": centred}
-        train_folder(
-            data=None, manifest=manifest, recipe=RECIPE, output=folder, overrides=overrides, validation=0.1, seed=seed
-        )
+        data = DataOptions(manifest=manifest, validation=0.1)
+        recipe = RecipeOptions(recipe=RECIPE, overrides={"centred": centred})
+        train_folder(folder, data, recipe, TrainOptions(seed=seed))
     return folder
 
 
@@ -73,10 +72,10 @@ def gradient_errors(nets: Model, slides: list[LabelledSlide]) -> dict[tuple[str,
 
 def _everything(nets: Model, store: SlideStore, slide: LabelledSlide) -> tuple[Tensor, Tensor]:
     """Attention (rows, cols) with its graph, and the features (K, D) of all positions without."""
-    (seen,) = store.views([slide])
-    attention = normalise(nets.attend(to_unit(torch.from_numpy(seen.view)[None])))[0]
-    boxes = seen.geometry.boxes(np.arange(attention.numel()), attention.shape[1])
-    (patches,) = store.tiles([slide], [boxes])
+    (view,) = store.views([slide])
+    attention = normalise(nets.attend(to_unit(torch.from_numpy(view.pixels)[None])))[0]
+    boxes = view.geometry.boxes(np.arange(attention.numel()), attention.shape[1])
+    patches = store.read_tiles([slide], [boxes])[0].result()
     with torch.no_grad():
         features = torch.cat([nets.embed(to_unit(part)) for part in torch.from_numpy(patches).split(256)])
     return attention, features

@@ -29,7 +29,7 @@ from PIL import Image
 
 from ats_cli.inference.familiarise import add_familiarity, familiarity, traits_of
 from ats_cli.slides import SlideSource
-from ats_cli.training import train_model
+from ats_cli.training import TrainOptions, train_model
 from ats_cli.zoo import LoadedModel, load_model, read_folder
 from ats_cli.zoo.familiarity import Familiarity
 from benchmarks.colon_epithelium.train import MPP, read_images, stratified_folds
@@ -96,7 +96,7 @@ def colon_folds(images: Path, others: dict[str, list[SlideSource]], seed: int = 
     for k in range(FOLDS):
         train = [image for image, its in zip(labelled, fold, strict=True) if its != k]
         held = [image for image, its in zip(labelled, fold, strict=True) if its == k]
-        nets = train_model(spec, train, [], seed=seed + k).nets.requires_grad_(False)
+        nets = train_model(spec, train, [], TrainOptions(seed=seed + k)).nets.requires_grad_(False)
         model = LoadedModel(nets, replace(spec, tiles=100), "", torch.device("cpu"))
         known = familiarity(model, train, [])
         assert known is not None

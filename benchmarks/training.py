@@ -22,7 +22,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from ats_cli.training import LabelledSlide, train, train_model
+from ats_cli.training import Callbacks, LabelledSlide, TrainOptions, train, train_model
 from ats_cli.training.data import labelled_slides
 from ats_cli.training.store import SlideStore
 from ats_cli.zoo.find import find_recipe
@@ -51,7 +51,8 @@ def seconds_of_steps(
     clock: list[float] = []
     train.SlideStore = store  # type: ignore[misc]
     try:
-        trained = train_model(spec, slides, [], parts=parts, report=lambda _: clock.append(time.perf_counter()))
+        callbacks = Callbacks(on_progress=lambda _: clock.append(time.perf_counter()))
+        trained = train_model(spec, slides, [], TrainOptions(parts=parts), callbacks=callbacks)
     finally:
         train.SlideStore = SlideStore  # type: ignore[misc]
     return np.diff(clock)[warm - 1 :].tolist(), dict(trained.nets.state_dict())

@@ -17,7 +17,7 @@ from ats_cli.records import NOMINAL_SCALE, AtsError, Prediction, clean
 from ats_cli.text import printable
 
 if TYPE_CHECKING:
-    from ats_cli.training.train import Progress
+    from ats_cli.training.train import TrainingProgress
     from ats_cli.zoo import ModelFolder
 
 
@@ -160,14 +160,14 @@ def progress(total: int, quiet: bool, streams: bool = False) -> Iterator[Advance
 
 
 @contextmanager
-def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+def training_progress(quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
     """Give what reports the steps of a training: a live line on a terminal, else a line for each validation."""
     if quiet:
-        yield None
+        yield lambda _: None
         return
     if not sys.stderr.isatty():
 
-        def line(step: Progress) -> None:
+        def line(step: TrainingProgress) -> None:
             for note in step.notes:
                 say(note)
             if step.validation or step.step == step.steps:
@@ -182,7 +182,7 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
     with Bar(*columns, console=console(stderr=True), redirect_stdout=False, transient=True) as bar:
         task = bar.add_task("reading the slides", total=None)
 
-        def report(step: Progress) -> None:
+        def report(step: TrainingProgress) -> None:
             # The live line keeps to one line; a validation's figures are worth keeping on the screen.
             line = _training_line(replace(step, validation=None))
             bar.update(task, total=step.steps, completed=step.step, description=line)
@@ -194,7 +194,7 @@ def training_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None
         yield report
 
 
-def _training_line(step: Progress) -> str:
+def _training_line(step: TrainingProgress) -> str:
     figures = [f"step {step.step} of {step.steps}", f"loss {step.loss:.3f}", f"accuracy {step.accuracy:.0%}"]
     figures.append(f"attention drawn {step.mass:.0%}")
     if step.validation:

@@ -229,17 +229,18 @@ def command(
     from ats_cli.commands.messages import answer, say, training_progress
     from ats_cli.inference import resolve_device
     from ats_cli.slides import parse_plane
-    from ats_cli.training import train_folder
-    from ats_cli.training.output import what_is_kept
+    from ats_cli.training import Callbacks, DataOptions, RecipeOptions, TrainOptions, train_folder
+    from ats_cli.training.output import interruption_message
     from ats_cli.training.processes import first_process
 
     if smoke_test:
         from ats_cli.training.smoke import smoke
 
-        with training_progress(quiet) as report:
-            said = smoke(resolve_device(device), devices=devices, precision=precision, parts=parts, report=report)
+        smoke_options = TrainOptions(device=resolve_device(device), devices=devices, precision=precision, parts=parts)
+        with training_progress(quiet) as on_progress:
+            outcome = smoke(smoke_options, Callbacks(on_progress))
         if first_process():
-            answer(said)
+            answer(outcome)
         return
     assert output is not None
     reading = {
@@ -247,54 +248,57 @@ def command(
         "plane": None if plane is None else parse_plane(plane),
         "color_profile": color_profile,
     }
+    data_options = DataOptions(
+        folder=data,
+        manifest=manifest,
+        slides_root=slides_root,
+        mpp=mpp,
+        roi=roi,
+        reading={name: value for name, value in reading.items() if value is not None},
+        validation=validation,
+        folds=folds,
+        skip_bad=skip_bad,
+    )
+    overrides = {
+        "steps": steps,
+        "lr": lr,
+        "batch_size": batch_size,
+        "sampler": sampler,
+        "tiles": tiles,
+        "task": task,
+        "balance": balance,
+        "net": features,
+        "pretrained": pretrained,
+        "lr_features": lr_features,
+        "patience": patience,
+    }
+    recipe_options = RecipeOptions(recipe=recipe, init=init, name=name, overrides=overrides, epochs=epochs)
+    train_options = TrainOptions(
+        seed=seed,
+        device=resolve_device(device),
+        devices=devices,
+        precision=precision,
+        parts=parts,
+        threads=threads,
+        memory=memory * 1_000_000,
+        disk=disk * 1_000_000,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+    )
     trained = None
-    with suppress(KeyboardInterrupt), training_progress(quiet) as report:
+    with suppress(KeyboardInterrupt), training_progress(quiet) as on_progress:
         trained = train_folder(
-            data=data,
-            manifest=manifest,
-            recipe=recipe,
-            output=output,
-            name=name,
-            overrides={
-                "steps": steps,
-                "lr": lr,
-                "batch_size": batch_size,
-                "sampler": sampler,
-                "tiles": tiles,
-                "task": task,
-                "balance": balance,
-                "net": features,
-                "pretrained": pretrained,
-                "lr_features": lr_features,
-                "patience": patience,
-            },
-            epochs=epochs,
-            roi=roi,
-            reading={name: value for name, value in reading.items() if value is not None},
-            init=init,
-            slides_root=slides_root,
-            number_of_folds=folds,
-            skip_bad=skip_bad,
-            tell=(lambda _: None) if quiet or not first_process() else say,
-            validation=validation,
-            seed=seed,
-            mpp=mpp,
-            memory=memory * 1_000_000,
-            device=resolve_device(device),
-            threads=threads,
+            output,
+            data_options,
+            recipe_options,
+            train_options,
             command=shlex.join(["ats", *sys.argv[1:]]),
-            report=report,
-            resume=resume,
-            checkpoint_every=checkpoint_every,
-            devices=devices,
-            precision=precision,
-            parts=parts,
-            disk=disk * 1_000_000,
+            callbacks=Callbacks(on_progress, (lambda _: None) if quiet or not first_process() else say),
         )
     if not first_process():
         return
     if trained is None or trained.interrupted:
         after = f" after step {trained.steps_done}" if trained else ""
-        say(f"interrupted{after}. {what_is_kept(output)} The same call with --resume goes on.")
+        say(f"interrupted{after}. {interruption_message(output)} The same call with --resume goes on.")
         raise typer.Exit(130)
     answer(str(output))

@@ -1,4 +1,4 @@
-"""Augmentation that is the same for a slide's view and for its tiles: turns, mirror images, stain, colour."""
+"""Augmentation of a slide, the same for its view and its tiles: rotation, reflection, stain, colour."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,11 @@ from ats_cli.records import TrainingSpec
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How one slide is seen in one step. `gamma` (3,) is the power of each colour channel.
+    """The augmentation of one slide in one step.
 
-    `brightness` and `saturation` are factors, `hue` a share of the colour circle, -0.5 to 0.5. Contrast is not
-    changed: it is about an image's own mean, and would set a tile apart from the view around it.
+    `turns`: quarter turns. `gamma`: (3,), the exponent of each colour channel. `brightness`, `saturation`: factors.
+    `hue`: a share of the colour circle, -0.5 to 0.5. Contrast is not changed: it depends on an image's mean, and would
+    differ between a tile and the view around it.
     """
 
     turns: int
@@ -26,7 +27,7 @@ class Augmentation:
     hue: float = 0.0
 
     def apply(self, images: Tensor) -> Tensor:
-        """Turn and colour images (..., 3, H, W) in 0..1."""
+        """Augment images (..., 3, H, W) in 0..1."""
         if np.any(self.gamma != 1):
             images = images.pow(images.new_tensor(self.gamma).view(3, 1, 1))
         if (self.brightness, self.saturation, self.hue) != (1, 1, 0):
@@ -35,11 +36,11 @@ class Augmentation:
             images = functional.adjust_brightness(images, self.brightness)
             images = functional.adjust_saturation(images, self.saturation)
             images = functional.adjust_hue(images, self.hue)
-        turned = torch.rot90(images, self.turns, (-2, -1))
-        return turned.flip(-1) if self.mirror else turned
+        rotated = torch.rot90(images, self.turns, (-2, -1))
+        return rotated.flip(-1) if self.mirror else rotated
 
     def undo(self, maps: Tensor) -> Tensor:
-        """Turn maps (..., rows, cols) of augmented images back."""
+        """Undo the rotation and reflection of maps (..., rows, cols)."""
         return torch.rot90(maps.flip(-1) if self.mirror else maps, -self.turns, (-2, -1))
 
 
@@ -47,10 +48,10 @@ NONE = Augmentation(0, False, np.ones(3))
 
 
 def draw_augmentation(spec: TrainingSpec, rng: np.random.Generator) -> Augmentation:
-    """One of the eight turns and mirror images, and a colour change, as the recipe allows.
+    """Draw one of the eight rotations and reflections, and a colour change, within the recipe's limits.
 
-    A power of the transmitted light is a factor on the optical density (Beer-Lambert): more or less stain. One part
-    of the change is common to the three channels, one part is each channel's own.
+    An exponent on the transmitted light is a factor on the optical density (Beer-Lambert law): more or less stain. One
+    term of its logarithm is common to the three channels, one is each channel's own.
     """
     turns, mirror = (int(rng.integers(4)), bool(rng.integers(2))) if spec.flips else (0, False)
     jitter = spec.colour_jitter * (rng.standard_normal() + 0.5 * rng.standard_normal(3))

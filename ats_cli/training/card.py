@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it was trained on and how, and how good it was."""
+"""The model card: the model, its training and its measured figures."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from ats_cli.records import ModelSpec
 
 
 def model_card(spec: ModelSpec, metrics: dict[str, Any], command: str) -> str:
-    """The card of a fresh model, as markdown. It holds measured figures only."""
+    """The card of a trained model, as markdown. `metrics`: those of the TrainingResult. `command`: the command line."""
     unit = "microns per pixel" if spec.unit == "um" else "level-0 pixels per pixel"
     side = spec.features.patch_size
     lines = [

@@ -1,4 +1,4 @@
-"""A training as one file: tensors in safetensors, everything else as JSON in its header. Nothing executable."""
+"""A checkpoint is one file: tensors in safetensors, all other state as JSON in its header. Nothing executable."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ Tensors = dict[str, Tensor]
 
 
 def write_checkpoint(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
-    """Write both into one file, which is whole or as it was before. `state` holds JSON values only."""
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(held, {"state": json.dumps(state)}))
+    """Write one file, atomically. `state` holds JSON values only."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(on_cpu, {"state": json.dumps(state)}))
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """(tensors on the CPU, state). Raises AtsError with a sentence."""
+    """Return (tensors on the CPU, state). Raises AtsError if the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
@@ -34,24 +34,28 @@ def read_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:
-    """What an optimiser remembers of each parameter, by `optimiser.NUMBER.KEY`."""
-    remembered = optimiser.state_dict()["state"]
-    return {
-        f"optimiser.{i}.{key}": torch.as_tensor(value) for i, own in remembered.items() for key, value in own.items()
-    }
+    """The optimiser's state of each parameter, named `optimiser.NUMBER.KEY`."""
+    state = optimiser.state_dict()["state"]
+    return {f"optimiser.{i}.{key}": torch.as_tensor(value) for i, own in state.items() for key, value in own.items()}
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Give it back. The groups, and their rates, are the optimiser's own."""
-    remembered: dict[int, Tensors] = {}
+    """Load what `optimiser_tensors` returned. Parameter groups and their rates stay the optimiser's own."""
+    state: dict[int, Tensors] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")
         if kind == "optimiser":
             number, _, key = rest.partition(".")
-            remembered.setdefault(int(number), {})[key] = tensor
-    optimiser.load_state_dict({"state": remembered, "param_groups": optimiser.state_dict()["param_groups"]})
+            state.setdefault(int(number), {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-def part(tensors: Tensors, kind: str) -> Tensors:
-    """The tensors named KIND.NAME, by NAME."""
-    return {name.removeprefix(kind + "."): t for name, t in tensors.items() if name.startswith(kind + ".")}
+def with_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """NAME -> PREFIX.NAME."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """The tensors named PREFIX.NAME, by NAME."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -1,4 +1,4 @@
-"""What a training writes down on its way: checkpoints, history.csv, TensorBoard logs."""
+"""What a training writes while it runs: checkpoints, history.csv, TensorBoard logs."""
 
 import csv
 import math
@@ -17,66 +17,68 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class Diary:
-    """The folder of a training. `every`: steps between checkpoints.
+class TrainingLog:
+    """The checkpoints and the history of a training in `folder`. `every`: steps between checkpoints.
 
-    checkpoints/last.safetensors is all that is needed to go on; it names the best one, checkpoints/best-STEP, which
-    is written before it and outlives it: at every moment the two on disk belong together. history.csv has the rows up
-    to the last checkpoint, and after a kill a few more, which going on removes.
+    checkpoints/last.safetensors holds all that is needed to resume. It names the best checkpoint,
+    checkpoints/best-STEP, which is written before it and deleted after it is replaced: the two on disk always belong
+    together. history.csv holds the rows up to the last checkpoint; after a kill it may hold more, which `open` removes.
     """
 
     def __init__(self, folder: Path, every: int = 50) -> None:
         self.folder, self.every = folder, every
-        self.rows: list[list[object]] = []
-        self.board: Any = None
+        self._unwritten_rows: list[list[object]] = []
+        self._tensorboard: Any = None
 
     @property
     def last(self) -> Path:
+        """The file of the last checkpoint."""
         return self.folder / "checkpoints" / "last.safetensors"
 
     def best(self, step: int) -> Path:
+        """The file of the best weights, those of `step`."""
         return self.folder / "checkpoints" / f"best-{step}.safetensors"
 
-    def begin(self, step: int = 0) -> None:
-        """Go on after `step`: later rows of the history are of steps that will come again."""
+    def open(self, step: int = 0) -> None:
+        """Begin or resume after `step`. Removes later rows of the history: their steps are repeated."""
         file = self.folder / "history.csv"
-        kept: list[list[object]] = [list(COLUMNS)]
+        rows: list[list[object]] = [list(COLUMNS)]
         with suppress(FileNotFoundError), file.open(newline="", encoding="utf-8") as stream:
             for row in list(csv.reader(stream))[1:]:
                 if len(row) == len(COLUMNS) and int(row[0]) <= step:
-                    kept.append([*row])
-        write_whole(file, csv_bytes(kept))
-        self.board = _tensorboard(self.folder / "tensorboard", step)
+                    rows.append([*row])
+        write_whole(file, csv_bytes(rows))
+        self._tensorboard = _tensorboard_writer(self.folder / "tensorboard", step)
 
-    def note(self, step: int, figures: dict[str, float]) -> None:
-        """One row of the history; what has no column is an error of ours."""
-        self.rows.append([step, *(_plain(figures.get(name)) for name in COLUMNS[1:])])
+    def add_row(self, step: int, figures: dict[str, float]) -> None:
+        """Add a row to the history; it is written with the next checkpoint. `figures` by name of COLUMNS."""
         assert set(figures) <= set(COLUMNS)
-        if self.board is not None:
+        self._unwritten_rows.append([step, *(_finite(figures.get(name)) for name in COLUMNS[1:])])
+        if self._tensorboard is not None:
             for name, value in figures.items():
                 tag = name.replace("validation_", "validation/") if "validation" in name else f"train/{name}"
-                self.board.add_scalar(tag, value, step)
+                self._tensorboard.add_scalar(tag, value, step)
 
-    def checkpoint(self, tensors: Tensors, state: dict[str, Any], best: Tensors | None) -> None:
-        """Write `last`, and `best` before it where its step, state["best"]["step"], is this one."""
-        if self.rows:
+    def save_checkpoint(self, tensors: Tensors, state: dict[str, Any], best: Tensors | None) -> None:
+        """Write the last checkpoint, and before it the best weights if they are of this step, state["best"]["step"]."""
+        if self._unwritten_rows:
             with (self.folder / "history.csv").open("ab") as file:
-                file.write(csv_bytes(self.rows))
-            self.rows = []
-        if self.board is not None:
-            self.board.flush()
-        keep = None
+                file.write(csv_bytes(self._unwritten_rows))
+            self._unwritten_rows = []
+        if self._tensorboard is not None:
+            self._tensorboard.flush()
+        best_file = None
         if best is not None:
-            keep = self.best(state["best"]["step"])
-            if state["best"]["step"] == state["step"] or not keep.exists():
-                write_checkpoint(keep, best, state["best"])
+            best_file = self.best(state["best"]["step"])
+            if state["best"]["step"] == state["step"] or not best_file.exists():
+                write_checkpoint(best_file, best, state["best"])
         write_checkpoint(self.last, tensors, state)
         for old in self.last.parent.glob("best-*.safetensors"):
-            if old != keep:
+            if old != best_file:
                 old.unlink()
 
-    def read(self) -> tuple[Tensors, dict[str, Any], Tensors | None]:
-        """(tensors, state, the best nets' tensors) of the last checkpoint. AtsError where it cannot be read."""
+    def load_checkpoint(self) -> tuple[Tensors, dict[str, Any], Tensors | None]:
+        """Return (tensors, state, best weights) of the last checkpoint. Raises AtsError if it cannot be read."""
         tensors, state = read_checkpoint(self.last)
         best: dict[str, Tensor] | None = None
         if state["best"]:
@@ -84,16 +86,16 @@ class Diary:
         return tensors, state, best
 
     def close(self) -> None:
-        if self.board is not None:
-            self.board.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
 
 
-def _plain(value: float | None) -> float | None:
+def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _tensorboard(folder: Path, step: int) -> Any:
-    """A writer of TensorBoard logs where tensorboard is installed, else None: history.csv has the same figures."""
+def _tensorboard_writer(folder: Path, step: int) -> Any:
+    """A writer of TensorBoard logs, or None if tensorboard is not installed: history.csv has the same figures."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -1,142 +1,153 @@
-"""Labelled slides in, a model folder out: what is read, what is written, and how a training goes on."""
+"""From labelled slides to a model folder: check the slides, cross-validate, train, write the model."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from ats_cli.inference.familiarise import add_familiarity
+from ats_cli.nets.model import Model
 from ats_cli.records import AtsError, ModelSpec
 from ats_cli.slides.find import stem
 from ats_cli.slides.regions import regions_file
 from ats_cli.training.card import model_card
 from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of, with_content
-from ats_cli.training.diary import Diary
-from ats_cli.training.output import VIEWS_FOLDER, claimed, fold_folder, refuse_full
+from ats_cli.training.diary import TrainingLog
+from ats_cli.training.options import DEFAULT_RECIPE, Callbacks, DataOptions, RecipeOptions, TrainOptions
+from ats_cli.training.output import VIEWS_FOLDER, claim_output, fold_folder, refuse_non_empty
 from ats_cli.training.pretrained import resolved
 from ats_cli.training.processes import computation, first_process
 from ats_cli.training.settings import as_json, write_settings
-from ats_cli.training.split import folds, split_off
+from ats_cli.training.split import Split, folds, split_off
 from ats_cli.training.store import unreadable
-from ats_cli.training.train import Report, Trained, train_model
+from ats_cli.training.train import TrainingResult, train_model
 from ats_cli.training.views import ViewCache
 from ats_cli.zoo import load_model, save_model
 from ats_cli.zoo.find import find_recipe
 from ats_cli.zoo.folder import parse_spec
 
-DEFAULT_RECIPE = "tissue"
-MANY = 100  # slides, of which a person wants to know why nothing is to be seen yet
+SLOW_CHECK = 100  # more slides than this take a while to check: the user is informed
 READING = ("backend", "plane", "color_profile")
 
 
 def train_folder(
-    *,
-    data: Path | None,
-    manifest: Path | None,
-    recipe: str | None,
     output: Path,
-    name: str | None = None,
-    overrides: dict[str, Any] | None = None,
-    validation: float = 0.2,
-    seed: int = 0,
-    mpp: float | None = None,
-    memory: int = 2_000_000_000,
-    device: str = "cpu",
-    threads: int = 4,
+    data: DataOptions,
+    recipe: RecipeOptions = RecipeOptions(),
+    options: TrainOptions = TrainOptions(),
+    *,
     command: str = "",
-    report: Report | None = None,
-    init: str | None = None,
-    slides_root: Path | None = None,
-    number_of_folds: int = 0,
-    skip_bad: bool = False,
-    resume: bool = False,
-    checkpoint_every: int = 50,
-    devices: int = 1,
-    precision: str = "fp32",
-    parts: int = 1,
-    disk: int = 10_000_000_000,
-    roi: Path | None = None,
-    reading: Mapping[str, Any] = {},
-    epochs: float | None = None,
-    tell: Callable[[str], None] = lambda _: None,
-) -> Trained:
-    """Train by `recipe` (a shipped name or a folder) on labelled slides and write the model folder `output`.
+    callbacks: Callbacks = Callbacks(),
+) -> TrainingResult:
+    """Train a model on labelled slides and write the model folder `output`. `command`: the command line, for the card.
 
-    `overrides`: training keys of the recipe to replace (None values are ignored), `tiles`, the budget, `task`, and of
-    the features `net` and `pretrained`. `init`: a model to begin with; it is the recipe where none is given.
+    An `output` that is not empty is refused before anything is read. With `options.resume`, a training with the same
+    settings continues from its last checkpoint, or begins if there is none. An interrupted training writes its best
+    model so far.
 
-    A folder that exists and is not empty is refused before anything is read, but with `resume`: then a training with
-    the same settings goes on from its last checkpoint, or begins where there is none. Interrupted, what was best so
-    far is written. `disk`: bytes of views that are kept on disk while training. `roi`: a GeoJSON file of regions, or a
-    folder with one a slide; a manifest's own win. `reading`: further keywords of `open_slide`. `epochs`, instead of
-    steps: how often each slide is learnt from. `tell` is given sentences.
+    With `data.folds`, a model is first trained for each fold, in `output`/folds, and evaluated once, at its end, on the
+    slides held out. The final model is then trained on all slides, and reported with the figures of the folds.
 
-    With `number_of_folds`, a model is first trained for each fold, in `output`/folds, and judged once, at its end, on
-    slides that it never saw; the model written is then trained on all slides, and the folds' figures stand for it.
-
-    Slides that cannot be read are an error that lists them, or left out with `skip_bad`.
+    Raises AtsError if the data, the recipe or `output` cannot be used, or if slides cannot be read (unless
+    `data.skip_bad`); the message lists them.
     """
-    if first_process() and not resume:
-        refuse_full(output)
-    given = {key: value for key, value in (overrides or {}).items() if value is not None}
-    base = find_recipe(recipe or init or DEFAULT_RECIPE).spec
-    start = None if init is None else load_model(init).nets
-    task = given.get("task", base.task)
-    slides = [replace(slide, reading=reading) for slide in labelled_slides(data, manifest, mpp, slides_root, task)]
-    if roi is not None:
-        slides = _with_regions(slides, roi, tell)
-    stratify = task == "multi-class"
-    with claimed(output):
-        cache = ViewCache(output / VIEWS_FOLDER, disk)
-        spec = resolved(_spec_for(base, slides, name or output.resolve().name, given))
-        if len(slides) > MANY:
-            tell(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
-        bad = unreadable(spec, slides, threads, cache)
-        slides = with_content(_without(slides, bad, skip_bad, spec, tell), threads)
-
-        def into(folder: Path, sides: tuple[list[LabelledSlide], list[LabelledSlide]], choose: bool) -> Trained:
-            own = spec if epochs is None else _of_epochs(spec, epochs, len(sides[0]))
-            settings = as_json(
-                {"seed": seed, "precision": precision, "choose": choose, "init": init, "recipe": asdict(own)}
-                | {"reading": {name: str(reading[name]) if name in reading else None for name in READING}}
-            )
-            if first_process():
-                write_settings(folder, settings, *sides, command, computation(device, devices, parts), tell)
-            return train_model(
-                own, *sides, seed, memory, device, threads, report,
-                devices=devices, precision=precision, parts=parts, cache=cache, diary=Diary(folder, checkpoint_every),
-                resume=resume, choose=choose, init=start, tell=tell,
-            )  # fmt: skip
-
-        judged: list[dict[str, float]] = []
-        sides = split_off(slides, 0 if number_of_folds else validation, seed, stratify)
-        if spec.training.patience and not (sides[1] or number_of_folds):
-            raise AtsError("--patience needs validation slides. Keep some with --val, or leave it out.")
-        if number_of_folds:
-            sides = [s for s in slides if s.split != "test"], []
-        for number, (train, held) in enumerate(folds(slides, number_of_folds, seed, stratify), 1):
-            trained = into(fold_folder(output, number), (train, held), choose=False)
-            if trained.interrupted:
-                return trained
-            judged.append(trained.metrics["validation"])
-            tell(f"fold {number} of {number_of_folds}: {_said(judged[-1])}")
-        trained = into(output, sides, choose=True)
-        metrics = trained.metrics | _of_folds(judged) | ({"skipped": bad} if bad else {})
-        trained = replace(trained, metrics=metrics)
-        if trained.steps_done < trained.nets.spec.training.steps and not trained.interrupted:
-            tell(f"stopped after {trained.steps_done} steps: {spec.training.patience} validations were no better.")
-        if first_process() and (trained.steps_done or not trained.interrupted):
-            save_model(output, trained.nets, metrics, model_card(trained.nets.spec, metrics, command))
-        if first_process() and not trained.interrupted:
-            add_familiarity(output, *sides, device, threads, reading)
+    if first_process() and not options.resume:
+        refuse_non_empty(output)
+    overrides = {key: value for key, value in recipe.overrides.items() if value is not None}
+    base = find_recipe(recipe.recipe or recipe.init or DEFAULT_RECIPE).spec
+    init = None if recipe.init is None else load_model(recipe.init).nets
+    task = overrides.get("task", base.task)
+    slides = [
+        replace(slide, reading=data.reading)
+        for slide in labelled_slides(data.folder, data.manifest, data.mpp, data.slides_root, task)
+    ]
+    if data.roi is not None:
+        slides = _with_regions(slides, data.roi, callbacks)
+    with claim_output(output):
+        cache = ViewCache(output / VIEWS_FOLDER, options.disk)
+        spec = resolved(_spec_for(base, slides, recipe.name or output.resolve().name, overrides))
+        if len(slides) > SLOW_CHECK:
+            callbacks.on_message(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
+        bad = unreadable(spec, slides, options.threads, cache)
+        slides = with_content(_readable(slides, bad, data.skip_bad, spec, callbacks), options.threads)
+        job = _Training(output, spec, data, recipe, options, cache, init, command, callbacks)
+        result = job.run(slides, bad)
+        if first_process() and not result.interrupted:
             cache.delete()
-    return trained
+    return result
 
 
-def _with_regions(slides: list[LabelledSlide], roi: Path, tell: Callable[[str], None]) -> list[LabelledSlide]:
-    """The slides with their regions out of `roi`. AtsError where it has none for any."""
+@dataclass(frozen=True)
+class _Training:
+    """The trainings of one call: of each fold and of the final model."""
+
+    output: Path
+    spec: ModelSpec
+    data: DataOptions
+    recipe: RecipeOptions
+    options: TrainOptions
+    cache: ViewCache
+    init: Model | None
+    command: str
+    callbacks: Callbacks
+
+    def run(self, slides: list[LabelledSlide], skipped: dict[str, str]) -> TrainingResult:
+        """Cross-validate, train on all training slides, and write the model. `skipped`: slide id -> why."""
+        data, seed, stratify = self.data, self.options.seed, self.spec.task == "multi-class"
+        split = split_off(slides, 0 if data.folds else data.validation, seed, stratify)
+        if self.spec.training.patience and not (split[1] or data.folds):
+            raise AtsError("--patience needs validation slides. Keep some with --val, or leave it out.")
+        if data.folds:
+            split = [s for s in slides if s.split != "test"], []
+        fold_figures: list[dict[str, float]] = []
+        for number, fold in enumerate(folds(slides, data.folds, seed, stratify), 1):
+            result = self.train(fold_folder(self.output, number), fold, choose_best=False)
+            if result.interrupted:
+                return result
+            figures = result.metrics["validation"]
+            fold_figures.append(figures)
+            self.callbacks.on_message(
+                f"fold {number} of {data.folds}: accuracy {figures['accuracy']:.3f}, loss {figures['loss']:.3f}"
+            )
+        result = self.train(self.output, split, choose_best=True)
+        metrics = result.metrics | _summary_of_folds(fold_figures) | ({"skipped": skipped} if skipped else {})
+        result = replace(result, metrics=metrics)
+        self.write(result, split)
+        return result
+
+    def train(self, folder: Path, split: Split, choose_best: bool) -> TrainingResult:
+        """Train one model. Its settings, checkpoints and history are in `folder`."""
+        spec, options, reading = self.spec, replace(self.options, choose_best=choose_best), self.data.reading
+        if self.recipe.epochs is not None:
+            spec = _with_epochs(spec, self.recipe.epochs, len(split[0]))
+        settings = as_json(
+            {"seed": options.seed, "precision": options.precision, "choose": choose_best, "init": self.recipe.init}
+            | {"recipe": asdict(spec)}
+            | {"reading": {name: str(reading[name]) if name in reading else None for name in READING}}
+        )
+        if first_process():
+            computed = computation(options.device, options.devices, options.parts)
+            write_settings(folder, settings, split, self.command, computed, self.callbacks.on_message)
+        log = TrainingLog(folder, options.checkpoint_every)
+        return train_model(spec, *split, options, log=log, cache=self.cache, init=self.init, callbacks=self.callbacks)
+
+    def write(self, result: TrainingResult, split: Split) -> None:
+        """Write the model folder: weights, card, figures; after a complete training also the familiarity."""
+        spec, interrupted = result.nets.spec, result.interrupted
+        if result.steps_done < spec.training.steps and not interrupted:
+            patience = spec.training.patience
+            self.callbacks.on_message(
+                f"stopped after {result.steps_done} steps: {patience} validations were no better."
+            )
+        if first_process() and (result.steps_done or not interrupted):
+            save_model(self.output, result.nets, result.metrics, model_card(spec, result.metrics, self.command))
+        if first_process() and not interrupted:
+            add_familiarity(self.output, *split, self.options.device, self.options.threads, self.data.reading)
+
+
+def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) -> list[LabelledSlide]:
+    """The slides with their regions from `roi`. Raises AtsError if `roi` has none for any slide."""
     if not roi.exists():
         raise AtsError(f"{roi}: no such file or folder. Give --roi a GeoJSON file, or a folder with one a slide.")
     found = [replace(slide, roi=slide.roi or regions_file(slide.path, roi)) for slide in slides]
@@ -148,24 +159,20 @@ def _with_regions(slides: list[LabelledSlide], roi: Path, tell: Callable[[str], 
         )
     if lacking:
         what = f"{len(lacking)} of {len(found)} slides have no regions in {roi}, like {lacking[0]}"
-        tell(f"{what}: all of their tissue is drawn from.")
+        callbacks.on_message(f"{what}: all of their tissue is drawn from.")
     return found
 
 
-def _of_epochs(spec: ModelSpec, epochs: float, slides: int) -> ModelSpec:
-    """With as many steps as it takes to learn so often from each slide."""
+def _with_epochs(spec: ModelSpec, epochs: float, slides: int) -> ModelSpec:
+    """The spec with as many steps as it takes to use each of `slides` slides `epochs` times."""
     steps = max(1, ceil(epochs * slides / spec.training.batch_size))
     return replace(spec, training=replace(spec.training, steps=steps))
 
 
-def _without(
-    slides: list[LabelledSlide],
-    bad: dict[str, str],
-    skip_bad: bool,
-    spec: ModelSpec,
-    tell: Callable[[str], None],
+def _readable(
+    slides: list[LabelledSlide], bad: dict[str, str], skip_bad: bool, spec: ModelSpec, callbacks: Callbacks
 ) -> list[LabelledSlide]:
-    """The slides that can be read; the others are told, and are an error unless `skip_bad`."""
+    """The slides that are not `bad` (slide id -> why). Raises AtsError if any is, unless `skip_bad`."""
     if not bad:
         return slides
     if len(bad) == len(slides):
@@ -175,31 +182,27 @@ def _without(
     message = f"{len(bad)} of {len(slides)} slides cannot be read:{listed}\n"
     if not skip_bad:
         raise AtsError(f"{message}Mend or remove them, or train without them: --skip-bad.")
-    tell(f"{message}They are left out.")
-    kept = [slide for slide in slides if slide.slide_id not in bad]
-    gone = set(spec.classes) - {slide.label for slide in kept}
+    callbacks.on_message(f"{message}They are left out.")
+    readable = [slide for slide in slides if slide.slide_id not in bad]
+    gone = set(spec.classes) - {slide.label for slide in readable}
     if spec.task == "multi-class" and gone:
         raise AtsError(f"class {min(gone)}: none of its slides can be read. Mend them, or train without that class.")
-    return kept
+    return readable
 
 
-def _of_folds(judged: list[dict[str, float]]) -> dict[str, Any]:
+def _summary_of_folds(fold_figures: list[dict[str, float]]) -> dict[str, Any]:
     """Mean and standard deviation over the folds."""
-    if not judged:
+    if not fold_figures:
         return {}
-    figures: dict[str, Any] = {"folds": len(judged)}
+    figures: dict[str, Any] = {"folds": len(fold_figures)}
     for name in ("accuracy", "loss"):
-        values = [fold[name] for fold in judged]
+        values = [fold[name] for fold in fold_figures]
         figures |= {name: mean(values), f"{name}_sd_over_folds": stdev(values), f"{name}_by_fold": values}
     return {"cross_validation": figures}
 
 
-def _said(figures: dict[str, float]) -> str:
-    return f"accuracy {figures['accuracy']:.3f}, loss {figures['loss']:.3f}"
-
-
 def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrides: dict[str, Any]) -> ModelSpec:
-    """The recipe, for these classes, with what the user asked for."""
+    """The recipe with the classes of `slides`, and with `overrides`. Raises ModelError if a value is out of bounds."""
     given = dict(overrides)
     tiles = given.pop("tiles", recipe.tiles)
     task = given.pop("task", recipe.task)
@@ -211,7 +214,7 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
         classes = tuple(sorted({slide.label for slide in slides}))
     features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
     training = replace(recipe.training, **given)
-    # What users of the recipe's own model are told is about the slides that it was trained on.
+    # The notice of the recipe's own model is about the slides that it was trained on: it is dropped.
     spec = replace(
         recipe, name=name, task=task, classes=classes, tiles=tiles, notice="", features=features, training=training
     )

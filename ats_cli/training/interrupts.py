@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a training between two steps, where its state is complete."""
+"""Ctrl-C and SIGTERM end a training between two steps, when its state is complete."""
 
 import signal
 import threading
@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# Seconds within which further signals belong to the first: a launcher repeats what a terminal has sent to all.
-REPEATED = 1.0
+REPEATED = 1.0  # seconds within which a signal is a repetition of the first: launchers forward a terminal's Ctrl-C
 
 
 @dataclass
 class StopRequest:
-    """Whether the training is to stop after the present step. `on_wait` is called, in a thread of its own, where that
-    takes more than a second."""
+    """Whether the training is to stop after the current step.
+
+    `on_wait`: called in a thread of its own if the step takes longer than REPEATED.
+    """
 
     on_wait: Callable[[], None]
     first: float | None = None
@@ -37,8 +38,10 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(on_wait: Callable[[], None]) -> Iterator[StopRequest]:
-    """Within the block a signal raises nothing but makes the request; a second one, of a person who does not want to
-    wait, is a KeyboardInterrupt at once. Signals that are ignored stay so."""
+    """Within the block, a first signal makes the request and a later one raises KeyboardInterrupt.
+
+    Signals that are ignored stay ignored. In other threads than the main one signals are not handled.
+    """
     request = StopRequest(on_wait)
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     found = {number: signal.getsignal(number) for number in numbers}

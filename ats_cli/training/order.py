@@ -1,4 +1,4 @@
-"""In which order slides are learnt from, and what chance decides of each. A training goes on from its state."""
+"""The random order of slides in batches, and the randomness of each slide. It is restored from a checkpoint."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,54 +8,56 @@ from numpy.typing import NDArray
 
 from ats_cli.records import TrainingSpec
 from ats_cli.training.augment import draw_augmentation
-from ats_cli.training.step import Chance
+from ats_cli.training.step import SlideRandomness
 
 
 @dataclass
-class Order:
-    """Endless batches of slide numbers; every slide once before any comes again.
+class BatchOrder:
+    """An endless sequence of batches of slide numbers. Every slide comes once before any comes again.
 
-    With `shares` (n,), every place is drawn by them instead. `left` is what is known of the batches to come.
+    With `probabilities` (n,), slides are drawn with replacement instead. `remaining`: the numbers that are drawn but
+    not yet used; the next batch begins with them.
     """
 
     slides: int
     seed: int
-    shares: NDArray[np.float64] | None = None
-    left: list[int] = field(default_factory=list)
+    probabilities: NDArray[np.float64] | None = None
+    remaining: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = _generator(self.seed, 0)
 
-    def next(self, recipe: TrainingSpec) -> tuple[list[int], list[Chance]]:
-        """The slides of a step and their chances."""
+    def next(self, recipe: TrainingSpec) -> tuple[list[int], list[SlideRandomness]]:
+        """The slide numbers of a step, and their randomness."""
         size = recipe.batch_size
-        while len(self.left) < size:
-            self.left += self._round().tolist()
-        batch, self.left = self.left[:size], self.left[size:]
+        while len(self.remaining) < size:
+            self.remaining += self._epoch().tolist()
+        batch, self.remaining = self.remaining[:size], self.remaining[size:]
         augmentations = [draw_augmentation(recipe, self.rng) for _ in batch]
-        return batch, [Chance(a, rng) for a, rng in zip(augmentations, self.rng.spawn(len(batch)), strict=True)]
+        generators = self.rng.spawn(len(batch))
+        return batch, [SlideRandomness(a, rng) for a, rng in zip(augmentations, generators, strict=True)]
 
-    def _round(self) -> NDArray[np.int64]:
-        if self.shares is None:
+    def _epoch(self) -> NDArray[np.int64]:
+        if self.probabilities is None:
             return self.rng.permutation(self.slides)
-        return self.rng.choice(self.slides, self.slides, p=self.shares)
+        return self.rng.choice(self.slides, self.slides, p=self.probabilities)
 
     def state(self) -> dict[str, Any]:
-        """All of it, as plain JSON values."""
+        """The state as JSON values."""
         sequence: Any = self.rng.bit_generator.seed_seq
         return {
-            "left": list(self.left),
+            "left": list(self.remaining),
             "generator": self.rng.bit_generator.state,
             "spawned": sequence.n_children_spawned,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state()`."""
-        self.left = list(state["left"])
+        """Continue from a `state()`."""
+        self.remaining = list(state["left"])
         self.rng = _generator(self.seed, state["spawned"])
         self.rng.bit_generator.state = state["generator"]
 
 
 def _generator(seed: int, spawned: int) -> np.random.Generator:
-    """A generator that has spawned so many others already: those it spawns next are the same as they would be."""
+    """A generator that counts `spawned` children as made: the next ones are the same as without the interruption."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, n_children_spawned=spawned)))

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ats_cli.records import AtsError
-from ats_cli.training.diary import Diary
+from ats_cli.training.diary import TrainingLog
 from ats_cli.training.settings import SETTINGS_FILE
 from ats_cli.zoo.folder import WEIGHTS_FILE
 
 VIEWS_FOLDER = "views.zarr"
 
 
-def refuse_full(output: Path) -> None:
-    """AtsError where the folder holds anything."""
-    # Views may be there already: of another process of this training, which torchrun started a moment earlier.
+def refuse_non_empty(output: Path) -> None:
+    """Raise AtsError if the folder holds anything but cached views."""
+    # Another process of this training, which torchrun started a moment earlier, may have made the views.
     if output.exists() and (not output.is_dir() or any(entry.name != VIEWS_FOLDER for entry in output.iterdir())):
         begun = any((folder / SETTINGS_FILE).is_file() for folder in _trainings(output))
         hint = " To go on with the training in it, --resume." if begun else ""
@@ -24,9 +24,11 @@ def refuse_full(output: Path) -> None:
 
 
 @contextmanager
-def claimed(output: Path) -> Iterator[None]:
-    """Make the folder before the long work, lest it turn out afterwards that it cannot be; a new one goes again when
-    the work ends before there is a checkpoint to go on from."""
+def claim_output(output: Path) -> Iterator[None]:
+    """Make the folder before the long work. A new one is removed if the work ends without a checkpoint.
+
+    Raises AtsError if it cannot be written.
+    """
     new = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -41,8 +43,8 @@ def claimed(output: Path) -> Iterator[None]:
             shutil.rmtree(output, ignore_errors=True)
 
 
-def what_is_kept(output: Path) -> str:
-    """What a training that ended early leaves, as a sentence."""
+def interruption_message(output: Path) -> str:
+    """A sentence that says what an interrupted training has written."""
     if (output / WEIGHTS_FILE).is_file():
         return f"{output} holds the best model so far."
     found = _with_checkpoint(output)
@@ -59,9 +61,9 @@ def fold_folder(output: Path, number: int) -> Path:
 
 
 def _trainings(output: Path) -> list[Path]:
-    """The folders of all trainings that belong to one call: the model's own, and each fold's."""
+    """The folders of all trainings of one call: of the final model, and of each fold."""
     return [output, *sorted(output.glob("folds/*"))]
 
 
 def _with_checkpoint(output: Path) -> list[Path]:
-    return [folder for folder in _trainings(output) if Diary(folder).last.is_file()]
+    return [folder for folder in _trainings(output) if TrainingLog(folder).last.is_file()]

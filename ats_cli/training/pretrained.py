@@ -1,4 +1,4 @@
-"""Weights that training begins with: of a timm model, from the hub or a local file, or of another model of ours."""
+"""Initial weights: of a timm model, from the hub or a local file, or of another model folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,11 @@ HEADS = ("fc.", "head.", "classifier.", "head_dist.")
 
 
 def resolved(spec: ModelSpec) -> ModelSpec:
-    """The spec with its feature net written out, so that the model needs neither the hub nor a network once trained.
+    """The spec with its feature network's architecture written out: the trained model does not need the hub.
 
-    `timm:hf-hub:owner/name` becomes timm's architecture with its options; with pretrained weights ("hub", or that
-    name), the colours are normalised as the net's own configuration says. Raises ModelError with a sentence.
+    `timm:hf-hub:owner/name` becomes timm's architecture with its options. With pretrained weights ("hub", or that
+    name), mean and standard deviation of the colours are those of the network's configuration. Raises ModelError if the
+    hub cannot be reached or has no such network.
     """
     features = spec.features
     if not features.net.startswith(TIMM):
@@ -41,8 +42,11 @@ def resolved(spec: ModelSpec) -> ModelSpec:
 
 
 def load_pretrained(nets: Model) -> None:
-    """Give the feature net the weights that its spec names: a local safetensors file, "hub" for timm's own, or
-    `hf-hub:owner/name`. Heads are left out. Raises ModelError with a sentence."""
+    """Load the weights that the feature network's spec names, without classification heads.
+
+    `features.pretrained` is a local safetensors file, "hub" for timm's own weights, or `hf-hub:owner/name`. Raises
+    ModelError if they cannot be read, do not fit, or are not finite.
+    """
     spec = nets.spec.features
     if not spec.pretrained:
         return
@@ -53,7 +57,7 @@ def load_pretrained(nets: Model) -> None:
         size = {"img_size": spec.patch_size} if hasattr(nets.features.backbone, "patch_embed") else {}
         try:
             theirs = timm.create_model(name, pretrained=True, num_classes=0, **{**size, **spec.options})
-        except Exception as error:  # whatever the network throws
+        except Exception as error:  # errors of the network and of the hub have no common class
             raise ModelError(_unreachable(name, error)) from error
         weights: dict[str, Tensor] = theirs.state_dict()
     else:
@@ -62,7 +66,7 @@ def load_pretrained(nets: Model) -> None:
 
 
 def load_matching(nets: Model, others: nn.Module) -> list[str]:
-    """Take over the weights of another model where names and shapes are the same; return the names of the rest."""
+    """Load the weights of `others` where name and shape match. Returns the names of the other tensors of `nets`."""
     theirs, ours = others.state_dict(), nets.state_dict()
     same = {name: t for name, t in theirs.items() if name in ours and ours[name].shape == t.shape}
     _refuse_not_finite(same, "--init")
@@ -75,7 +79,7 @@ def _from_hub(name: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
 
     try:
         config, architecture, options = load_model_config_from_hf(name.removeprefix(HUB))
-    except Exception as error:  # whatever the network throws
+    except Exception as error:  # errors of the network and of the hub have no common class
         raise ModelError(_unreachable(name, error)) from error
     return dict(config), str(architecture), dict(options or {})
 
@@ -106,7 +110,7 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], where: str) -> None:
 
 
 def _refuse_not_finite(weights: dict[str, Tensor], where: str) -> None:
-    """ModelError where a training would begin with NaN or infinity."""
+    """Raise ModelError if a weight is NaN or infinite."""
     for name, tensor in weights.items():
         if not bool(tensor.isfinite().all()):
             raise ModelError(f"{where}: {name} holds what is not a finite number. Take the weights from a good copy.")

@@ -1,4 +1,4 @@
-"""Devices, processes and precision: Lightning Fabric, set up as `ats train` is called."""
+"""Devices, processes and precision, by Lightning Fabric."""
 
 import logging
 import os
@@ -14,10 +14,10 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def launch(device: str = "cpu", devices: int = 1, precision: str = "fp32") -> Fabric:
-    """Start the processes that train together, one a device.
+    """Start the processes that share a training, one a device.
 
-    For more than one, this process starts the others with its own command line, unless torchrun did: then each goes
-    on from here by itself, and all see the same batches and take their share.
+    Unless torchrun started them, this process starts the others with its own command line. Each process computes the
+    same batches and processes its share. Raises AtsError for a precision or a number of devices that is not available.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
@@ -41,12 +41,12 @@ def launch(device: str = "cpu", devices: int = 1, precision: str = "fp32") -> Fa
 
 
 def first_process() -> bool:
-    """Whether this process is the one that writes and talks, before or after the others are there."""
+    """Whether this process writes files and messages. Valid before `launch`, too."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def computation(device: str, devices: int, parts: int) -> dict[str, Any]:
-    """What decides in which order numbers are added, and so the last digits of the weights."""
+    """The settings that decide the order of additions, and so the last digits of the weights."""
     return {
         "device": device,
         "processes": int(os.environ.get("WORLD_SIZE", devices)),
@@ -65,7 +65,7 @@ def add_up(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
 
 
 def add_up_gradients(fabric: Fabric, nets: Model) -> None:
-    """Give every process the sum of all processes' gradients, in one message: the nets are small."""
+    """Sum the gradients over all processes, in one message: the networks are small."""
     if fabric.world_size == 1:
         return
     grads = [p.grad for p in nets.parameters() if p.grad is not None]
@@ -75,8 +75,10 @@ def add_up_gradients(fabric: Fabric, nets: Model) -> None:
 
 
 def average_statistics(fabric: Fabric, nets: Model) -> None:
-    """Give every process the mean of all processes' running statistics, where a BatchNorm learns: validation is
-    shared among the processes, and a checkpoint holds the statistics of one."""
+    """Average the running statistics of BatchNorm layers in training mode over all processes.
+
+    Validation is shared among the processes, and a checkpoint holds the statistics of one.
+    """
     if fabric.world_size == 1:
         return
     norms = [m for m in nets.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.training]

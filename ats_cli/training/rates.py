@@ -1,4 +1,4 @@
-"""Which parts of a model learn in a step, and at which rate."""
+"""Learning rates and training modes of the parts of a model."""
 
 from typing import Any
 
@@ -9,19 +9,23 @@ from ats_cli.records import TrainingSpec
 
 
 def parameter_groups(nets: Model, recipe: TrainingSpec) -> list[dict[str, Any]]:
-    """The parts that learn, each with its factor on the learning rate."""
+    """Parameter groups of the parts that are trained, each with its factor on the learning rate."""
     factors = {nets.attention: recipe.lr_attention, nets.features: recipe.lr_features, nets.head: recipe.lr_head}
     return [{"params": list(net.parameters()), "factor": factor} for net, factor in factors.items() if factor > 0]
 
 
 def set_rates(optimiser: torch.optim.Optimizer, recipe: TrainingSpec, step: int) -> None:
+    """Set the learning rates of `step`, from 1: constant, then linear to 0 over the last 30 % of the steps."""
     for group in optimiser.param_groups:
         group["lr"] = recipe.lr * group["factor"] * min(1.0, (1 - (step - 1) / recipe.steps) / 0.3)
 
 
 def set_modes(nets: Model, recipe: TrainingSpec, step: int) -> None:
-    """What learns in this step. A part with factor 0 is as in prediction, and so are the running statistics of
-    pretrained feature nets: a patch's features then do not depend on those beside it."""
+    """Set what is trained in `step`. The attention network is frozen for the first `freeze` share of the steps.
+
+    A part with factor 0 is in eval mode, and so are the BatchNorm layers of a pretrained feature network: the features
+    of a patch then do not depend on the other patches of the batch.
+    """
     nets.train()
     nets.attention.requires_grad_(recipe.lr_attention > 0 and step > recipe.freeze * recipe.steps)
     for net, factor in ((nets.features, recipe.lr_features), (nets.head, recipe.lr_head)):

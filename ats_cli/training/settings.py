@@ -1,6 +1,7 @@
-"""What a training was begun with: training.json and split.csv. One that goes on must have the same."""
+"""The settings of a training, in training.json and split.csv. A resumed training must have the same."""
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from ats_cli.records import AtsError
 from ats_cli.results.files import csv_bytes, json_bytes, write_whole
 from ats_cli.results.run_facts import facts, now
-from ats_cli.training.data import LabelledSlide
+from ats_cli.training.split import Split
 
 SETTINGS_FILE, SPLIT_FILE = "training.json", "split.csv"
 
@@ -17,58 +18,74 @@ SETTINGS_FILE, SPLIT_FILE = "training.json", "split.csv"
 def write_settings(
     output: Path,
     settings: dict[str, Any],
-    train: list[LabelledSlide],
-    held: list[LabelledSlide],
+    split: Split,
     command: str,
     computation: dict[str, Any],
-    tell: Callable[[str], None],
+    on_message: Callable[[str], None],
 ) -> None:
-    """Write the settings, the split and the environment; those of a training that goes on must be the same.
+    """Write the settings, the split and the environment of a training into `output`, or check those that are there.
 
-    `computation`: what changes the last digits of the weights only. `tell` is given a sentence where that differs.
+    `computation`: settings that change only the last digits of the weights; `on_message` gets a sentence if they
+    differ. Raises AtsError if another setting, or the split, differs.
     """
     columns = ("slide_id", "split", "label", "group", "weight", "mpp", "roi", "path", "content")
     rows = [
-        (s.slide_id, split, s.label, s.group, s.weight, s.mpp, s.roi, s.path, s.content)
-        for split, slides in (("train", train), ("val", held))
+        (s.slide_id, name, s.label, s.group, s.weight, s.mpp, s.roi, s.path, s.content)
+        for name, slides in zip(("train", "val"), split, strict=True)
         for s in slides
     ]
-    split = csv_bytes([columns, *rows])
+    table = csv_bytes([columns, *rows])
     if (output / SETTINGS_FILE).exists():
-        before = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))
-        settings_before = _flat(before["settings"])
-        differ = [f"another {key}" for key, value in _flat(settings).items() if settings_before.get(key) != value]
-        if (output / SPLIT_FILE).read_bytes() != split:
-            replaced = _replaced(output / SPLIT_FILE, [*train, *held])
-            differ += [f"another file as {replaced[0]}" if replaced else "other slides, or another split of them"]
-        if differ:
-            raise AtsError(
-                f"{output}: this training was begun with {differ[0]}. Go on with the same call and --resume, or train "
-                "into a new folder."
-            )
-        own = before["environment"].get("computation", computation)
-        others = [f"{key} {own.get(key)}, now {value}" for key, value in computation.items() if own.get(key) != value]
-        if others:
-            tell(
-                f"{output}: this training was begun with {'; '.join(others)}. Its weights will differ in their last "
-                "digits from those of a training that is not interrupted."
-            )
+        _check_settings(output, settings, table, computation, on_message)
         return
-    write_whole(output / SPLIT_FILE, split)
+    write_whole(output / SPLIT_FILE, table)
     environment = facts([], computation["device"]) | {"command": command, "computation": computation}
     content = {"started": now(), "settings": settings, "environment": environment}
     write_whole(output / SETTINGS_FILE, json_bytes(content, allow_nan=True))
 
 
-def _replaced(file: Path, slides: list[LabelledSlide]) -> list[str]:
-    """The ids of slides whose content is another than what split.csv says."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        before = {row["slide_id"]: row.get("content") for row in csv.DictReader(stream)}
-    return [s.slide_id for s in slides if before.get(s.slide_id, s.content) not in (s.content, None)]
+def _check_settings(
+    output: Path,
+    settings: dict[str, Any],
+    table: bytes,
+    computation: dict[str, Any],
+    on_message: Callable[[str], None],
+) -> None:
+    before = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))
+    settings_before = _flat(before["settings"])
+    differ = [f"another {key}" for key, value in _flat(settings).items() if settings_before.get(key) != value]
+    differ += _split_difference((output / SPLIT_FILE).read_bytes(), table)
+    if differ:
+        raise AtsError(
+            f"{output}: this training was begun with {differ[0]}. Go on with the same call and --resume, or train "
+            "into a new folder."
+        )
+    own = before["environment"].get("computation", computation)
+    others = [f"{key} {own.get(key)}, now {value}" for key, value in computation.items() if own.get(key) != value]
+    if others:
+        on_message(
+            f"{output}: this training was begun with {'; '.join(others)}. Its weights will differ in their last "
+            "digits from those of a training that is not interrupted."
+        )
+
+
+def _split_difference(before: bytes, table: bytes) -> list[str]:
+    """The difference of two versions of split.csv, if any. A column `content` that `before` lacks is ignored."""
+    if before == table:
+        return []
+    old, new = (list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))) for content in (before, table))
+    ignored = {"content"} if old and "content" not in old[0] else set()
+    if old == [{key: value for key, value in row.items() if key not in ignored} for row in new]:
+        return []
+    contents = {row["slide_id"]: row.get("content") for row in old}
+    for row in new:
+        if contents.get(row["slide_id"], row["content"]) not in (row["content"], None):
+            return [f"another file as {row['slide_id']}"]
+    return ["other slides, or another split of them"]
 
 
 def as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """As they are when read again: lists for tuples."""
+    """The values as JSON gives them back: lists for tuples."""
     return dict(json.loads(json.dumps(values)))
 
 

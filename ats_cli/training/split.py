@@ -1,4 +1,4 @@
-"""Which slides are learnt from and which are kept to see how well: stratified by class, no group on both sides."""
+"""Split slides into training and validation: stratified by class, with no group on both sides."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,13 +9,15 @@ from ats_cli.records import AtsError
 from ats_cli.training.data import LabelledSlide
 
 Slides = list[LabelledSlide]
+Split = tuple[Slides, Slides]
+"""(training, validation)."""
 
 
-def split_off(slides: Slides, fraction: float, seed: int, stratify: bool = True) -> tuple[Slides, Slides]:
-    """(train, validation). A manifest's own split is kept; else `fraction` of each class, at least one, is drawn.
+def split_off(slides: Slides, fraction: float, seed: int, stratify: bool = True) -> Split:
+    """The split of the manifest; if it has none, `fraction` of each class, at least one slide, is for validation.
 
-    Slides of one group stay together: a group counts as one, of its most frequent class. Without `stratify` all are
-    drawn from together. Raises AtsError when a class would have no slide to train on.
+    Slides of one group stay together: a group counts as one, of its most frequent class. Without `stratify`, the
+    classes are ignored. Raises AtsError when a class would have no slide to train on.
     """
     if not 0 <= fraction < 1:
         raise AtsError(f"--val {fraction}: not a fraction. Give a number from 0 to below 1, like --val 0.2.")
@@ -28,26 +30,27 @@ def split_off(slides: Slides, fraction: float, seed: int, stratify: bool = True)
     rng = np.random.default_rng(seed)
     units = _units(train)
     kinds = _kinds(train, units, stratify)
-    held: set[int] = set()
+    validation: set[int] = set()
     for kind in sorted(set(kinds)):
         members = [i for i, own in enumerate(kinds) if own == kind]
-        many = max(1, round(fraction * len(members)))
-        if many >= len(members):
+        count = max(1, round(fraction * len(members)))
+        if count >= len(members):
             what = f"class {kind}" if stratify else "the training set"
-            one = "slide(s)" if len(units) == len(train) else "group(s)"
+            unit_name = "slide(s)" if len(units) == len(train) else "group(s)"
             raise AtsError(
-                f"{what} has {len(members)} {one}: too few to keep some for validation. "
+                f"{what} has {len(members)} {unit_name}: too few to keep some for validation. "
                 "Add slides, or train with --val 0."
             )
-        held.update(i for unit in rng.choice(members, many, replace=False).tolist() for i in units[unit])
-    kept = [s for i, s in enumerate(train) if i not in held]
-    _check_trained(train, kept, stratify)
-    return kept, [s for i, s in enumerate(train) if i in held]
+        validation.update(i for unit in rng.choice(members, count, replace=False).tolist() for i in units[unit])
+    rest = [s for i, s in enumerate(train) if i not in validation]
+    _check_trained(train, rest, stratify)
+    return rest, [s for i, s in enumerate(train) if i in validation]
 
 
-def folds(slides: Slides, count: int, seed: int, stratify: bool = True) -> list[tuple[Slides, Slides]]:
-    """`count` pairs (train, held out): every slide that is not for testing is held out once, and no group is on both
-    sides. Every fold has its share of each class. Raises AtsError where a class has fewer groups than folds.
+def folds(slides: Slides, count: int, seed: int, stratify: bool = True) -> list[Split]:
+    """`count` splits: every slide that is not for testing is in validation once, and no group is on both sides.
+
+    Every fold has its share of each class. Raises AtsError if a class has fewer groups than folds.
     """
     if not count:
         return []
@@ -65,20 +68,20 @@ def folds(slides: Slides, count: int, seed: int, stratify: bool = True) -> list[
     for kind in sorted(set(kinds)):
         members = rng.permutation([i for i, own in enumerate(kinds) if own == kind])
         for place, unit in enumerate(members.tolist()):
-            # Each class goes on where the last one ended, so that folds are of one size.
+            # Each class continues where the last one ended, so that the folds have the same size.
             fold[units[unit]] = (begin + place) % count
         begin += len(members)
     return [
         (
-            [s for s, k in zip(usable, fold, strict=True) if k != one],
-            [s for s, k in zip(usable, fold, strict=True) if k == one],
+            [s for s, k in zip(usable, fold, strict=True) if k != number],
+            [s for s, k in zip(usable, fold, strict=True) if k == number],
         )
-        for one in range(count)
+        for number in range(count)
     ]
 
 
 def _units(slides: Sequence[LabelledSlide]) -> list[list[int]]:
-    """Numbers of the slides that stay together, in the order of the first of each."""
+    """Numbers of the slides of each group, in the order of their first slides."""
     together: dict[tuple[str, str], list[int]] = {}
     for i, slide in enumerate(slides):
         together.setdefault(("group", slide.group) if slide.group else ("slide", slide.slide_id), []).append(i)
@@ -86,7 +89,7 @@ def _units(slides: Sequence[LabelledSlide]) -> list[list[int]]:
 
 
 def _kinds(slides: Sequence[LabelledSlide], units: list[list[int]], stratify: bool) -> list[str]:
-    """The class of each unit: the most frequent, of equals the first."""
+    """The class of each unit: the most frequent one; of ties, the first by name."""
     if not stratify:
         return [""] * len(units)
     counts = [Counter(slides[i].label for i in unit) for unit in units]

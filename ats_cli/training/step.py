@@ -1,6 +1,10 @@
-"""Slides through the model: look, draw, read, estimate. The one path of training and of validation."""
+"""One forward pass in training and in validation: attention, draw, tiles, estimate.
 
-from collections.abc import Callable
+`draw_tiles` runs the attention network, draws positions and starts reading their tiles; `forward_batch` waits for the
+tiles and gives logits. In between, another part of the batch can be processed.
+"""
+
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,33 +21,35 @@ from ats_cli.nets.model import Model, to_unit
 from ats_cli.sampling import Draw, draw
 from ats_cli.training.augment import Augmentation
 from ats_cli.training.data import LabelledSlide
-from ats_cli.training.store import Seen, SlideStore
+from ats_cli.training.store import SlideStore, SlideView
 
 
 @dataclass(frozen=True)
-class Chance:
-    """What chance decides of one slide in one step: how it is turned and coloured, and which tiles are drawn."""
+class SlideRandomness:
+    """The random part of one slide in one step: its augmentation, and the generator of its crop and its draw."""
 
     augmentation: Augmentation
     rng: np.random.Generator
 
 
 @dataclass(frozen=True)
-class Look:
-    """Slides that were looked at: their attention, with its graph, and their tiles, which are being read."""
+class DrawnBatch:
+    """Drawn slides, one item a slide: attention (rows, cols) with its graph, the draw, and the patches (n, p, p, 3)
+    uint8 that threads are reading."""
 
-    chances: list[Chance]
+    randomness: list[SlideRandomness]
     attentions: list[Tensor]
     draws: list[Draw]
-    reading: list[Future[NDArray[np.uint8]]]
+    patches: list[Future[NDArray[np.uint8]]]
 
 
 @dataclass(frozen=True)
-class Seeing:
-    """Slides as the model sees them, one row each.
+class BatchOutput:
+    """The model's output, one row a slide.
 
-    `logits` (B, C), `expected` features (B, D). Of the attention: `entropy` (B,) in nats; `mass` (B,), the share that
-    was drawn; `effective` (B,) positions, 1 / sum of squares; `evenness` (B,), these as a share of all.
+    `logits` (B, C), `expected` features (B, D) without a graph. Of the attention: `entropy` (B,) in nats; `mass` (B,),
+    the share that was drawn; `effective` (B,) positions, 1 / sum of squares; `evenness` (B,), `effective` as a share
+    of the positions that may be drawn.
     """
 
     logits: Tensor
@@ -57,74 +63,104 @@ class Seeing:
 Autocast = Callable[[], AbstractContextManager[None]]
 
 
-def look(
+def draw_tiles(
     nets: Model,
     store: SlideStore,
     slides: list[LabelledSlide],
-    tiles: int,
-    sampler: str,
-    chances: list[Chance],
+    randomness: list[SlideRandomness],
     crop: int = 0,
-) -> Look:
-    """Look at slides, or at a square of `crop` pixels of each view, and draw `tiles` of each; reading them begins, in
-    the store's threads."""
-    seen = [s.crop(crop, c.rng) for s, c in zip(store.views(slides), chances, strict=True)]
-    attentions = _attentions(nets, seen, [c.augmentation for c in chances], nets.head.weight.device)
+) -> DrawnBatch:
+    """Compute attention, draw `spec.tiles` positions of each slide with the recipe's sampler, and start reading tiles.
+
+    `crop`: attend to a random square of so many pixels of each view; 0: to all of it. Raises SlideError if a view
+    cannot be read.
+    """
+    spec = nets.spec
+    views = [view.crop(crop, r.rng) for view, r in zip(store.views(slides), randomness, strict=True)]
+    attentions = compute_attention(nets, views, [r.augmentation for r in randomness])
     draws = [
-        draw(attention.detach().cpu().double().numpy(), tiles, sampler, chance.rng)
-        for attention, chance in zip(attentions, chances, strict=True)
+        draw(attention.detach().cpu().double().numpy(), spec.tiles, spec.training.sampler, r.rng)
+        for attention, r in zip(attentions, randomness, strict=True)
     ]
-    boxes = [s.boxes(d.positions) for s, d in zip(seen, draws, strict=True)]
-    return Look(chances, attentions, draws, store.read(slides, boxes))
+    boxes = [view.boxes(drawn.positions) for view, drawn in zip(views, draws, strict=True)]
+    return DrawnBatch(randomness, attentions, draws, store.read_tiles(slides, boxes))
 
 
-def see(nets: Model, looked: Look, centre: Tensor | None = None, autocast: Autocast = nullcontext) -> Seeing:
-    """Logits of slides from their tiles; differentiable in both nets. For `centre` (D,), see `expected_features`.
+def draw_parts(
+    nets: Model,
+    store: SlideStore,
+    slides: list[LabelledSlide],
+    randomness: list[SlideRandomness],
+    parts: int,
+) -> Iterator[tuple[slice, DrawnBatch]]:
+    """Draw the tiles of a batch in parts, one part ahead: its tiles are read while the caller processes another.
 
-    The feature net alone runs within `autocast`: attention, estimate and head are in float32 or better.
+    The slice is that of the part in `slides`.
+    """
+    size = -(-len(slides) // min(parts, len(slides)))
+
+    def draw_part(start: int) -> tuple[slice, DrawnBatch]:
+        part = slice(start, start + size)
+        return part, draw_tiles(nets, store, slides[part], randomness[part], nets.spec.training.crop)
+
+    following = draw_part(0)
+    for start in range(size, len(slides) + size, size):
+        current = following
+        if start < len(slides):
+            following = draw_part(start)
+        yield current
+
+
+def forward_batch(
+    nets: Model, batch: DrawnBatch, centre: Tensor | None = None, autocast: Autocast = nullcontext
+) -> BatchOutput:
+    """Compute logits from the drawn tiles; differentiable in both networks. For `centre` (D,), see `expected_features`.
+
+    Only the feature network runs within `autocast`: attention, estimate and head are in float32 or better. Raises
+    SlideError if a tile cannot be read.
     """
     patches = [
-        chance.augmentation.apply(to_unit(torch.from_numpy(reading.result())))
-        for reading, chance in zip(looked.reading, looked.chances, strict=True)
+        r.augmentation.apply(to_unit(torch.from_numpy(future.result())))
+        for future, r in zip(batch.patches, batch.randomness, strict=True)
     ]
     with autocast():
         features = nets.embed(torch.cat(patches).to(nets.head.weight.device))
-    parts = torch.split(features, [len(p) for p in patches])
-    estimates = [_estimate(f, a, d, centre) for f, a, d in zip(parts, looked.attentions, looked.draws, strict=True)]
+    by_slide = torch.split(features, [len(p) for p in patches])
+    estimates = [_estimate(f, a, d, centre) for f, a, d in zip(by_slide, batch.attentions, batch.draws, strict=True)]
     expected = torch.stack(estimates)
-    # In float64, which not every device has.
-    effective = torch.stack([1 / a.detach().cpu().double().square().sum() for a in looked.attentions])
-    drawable = torch.tensor([int((a > 0).sum()) for a in looked.attentions])
-    return Seeing(
+    effective = torch.stack([1 / a.detach().double().square().sum() for a in batch.attentions])
+    drawable = torch.tensor([int((a > 0).sum()) for a in batch.attentions])
+    return BatchOutput(
         nets.logits(expected),
         expected.detach(),
-        torch.stack([entropy(a[None])[0] for a in looked.attentions]),
-        torch.tensor([d.attention.sum() for d in looked.draws]),
-        effective,
-        effective / drawable,
+        torch.stack([entropy(a[None])[0] for a in batch.attentions]),
+        torch.tensor([d.attention.sum() for d in batch.draws]),
+        effective.cpu(),
+        effective.cpu() / drawable,
     )
 
 
-def _attentions(nets: Model, seen: list[Seen], augmentations: list[Augmentation], device: torch.device) -> list[Tensor]:
-    """Attention (rows, cols) of each slide, upright; views of one shape go through the net together."""
-    views = [
-        augmentation.apply(to_unit(torch.from_numpy(s.view)[None])[0])
-        for s, augmentation in zip(seen, augmentations, strict=True)
+def compute_attention(nets: Model, views: list[SlideView], augmentations: list[Augmentation]) -> list[Tensor]:
+    """Attention (rows, cols) of each view, in the view's own orientation. Views of one shape form a batch."""
+    device = nets.head.weight.device
+    images = [
+        augmentation.apply(to_unit(torch.from_numpy(view.pixels)[None])[0])
+        for view, augmentation in zip(views, augmentations, strict=True)
     ]
-    logits: list[Tensor] = [torch.empty(0)] * len(views)
-    for shape in {view.shape for view in views}:
-        members = [i for i, view in enumerate(views) if view.shape == shape]
-        together = nets.attend_pixels(torch.stack([views[i] for i in members]).to(device))
-        for i, one in zip(members, together, strict=True):
-            # Turned back before it is pooled: a partial position lies at the upright view's end.
-            logits[i] = nets.attention.pool(augmentations[i].undo(one)[None])[0]
+    logits: list[Tensor] = [torch.empty(0)] * len(images)
+    for shape in {image.shape for image in images}:
+        members = [i for i, image in enumerate(images) if image.shape == shape]
+        pixel_logits = nets.attend_pixels(torch.stack([images[i] for i in members]).to(device))
+        for i, augmented in zip(members, pixel_logits, strict=True):
+            # Undo the augmentation before pooling: a partial position lies at the end of the original view.
+            logits[i] = nets.attention.pool(augmentations[i].undo(augmented)[None])[0]
     uniform = UNIFORM_SHARE if nets.training else 0.0
     return [
-        normalise(one[None], torch.from_numpy(s.allowed)[None].to(device), uniform)[0]
-        for one, s in zip(logits, seen, strict=True)
+        normalise(own[None], torch.from_numpy(view.allowed)[None].to(device), uniform)[0]
+        for own, view in zip(logits, views, strict=True)
     ]
 
 
 def _estimate(features: Tensor, attention: Tensor, drawn: Draw, centre: Tensor | None) -> Tensor:
-    at = attention.flatten()[torch.from_numpy(drawn.positions).to(attention.device)]
-    return expected_features(features, at, torch.from_numpy(drawn.weights).to(features), centre)
+    at_drawn = attention.flatten()[torch.from_numpy(drawn.positions).to(attention.device)]
+    return expected_features(features, at_drawn, torch.from_numpy(drawn.weights).to(features), centre)

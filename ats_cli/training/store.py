@@ -1,4 +1,4 @@
-"""Slides at hand while training: views kept within a memory bound, tiles read when drawn."""
+"""The slides of a training: views cached within a memory bound, tiles read when they are drawn."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,18 +19,19 @@ from ats_cli.training.views import ViewCache
 
 T = TypeVar("T")
 
-# Slides that hold a file handle while open; the system lends about a thousand to a process.
-MOST_HANDLES = 256
+# Open slides with a file handle: the system allows a process about a thousand handles.
+MAX_HANDLES = 256
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What is kept of a slide: its view (rows, cols, 3) uint8, the positions that may be drawn, its geometry.
+class SlideView:
+    """The low-resolution view of a slide, or a crop of it.
 
-    Of a crop, `top` and `left` are the row and column of its first position on the slide.
+    `pixels`: (view rows, view cols, 3) uint8. `allowed`: (rows, cols) bool, the positions that may be drawn. `top`,
+    `left`: row and column of the crop's first position on the slide.
     """
 
-    view: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
     allowed: NDArray[np.bool_]
     geometry: Geometry
     top: int = 0
@@ -42,8 +43,8 @@ class Seen:
         cols = self.left + self.allowed.shape[1]
         return self.geometry.boxes((row + self.top) * cols + col + self.left, cols)
 
-    def crop(self, side: int, rng: np.random.Generator) -> "Seen":
-        """A square of `side` pixels of the view, or all of it where it is smaller, around an allowed position."""
+    def crop(self, side: int, rng: np.random.Generator) -> "SlideView":
+        """A square of `side` view pixels around a random allowed position; the whole view if that is smaller."""
         cells = max(1, side // self.geometry.stride)
         rows, cols = self.allowed.shape
         if side == 0 or (cells >= rows and cells >= cols):
@@ -53,12 +54,15 @@ class Seen:
         left = int(np.clip(col - rng.integers(cells), 0, max(0, cols - cells)))
         allowed = self.allowed[top : top + cells, left : left + cells]
         stride = self.geometry.stride
-        view = self.view[top * stride : (top + cells) * stride, left * stride : (left + cells) * stride]
-        return Seen(np.ascontiguousarray(view), allowed, self.geometry, self.top + top, self.left + left)
+        pixels = self.pixels[top * stride : (top + cells) * stride, left * stride : (left + cells) * stride]
+        return SlideView(np.ascontiguousarray(pixels), allowed, self.geometry, self.top + top, self.left + left)
 
 
-def see_slide(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: ViewCache | None) -> Seen:
-    """The view of an open slide. Raises SlideError where it cannot be read."""
+def read_slide_view(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: ViewCache | None) -> SlideView:
+    """The view of an open slide, from `cache` if it holds it.
+
+    Raises SlideError if the view cannot be read, or if no position may be drawn.
+    """
     geometry = geometry_on(spec, image.require_mpp() if spec.unit == "um" else None)
     view = None if cache is None else cache.get(slide, geometry.view_downsample)
     if view is None:
@@ -78,11 +82,11 @@ def see_slide(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: ViewCa
         if not allowed.any():
             name = image.path.name
             raise SlideError(f"{name}: none of its tissue lies in the regions of {slide.roi.name}. Check them.")
-    return Seen(view, allowed, geometry)
+    return SlideView(view, allowed, geometry)
 
 
 def _in_regions(roi: Path, geometry: Geometry, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which positions (rows, cols) have their centre in the regions."""
+    """(rows, cols) bool: the positions with their centre in the regions."""
     y, x = (np.asarray((np.arange(n) + 0.5) * geometry.pitch, np.float64) for n in shape)
     return inside(read_regions(roi), x, y)
 
@@ -90,15 +94,17 @@ def _in_regions(roi: Path, geometry: Geometry, shape: tuple[int, ...]) -> NDArra
 def unreadable(
     spec: ModelSpec, slides: list[LabelledSlide], threads: int, cache: ViewCache | None = None
 ) -> dict[str, str]:
-    """The slides, by id, that cannot be learnt from, and the sentence why: their view or their middle tile cannot be
-    read, or they lack the microns per pixel."""
+    """The slides that cannot be trained on: slide id -> a sentence that says why.
+
+    Their view or the tile of their middle position cannot be read, or their microns per pixel are not known.
+    """
 
     def problem(slide: LabelledSlide) -> str | None:
         try:
             with slide.open() as image:
-                seen = see_slide(image, slide, spec, cache)
-                places = np.flatnonzero(seen.allowed)
-                boxes = seen.boxes(places[len(places) // 2 :][:1])
+                view = read_slide_view(image, slide, spec, cache)
+                positions = np.flatnonzero(view.allowed)
+                boxes = view.boxes(positions[len(positions) // 2 :][:1])
                 list(image.read_tiles(boxes, spec.features.patch_size, spec.background, threads=1))
         except SlideError as error:
             return str(error)
@@ -110,21 +116,22 @@ def unreadable(
 
 
 class SlideStore:
-    """Reads views and tiles of labelled slides, in threads, keeping what fits into `memory` bytes.
+    """Reads views and tiles of labelled slides in threads. Views are cached up to `memory` bytes.
 
-    A view that does not fit is taken from `cache`, else read again, when its slide comes up again.
+    A view that does not fit is read from `cache`, or from the slide, each time it is needed. Open slides are closed,
+    least recently used first, if they hold too many file handles or more than `memory` bytes of decoded pixels.
     """
 
     def __init__(self, spec: ModelSpec, memory: int, threads: int, cache: ViewCache | None = None) -> None:
         self.spec, self.memory, self.cache = spec, memory, cache
-        self.pool = ThreadPoolExecutor(max(1, threads))
-        self.seen: dict[str, Seen] = {}
-        self.held = 0
-        self.open: OrderedDict[str, Slide] = OrderedDict()
-        self.weights: dict[str, int] = {}
-        self.coming: dict[str, Future[Seen]] = {}
-        self.reading: dict[str, list[Future[Any]]] = {}
-        self.handles = self.resident = 0
+        self.cached_views: dict[str, SlideView] = {}
+        self.cached_bytes = 0
+        self.open_slides: OrderedDict[str, Slide] = OrderedDict()
+        self._pool = ThreadPoolExecutor(max(1, threads))
+        self._pending_views: dict[str, Future[SlideView]] = {}
+        self._pending_reads: dict[str, list[Future[Any]]] = {}
+        self._resident_bytes: dict[str, int] = {}
+        self._total_handles = self._total_resident = 0
 
     def __enter__(self) -> Self:
         return self
@@ -132,82 +139,83 @@ class SlideStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def expect(self, slides: list[LabelledSlide]) -> None:
-        """Begin to read the views of a batch that is to come, where they are not at hand."""
-        missing = [s for s in slides if s.slide_id not in self.seen and s.slide_id not in self.coming]
+    def prefetch(self, slides: list[LabelledSlide]) -> None:
+        """Start reading the views of a later batch that are not cached."""
+        missing = [s for s in slides if s.slide_id not in self.cached_views and s.slide_id not in self._pending_views]
         if missing:
             self._open_all(slides)
         for slide in missing:
-            if slide.slide_id not in self.coming:
-                self.coming[slide.slide_id] = self._submit(slide, self._see, slide)
+            if slide.slide_id not in self._pending_views:
+                self._pending_views[slide.slide_id] = self._submit(slide, self._read_view, slide)
 
-    def views(self, slides: list[LabelledSlide]) -> list[Seen]:
-        """The views of a batch. Raises SlideError when one cannot be read."""
+    def views(self, slides: list[LabelledSlide]) -> list[SlideView]:
+        """The views of a batch. Raises SlideError if one cannot be read."""
         self._open_all(slides)
-        self.expect(slides)
-        found = [self.seen.get(slide.slide_id) or self.coming[slide.slide_id].result() for slide in slides]
+        self.prefetch(slides)
+        views = [self.cached_views.get(s.slide_id) or self._pending_views[s.slide_id].result() for s in slides]
         for slide in slides:
-            self.coming.pop(slide.slide_id, None)
-        for slide, seen in zip(slides, found, strict=True):
-            size = seen.view.nbytes + seen.allowed.nbytes
-            if slide.slide_id not in self.seen and self.held + size <= self.memory:
-                self.seen[slide.slide_id] = seen
-                self.held += size
-        return found
+            self._pending_views.pop(slide.slide_id, None)
+        for slide, view in zip(slides, views, strict=True):
+            size = view.pixels.nbytes + view.allowed.nbytes
+            if slide.slide_id not in self.cached_views and self.cached_bytes + size <= self.memory:
+                self.cached_views[slide.slide_id] = view
+                self.cached_bytes += size
+        return views
 
-    def read(self, slides: list[LabelledSlide], boxes: list[NDArray[np.float64]]) -> list[Future[NDArray[np.uint8]]]:
-        """Begin to read the patches (n, p, p, 3) of each slide's boxes (n, 4)."""
+    def read_tiles(
+        self, slides: list[LabelledSlide], boxes: list[NDArray[np.float64]]
+    ) -> list[Future[NDArray[np.uint8]]]:
+        """Start reading the patches (n, p, p, 3) uint8 of each slide's boxes (n, 4) in level-0 pixels.
+
+        A future raises SlideError if a tile cannot be read.
+        """
         self._open_all(slides)
-        return [self._submit(slide, self._read, slide, some) for slide, some in zip(slides, boxes, strict=True)]
-
-    def tiles(self, slides: list[LabelledSlide], boxes: list[NDArray[np.float64]]) -> list[NDArray[np.uint8]]:
-        """The patches themselves."""
-        return [future.result() for future in self.read(slides, boxes)]
+        return [self._submit(slide, self._read, slide, own) for slide, own in zip(slides, boxes, strict=True)]
 
     def close(self) -> None:
-        self.pool.shutdown(cancel_futures=True)
-        while self.open:
-            self.open.popitem()[1].close()
+        self._pool.shutdown(cancel_futures=True)
+        while self.open_slides:
+            self.open_slides.popitem()[1].close()
 
-    def _submit(self, slide: LabelledSlide, work: Callable[..., T], *given: Any) -> Future[T]:
-        """Work on an open slide in a thread; until it is done, the slide is not closed."""
-        future = self.pool.submit(work, *given)
-        earlier = [f for f in self.reading.get(slide.slide_id, []) if not f.done()]
-        self.reading[slide.slide_id] = [*earlier, future]
+    def _submit(self, slide: LabelledSlide, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Run `work` in a thread. The slide stays open until it is done."""
+        future = self._pool.submit(work, *arguments)
+        unfinished = [f for f in self._pending_reads.get(slide.slide_id, []) if not f.done()]
+        self._pending_reads[slide.slide_id] = [*unfinished, future]
         return future
 
-    def _see(self, slide: LabelledSlide) -> Seen:
-        return see_slide(self.open[slide.slide_id], slide, self.spec, self.cache)
+    def _read_view(self, slide: LabelledSlide) -> SlideView:
+        return read_slide_view(self.open_slides[slide.slide_id], slide, self.spec, self.cache)
 
     def _read(self, slide: LabelledSlide, boxes: NDArray[np.float64]) -> NDArray[np.uint8]:
-        patches = self.open[slide.slide_id].read_tiles(
+        patches = self.open_slides[slide.slide_id].read_tiles(
             boxes, self.spec.features.patch_size, self.spec.background, threads=1
         )
         return np.stack(list(patches))
 
     def _open_all(self, slides: list[LabelledSlide]) -> None:
-        """Have these slides open, and close those that were used longest ago."""
+        """Open these slides, and close others that exceed the bounds."""
         for slide in slides:
-            if slide.slide_id not in self.open:
-                opened = self.open[slide.slide_id] = slide.open()
-                self.handles += opened.holds_handle
-            self.open.move_to_end(slide.slide_id)
-        for slide_id in self.open:
-            self._weigh(slide_id)
+            if slide.slide_id not in self.open_slides:
+                opened = self.open_slides[slide.slide_id] = slide.open()
+                self._total_handles += opened.holds_handle
+            self.open_slides.move_to_end(slide.slide_id)
+        for slide_id in self.open_slides:
+            self._update_resident_bytes(slide_id)
         needed = {slide.slide_id for slide in slides}
-        for slide_id in list(self.open):
-            if self.handles <= MOST_HANDLES and self.resident <= self.memory:
+        for slide_id in list(self.open_slides):
+            if self._total_handles <= MAX_HANDLES and self._total_resident <= self.memory:
                 break
-            if slide_id in needed or not all(future.done() for future in self.reading.get(slide_id, ())):
+            if slide_id in needed or not all(future.done() for future in self._pending_reads.get(slide_id, ())):
                 continue
-            oldest = self.open.pop(slide_id)
-            self.handles -= oldest.holds_handle
-            self.resident -= self.weights.pop(slide_id)
-            self.reading.pop(slide_id, None)
+            oldest = self.open_slides.pop(slide_id)
+            self._total_handles -= oldest.holds_handle
+            self._total_resident -= self._resident_bytes.pop(slide_id)
+            self._pending_reads.pop(slide_id, None)
             oldest.close()
 
-    def _weigh(self, slide_id: str) -> None:
-        """Count anew what an open slide holds in memory: a plain image is decoded at its first read."""
-        now = self.open[slide_id].resident_bytes
-        self.resident += now - self.weights.get(slide_id, 0)
-        self.weights[slide_id] = now
+    def _update_resident_bytes(self, slide_id: str) -> None:
+        """Measure again: a plain image is decoded at its first read."""
+        resident = self.open_slides[slide_id].resident_bytes
+        self._total_resident += resident - self._resident_bytes.get(slide_id, 0)
+        self._resident_bytes[slide_id] = resident

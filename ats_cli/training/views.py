@@ -1,4 +1,4 @@
-"""Views kept on disk between steps: a zarr group with one array a slide. Safe to delete at any time."""
+"""Views cached on disk between steps: a zarr group with one array a slide. It may be deleted at any time."""
 
 import hashlib
 import os
@@ -17,31 +17,30 @@ from ats_cli.slides.fingerprint import fingerprint
 from ats_cli.training.data import LabelledSlide
 
 CHUNK_ROWS = 1024
-# Which pixels a view has of a slide: raise it when the reading of views changes, so that older ones are read anew.
-READING = 2
+VERSION = 2  # of the pixels of a view: raise it when reading changes, so that older caches are not used
 
 
 class ViewCache:
-    """Views (rows, cols, 3) uint8 by slide and scale, up to `most` bytes before compression.
+    """Views (rows, cols, 3) uint8 by slide and scale, up to `max_bytes` before compression.
 
-    An array is written beside and renamed, so that one that is there is whole. A slide whose files have changed since
-    is another one; the fingerprint of a slide far away is taken once. What cannot be read or written is as if it were
-    not there: the view is then read from the slide.
+    An array is written to a temporary folder and renamed, so that an existing one is complete. A slide whose files
+    have changed counts as another slide; the fingerprint of a remote slide is taken once. A view that cannot be read
+    from or written to the cache is read from the slide.
     """
 
-    def __init__(self, folder: Path, most: int) -> None:
-        self.folder, self.most = folder, most
-        self.lock, self.held = Lock(), 0
-        self.remote: dict[AnyPath, Fingerprint | None] = {}
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder, self.max_bytes = folder, max_bytes
+        self.lock, self.bytes_used = Lock(), 0
+        self._remote: dict[AnyPath, Fingerprint | None] = {}
         with suppress(OSError):
             import zarr
 
             zarr.open_group(folder, mode="a")
             for array in folder.glob("*/zarr.json"):
-                self.held += _nbytes(array.parent)
+                self.bytes_used += _nbytes(array.parent)
 
     def get(self, slide: LabelledSlide, downsample: float) -> NDArray[np.uint8] | None:
-        """The view of a slide, None where it is not kept."""
+        """The view of a slide, or None if it is not cached."""
         import zarr
 
         key = self._key(slide, downsample)
@@ -50,47 +49,47 @@ class ViewCache:
         try:
             array: Any = zarr.open_array(folder, mode="r")
             view = np.asarray(array[:], np.uint8)
-            # A chunk that is not there is read as black; all were written, the black ones too.
+            # zarr reads a missing chunk as black. All chunks were written, the black ones too.
             return view if array.nchunks_initialized == array.nchunks else None
         except (OSError, ValueError, RuntimeError):
             return None
 
     def put(self, slide: LabelledSlide, downsample: float, view: NDArray[np.uint8]) -> None:
-        """Keep a view, where there is room for it."""
+        """Cache a view, unless `max_bytes` would be exceeded."""
         import zarr
 
         key = self._key(slide, downsample)
         if key is None:
             return
         with self.lock:
-            if self.held + view.nbytes > self.most:
+            if self.bytes_used + view.nbytes > self.max_bytes:
                 return
-            self.held += view.nbytes
+            self.bytes_used += view.nbytes
         folder = self.folder / key
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         try:
             chunks = (min(CHUNK_ROWS, view.shape[0]), view.shape[1], 3)
             array: Any = zarr.create_array(
-                beside, shape=view.shape, chunks=chunks, dtype=view.dtype, config={"write_empty_chunks": True}
+                part, shape=view.shape, chunks=chunks, dtype=view.dtype, config={"write_empty_chunks": True}
             )
             array[:] = view
-            beside.rename(folder)
+            part.rename(folder)
         except (OSError, ValueError):
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
 
     def delete(self) -> None:
-        """Remove it all."""
+        """Delete the cache."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _key(self, slide: LabelledSlide, downsample: float) -> str | None:
-        """What the view is of: the slide's files as they are now, and the scale. None where that cannot be known."""
+        """A hash of the slide's current files, its options and the scale; None if the files cannot be read."""
         if isinstance(slide.path, RemotePath):
-            if slide.path not in self.remote:
-                self.remote[slide.path] = fingerprint(slide.path)
-            found = self.remote[slide.path]
+            if slide.path not in self._remote:
+                self._remote[slide.path] = fingerprint(slide.path)
+            found = self._remote[slide.path]
         else:
             found = fingerprint(slide.path)
-        facts = (READING, str(slide.path), slide.mpp, sorted(slide.reading.items()), downsample, found)
+        facts = (VERSION, str(slide.path), slide.mpp, sorted(slide.reading.items()), downsample, found)
         return None if found is None else hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 

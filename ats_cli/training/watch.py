@@ -1,4 +1,4 @@
-"""Never stuck silently: what a training shows that will not mend by itself is said, once, with what to change."""
+"""Warnings about a training that is stuck: each is given once, with the settings to change."""
 
 import math
 from collections import deque
@@ -9,26 +9,30 @@ import numpy as np
 
 from ats_cli.records import ModelSpec
 
-# How near to the loss by chance is at chance; how few positions, or how large a share of them all, is a collapse.
-AT_CHANCE, FEW_POSITIONS, EVERYWHERE = 0.97, 1.5, 0.9
+AT_CHANCE = 0.97  # a loss above this share of the loss by chance is at chance
+FEW_POSITIONS = 1.5  # fewer effective positions: attention has collapsed
+EVERYWHERE = 0.9  # a larger share of the positions: attention is uniform
 
 
 @dataclass
-class Watch:
-    """Looks at the last `window` steps: a twentieth of the training, at least ten.
+class TrainingMonitor:
+    """Checks the means over the last window of steps: a twentieth of the training, at least ten.
 
-    At chance, and attention everywhere, are told once a training has had time to leave both: when the attention has
-    learnt for two windows and a third of the steps are done. Attention on one position is told at any time.
+    A loss at chance and a uniform attention are reported only after a third of the steps and two windows of training
+    the attention: before, both are normal. A collapsed attention is reported at any time. `chance_loss`: the loss of a
+    model that knows only how frequent the labels are. `reported`: the sentences given so far, by kind.
     """
 
     spec: ModelSpec
-    chance: float
+    chance_loss: float
     recent: deque[tuple[float, float, float]] = field(default_factory=deque)
-    told: dict[str, str] = field(default_factory=dict)
+    reported: dict[str, str] = field(default_factory=dict)
 
-    def see(self, step: int, loss: float, effective: float, evenness: float) -> list[str]:
-        """Sentences that are due after `step`: its loss, without the entropy's part; over its slides, the mean of the
-        effective positions, and of their share of all positions."""
+    def add_step(self, step: int, loss: float, effective: float, evenness: float) -> list[str]:
+        """Add the figures of `step`, means over its slides, and return the sentences that are due.
+
+        `loss`: without the entropy term. `effective`: effective positions; `evenness`: their share of all positions.
+        """
         recipe = self.spec.training
         window = max(10, recipe.steps // 20)
         self.recent.append((loss, effective, evenness))
@@ -39,16 +43,16 @@ class Watch:
         loss, effective, evenness = np.mean(self.recent, axis=0).tolist()
         late = step >= max(recipe.steps / 3, recipe.freeze * recipe.steps + 2 * window)
         due = {
-            "chance": late and loss > AT_CHANCE * self.chance,
+            "chance": late and loss > AT_CHANCE * self.chance_loss,
             "one": effective < FEW_POSITIONS and evenness < EVERYWHERE,
             "everywhere": late and recipe.lr_attention > 0 and evenness > EVERYWHERE,
         }
         new = {
             name: self._sentence(name, step, window, loss, effective, evenness)
             for name, is_due in due.items()
-            if is_due and name not in self.told
+            if is_due and name not in self.reported
         }
-        self.told |= new
+        self.reported |= new
         return list(new.values())
 
     def _sentence(self, name: str, step: int, window: int, loss: float, effective: float, evenness: float) -> str:
@@ -56,9 +60,11 @@ class Watch:
         over = f"over the last {window} steps"
         if name == "chance":
             classes = len(self.spec.classes)
-            known = f"ln {classes} = " if math.isclose(self.chance, math.log(max(classes, 1)), abs_tol=1e-3) else ""
+            known = (
+                f"ln {classes} = " if math.isclose(self.chance_loss, math.log(max(classes, 1)), abs_tol=1e-3) else ""
+            )
             return (
-                f"step {step}: the loss is {loss:.3f} {over}, no better than chance ({known}{self.chance:.3f}). "
+                f"step {step}: the loss is {loss:.3f} {over}, no better than chance ({known}{self.chance_loss:.3f}). "
                 "Check that the labels can be seen in single tiles at this scale; then train on crops "
                 "(training.crop), with more --tiles, a content prior (attention.prior), or another --lr "
                 f"(now {recipe.lr:g})."
@@ -76,10 +82,10 @@ class Watch:
         )
 
     def state(self) -> dict[str, Any]:
-        """What it has seen and said, as plain JSON values."""
-        return {"recent": [list(row) for row in self.recent], "told": dict(self.told)}
+        """The state as JSON values."""
+        return {"recent": [list(row) for row in self.recent], "told": dict(self.reported)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state()`."""
+        """Continue from a `state()`."""
         self.recent = deque((a, b, c) for a, b, c in state["recent"])
-        self.told = dict(state["told"])
+        self.reported = dict(state["told"])

@@ -24,7 +24,7 @@ from ats_cli.inference.familiarise import add_familiarity
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
 from ats_cli.slides import open_slide
-from ats_cli.training import LabelledSlide, train_model
+from ats_cli.training import LabelledSlide, TrainOptions, train_model
 from ats_cli.zoo import LoadedModel, read_folder, save_model
 
 MPP = 0.55  # as published: 20x, 0.55 microns per pixel
@@ -75,7 +75,7 @@ def cross_validate(spec: ModelSpec, images: list[LabelledSlide], folds: int, see
     for k in range(folds):
         inside = np.flatnonzero(fold == k)
         train = [image for image, own in zip(images, fold, strict=True) if own != k]
-        trained = train_model(spec, train, [], seed=seed + k)
+        trained = train_model(spec, train, [], TrainOptions(seed=seed + k))
         scores[inside] = probabilities(trained.nets, spec, [images[i] for i in inside], spec.tiles)
         accuracies.append(float(((scores[inside] > 0.5) == positive[inside]).mean()))
         aucs.append(auc(scores[inside], positive[inside]))
@@ -109,7 +109,7 @@ def main() -> None:
         metrics["cross_validation"] = cross_validate(spec, images, arguments.folds, arguments.seed)
         print(json.dumps(metrics["cross_validation"], indent=2))
     if arguments.output:
-        trained = train_model(spec, images, [], seed=arguments.seed)
+        trained = train_model(spec, images, [], TrainOptions(seed=arguments.seed))
         trained.nets.spec = replace(spec, tiles=BUDGET)
         command = shlex.join(["python", *sys.argv]).replace(str(arguments.images), "FOLDER")
         save_model(arguments.output, trained.nets, metrics, card(spec, metrics, command))

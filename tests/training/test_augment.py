@@ -12,7 +12,7 @@ from small import random_nets, small_spec
 from ats_cli.nets.geometry import geometry_on
 from ats_cli.training import step
 from ats_cli.training.augment import NONE, Augmentation, draw_augmentation
-from ats_cli.training.store import Seen
+from ats_cli.training.store import SlideView
 
 TURNS = [Augmentation(turns, mirror, np.ones(3)) for turns, mirror in product(range(4), (False, True))]
 
@@ -75,9 +75,9 @@ def test_attention_of_a_turned_view_lies_on_the_upright_slide(stride: int, augme
         parameter.zero_()
     view = np.random.default_rng(0).integers(0, 256, (13, 10, 3), dtype=np.uint8)
     geometry = geometry_on(spec, None)
-    seen = Seen(view, np.ones(geometry.grid_shape((13, 10)), bool), geometry)
-    (upright,) = step._attentions(nets, [seen], [NONE], torch.device("cpu"))
-    (turned,) = step._attentions(nets, [seen], [augmentation], torch.device("cpu"))
+    slide_view = SlideView(view, np.ones(geometry.grid_shape((13, 10)), bool), geometry)
+    (upright,) = step.compute_attention(nets, [slide_view], [NONE])
+    (turned,) = step.compute_attention(nets, [slide_view], [augmentation])
     torch.testing.assert_close(turned, upright)
 
 

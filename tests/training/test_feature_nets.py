@@ -15,13 +15,14 @@ import torch
 from hub_server import hub
 from safetensors.torch import save_file
 from small import small_spec, square, write_model, write_slide
+from trainings import train_into, train_slides
 
 from ats_cli.inference import predict_many
 from ats_cli.records import FeatureSpec, ModelError, ModelSpec
 from ats_cli.slides import SlideSource
-from ats_cli.training import LabelledSlide, train_folder, train_model
-from ats_cli.training import train as module
-from ats_cli.training.train import Progress
+from ats_cli.training import LabelledSlide
+from ats_cli.training import state as module
+from ats_cli.training.train import TrainingProgress
 from ats_cli.zoo import load_model
 
 VIT = {"embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -60,7 +61,7 @@ def states(spec: ModelSpec, data: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
         begun.append({name: tensor.clone() for name, tensor in nets.state_dict().items()})
 
     monkeypatch.setattr(module, "load_pretrained", watched)
-    trained = train_model(spec, slides_of(data), slides_of(data)[:2])
+    trained = train_slides(spec, slides_of(data), slides_of(data)[:2])
     return begun[0], dict(trained.nets.state_dict())
 
 
@@ -70,14 +71,14 @@ def changed(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("net", ["timm:resnet18", "timm:vit_tiny_patch16_224"])
 def test_a_timm_net_is_trained_saved_loaded_and_used(net: str, data: Path, tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    trained = train_folder(
-        data=data,
+    seen: list[TrainingProgress] = []
+    trained = train_into(
+        folder=data,
         manifest=None,
         recipe=recipe(tmp_path / "recipe", spec_of(net)),
         output=tmp_path / "model",
         validation=0.34,
-        report=seen.append,
+        on_progress=seen.append,
     )
     assert len(seen) == 3
     model = load_model(tmp_path / "model")
@@ -142,7 +143,7 @@ def test_weights_that_do_not_fit_are_a_sentence(data: Path, tmp_path: Path, pret
     torch.save({"a": torch.zeros(1)}, tmp_path / "pickle.pt")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match=words) as caught:
-        train_model(spec_of("timm:resnet18", pretrained=str(tmp_path / pretrained)), slides_of(data), [])
+        train_slides(spec_of("timm:resnet18", pretrained=str(tmp_path / pretrained)), slides_of(data), [])
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -151,7 +152,7 @@ def test_patches_that_a_net_cannot_take_are_a_sentence(data: Path) -> None:
         features=FeatureSpec(scale=1.0, patch_size=30, net="timm:vit_tiny_patch16_224", options={"depht": 2})
     )
     with pytest.raises(ModelError, match="cannot be built for patches of 30 pixels"):
-        train_model(spec, slides_of(data), [])
+        train_slides(spec, slides_of(data), [])
 
 
 def test_a_foundation_model_of_the_hub(data: Path, tmp_path: Path) -> None:
@@ -196,12 +197,12 @@ def test_a_foundation_model_of_the_hub(data: Path, tmp_path: Path) -> None:
 def test_a_model_to_begin_with(data: Path, tmp_path: Path) -> None:
     """The nets are taken over, and the head too where the classes are as many; its recipe is followed."""
     other = write_model(tmp_path / "other", small_spec(training={"steps": 1, "lr": 0.0}), seed=5)
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": None, "init": str(other), "validation": 0.0}
-    trained = train_folder(output=tmp_path / "model", **given)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": None, "init": str(other), "validation": 0.0}
+    trained = train_into(output=tmp_path / "model", **given)
     assert not changed(dict(load_model(other).nets.state_dict()), dict(trained.nets.state_dict()))
     (data / "third").mkdir()
     write_slide(data / "third" / "x.tif", square(97, 83, 5, 20, 40, 60, 128))
-    trained = train_folder(output=tmp_path / "three", **given)
+    trained = train_into(output=tmp_path / "three", **given)
     moved = {
         name
         for name, t in load_model(other).nets.state_dict().items()

@@ -14,16 +14,17 @@ import pytest
 import tifffile
 import zarr
 from small import small_spec, square, write_model, write_slide
+from trainings import train_into, train_slides
 
 from ats_cli.app import run
 from ats_cli.inference import predict_many
 from ats_cli.records import AtsError
 from ats_cli.slides import SlideSource, open_slide, parse_plane
-from ats_cli.training import LabelledSlide, train_folder, train_model
-from ats_cli.training.order import Order
+from ats_cli.training import LabelledSlide
+from ats_cli.training.order import BatchOrder
 from ats_cli.training.store import SlideStore
 from ats_cli.training.task import chance_loss, slide_weights
-from ats_cli.training.train import Progress
+from ats_cli.training.train import TrainingProgress
 from ats_cli.training.views import ViewCache
 from ats_cli.zoo import load_model, save_model
 
@@ -53,16 +54,16 @@ def test_slides_that_cannot_be_read_are_listed_before_training(data: Path, recip
     (data / "dark" / "broken.tif").write_bytes(b"no slide")
     whole = data / "bright" / "00.tif"
     whole.write_bytes(whole.read_bytes()[:700])
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "output": tmp_path / "model"}
-    steps: list[Progress] = []
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe, "output": tmp_path / "model"}
+    steps: list[TrainingProgress] = []
     with pytest.raises(AtsError, match=r"2 of 13 slides cannot be read") as caught:
-        train_folder(report=steps.append, **given)
+        train_into(on_progress=steps.append, **given)
     message = str(caught.value)
     assert "bright/00: 00.tif: " in message and "dark/broken: broken.tif: " in message and "--skip-bad" in message
     assert not steps and not (tmp_path / "model").exists()
 
     told: list[str] = []
-    trained = train_folder(skip_bad=True, tell=told.append, **given)
+    trained = train_into(skip_bad=True, on_message=told.append, **given)
     assert trained.metrics["train_slides"] + trained.metrics["validation_slides"] == 11
     assert "bright/00" in told[0] and set(trained.metrics["skipped"]) == {"bright/00", "dark/broken"}
     assert "2 slides could not be read" in (tmp_path / "model" / "README.md").read_text()
@@ -72,7 +73,7 @@ def test_slides_that_cannot_be_read_are_listed_before_training(data: Path, recip
 
 def test_what_is_written_beside_a_model(data: Path, recipe: str, tmp_path: Path) -> None:
     output = tmp_path / "model"
-    train_folder(data=data, manifest=None, recipe=recipe, output=output, seed=3, command="ats train x")
+    train_into(folder=data, manifest=None, recipe=recipe, output=output, seed=3, command="ats train x")
     history = rows(output / "history.csv")
     assert [int(row["step"]) for row in history] == [1, 2, 3, 4]
     assert float(history[-1]["lr"]) == pytest.approx(0.01 * 0.25 / 0.3) and history[-1]["validation_loss"]
@@ -95,8 +96,8 @@ def test_what_is_written_beside_a_model(data: Path, recipe: str, tmp_path: Path)
 
 def test_folds_then_a_model_of_all_slides(data: Path, recipe: str, tmp_path: Path) -> None:
     output, told = tmp_path / "model", list[str]()
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "output": output}
-    trained = train_folder(number_of_folds=3, tell=told.append, **given)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe, "output": output}
+    trained = train_into(folds=3, on_message=told.append, **given)
     assert trained.metrics["train_slides"] == 12 and trained.metrics["validation"] is None
     found = trained.metrics["cross_validation"]
     assert found["folds"] == 3 and len(found["accuracy_by_fold"]) == 3
@@ -106,7 +107,7 @@ def test_folds_then_a_model_of_all_slides(data: Path, recipe: str, tmp_path: Pat
     assert len(held) == len(set(held)) == 12
     assert load_model(output).spec.classes == ("bright", "dark")
     before = (output / "weights.safetensors").read_bytes()
-    train_folder(number_of_folds=3, resume=True, **given)
+    train_into(folds=3, resume=True, **given)
     assert (output / "weights.safetensors").read_bytes() == before
 
 
@@ -122,7 +123,7 @@ def test_imbalance(balance: str) -> None:
     assert chance_loss(small_spec(classes=("common", "rare")), slides[:9]) == pytest.approx(
         -(np.log(1 / 9) + 8 * np.log(8 / 9)) / 9
     )
-    order = Order(10, 0, weights / weights.sum())
+    order = BatchOrder(10, 0, weights / weights.sum())
     drawn = [i for _ in range(1000) for i in order.next(spec.training)[0]]
     assert np.mean(np.array(drawn) == 0) == pytest.approx(0.5, abs=0.03)
 
@@ -141,8 +142,8 @@ def test_several_labels_are_learnt_each_for_itself(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     spec = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 300, "batch_size": 8}, tiles=16)
     (write_model(tmp_path / "recipe", spec) / "weights.safetensors").unlink()
-    trained = train_folder(
-        data=None,
+    trained = train_into(
+        folder=None,
         manifest=tmp_path / "table.csv",
         recipe=str(tmp_path / "recipe"),
         output=tmp_path / "model",
@@ -178,15 +179,15 @@ def test_numbers_are_learnt_and_answered_in_their_own_units(tmp_path: Path) -> N
         {"prior": "bright"}, {"lr": 0.01, "steps": 150, "batch_size": 8, "validate_every": 150}, tiles=12,
         task="regression", classes=("value",),
     )  # fmt: skip
-    trained = train_model(spec, slides, slides)
+    trained = train_slides(spec, slides, slides)
     assert trained.metrics["validation"]["loss"] < 0.3, "of a variance of 1"
     with SlideStore(spec, 10**9, 1) as store:
         from ats_cli.sampling import slide_rng
         from ats_cli.training.augment import NONE
-        from ats_cli.training.step import Chance, look, see
+        from ats_cli.training.step import SlideRandomness, draw_tiles, forward_batch
 
-        chances = [Chance(NONE, slide_rng(0, s.path.name)) for s in slides]
-        answers = see(trained.nets, look(trained.nets, store, slides, 12, "systematic", chances)).logits[:, 0]
+        randomness = [SlideRandomness(NONE, slide_rng(0, s.path.name)) for s in slides]
+        answers = forward_batch(trained.nets, draw_tiles(trained.nets, store, slides, randomness)).logits[:, 0]
     errors = answers.detach().numpy() - [float(s.label) for s in slides]
     assert np.sqrt(np.mean(errors**2)) < 50 and np.corrcoef(answers.detach(), range(16))[0, 1] > 0.8
 
@@ -211,23 +212,23 @@ def test_views_on_disk(tmp_path: Path) -> None:
         for i in range(3)
     ]
     size = 23 * 20 * 3
-    cache = ViewCache(tmp_path / "views.zarr", most=2 * size)
+    cache = ViewCache(tmp_path / "views.zarr", max_bytes=2 * size)
     first = SlideStore(SPEC, 0, 2, cache).views(slides)
     kept = sorted(zarr.open_group(tmp_path / "views.zarr", mode="r").array_keys())
-    assert len(kept) == 2 and cache.held == 2 * size
-    assert ViewCache(tmp_path / "views.zarr", most=2 * size).held == 2 * size
+    assert len(kept) == 2 and cache.bytes_used == 2 * size
+    assert ViewCache(tmp_path / "views.zarr", max_bytes=2 * size).bytes_used == 2 * size
     again = SlideStore(SPEC, 0, 2, cache).views(slides)
-    assert all(np.array_equal(a.view, b.view) for a, b in zip(first, again, strict=True))
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, again, strict=True))
     at_hand = [i for i, s in enumerate(slides) if cache.get(s, 4.0) is not None]
     assert len(at_hand) == 2
     changed = slides[at_hand[0]]
     write_slide(changed.path, square(90, 80, 40, 5, 20, 90))
     assert cache.get(changed, 4.0) is None
     with open_slide(changed.path) as slide:
-        assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([changed])[0].view, slide.read_view(4.0))
+        assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([changed])[0].pixels, slide.read_view(4.0))
     cache.delete()
     assert cache.get(slides[1], 4.0) is None
-    assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([slides[1]])[0].view, first[1].view)
+    assert np.array_equal(SlideStore(SPEC, 0, 1, cache).views([slides[1]])[0].pixels, first[1].pixels)
 
 
 def test_where_none_can_be_read_one_says_why(data: Path, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_where_none_can_be_read_one_says_why(data: Path, tmp_path: Path) -> None
     with pytest.raises(
         AtsError, match=r"none of 12 slides can be read\. The first, bright/00: 00\.tif: .*--mpp"
     ) as caught:
-        train_folder(data=data, manifest=None, recipe="tissue", output=tmp_path / "model")
+        train_into(folder=data, manifest=None, recipe="tissue", output=tmp_path / "model")
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -244,27 +245,27 @@ def test_regions_from_a_folder(data: Path, recipe: str, tmp_path: Path) -> None:
     (tmp_path / "regions").mkdir()
     corner = {"type": "Polygon", "coordinates": [[[0, 0], [24, 0], [24, 24], [0, 24]]]}
     told: list[str] = []
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "roi": tmp_path / "regions"}
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe, "roi": tmp_path / "regions"}
     with pytest.raises(AtsError, match=r"regions: no GeoJSON file is called like a slide\. .* need 00\.geojson"):
-        train_folder(output=tmp_path / "none", **given)
+        train_into(output=tmp_path / "none", **given)
     for number in range(11):
         (tmp_path / "regions" / f"{number:02d}.geojson").write_text(json.dumps(corner))
-    train_folder(output=tmp_path / "model", tell=told.append, **given)
+    train_into(output=tmp_path / "model", on_message=told.append, **given)
     assert told == [
         f"1 of 12 slides have no regions in {given['roi']}, like dark/11: all of their tissue is drawn from."
     ]
     assert {row["slide_id"] for row in rows(tmp_path / "model/split.csv") if not row["roi"]} == {"dark/11"}
     one = LabelledSlide("a", data / "bright" / "00.tif", "bright", roi=tmp_path / "regions" / "00.geojson")
     with SlideStore(SPEC, 10**9, 1) as store:
-        (seen,) = store.views([one])
-    assert seen.allowed[:6, :6].all() and seen.allowed.sum() == 36
+        (view,) = store.views([one])
+    assert view.allowed[:6, :6].all() and view.allowed.sum() == 36
     with pytest.raises(AtsError, match="nowhere: no such file or folder"):
-        train_folder(output=tmp_path / "other", **{**given, "roi": tmp_path / "nowhere"})
+        train_into(output=tmp_path / "other", **{**given, "roi": tmp_path / "nowhere"})
 
 
 def test_epochs_are_steps_of_the_slides_there_are(data: Path, recipe: str, tmp_path: Path) -> None:
     """10 of 12 slides are learnt from, 4 a step: two epochs are five steps."""
-    trained = train_folder(data=data, manifest=None, recipe=recipe, output=tmp_path / "model", epochs=2)
+    trained = train_into(folder=data, manifest=None, recipe=recipe, output=tmp_path / "model", epochs=2)
     assert (trained.metrics["train_slides"], trained.steps_done) == (10, 5)
     assert tomllib.loads((tmp_path / "model/model.toml").read_text())["training"]["steps"] == 5
 
@@ -273,13 +274,13 @@ def test_patience_ends_a_training_that_gets_no_better(data: Path, recipe: str, t
     """Without learning every validation is as good as the first: two more, and it ends; and going on stays there."""
     told: list[str] = []
     still: dict[str, Any] = {"lr": 0.0, "steps": 40, "patience": 2, "validate_every": 3}
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe, "overrides": still}
-    trained = train_folder(output=tmp_path / "model", tell=told.append, **given)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe, "overrides": still}
+    trained = train_into(output=tmp_path / "model", on_message=told.append, **given)
     assert (trained.steps_done, trained.metrics["validation"]["step"], trained.interrupted) == (9, 3, False)
     assert told == ["stopped after 9 steps: 2 validations were no better."]
-    assert train_folder(output=tmp_path / "model", resume=True, **given).steps_done == 9
+    assert train_into(output=tmp_path / "model", resume=True, **given).steps_done == 9
     with pytest.raises(AtsError, match="--patience needs validation slides"):
-        train_folder(output=tmp_path / "other", validation=0.0, **given)
+        train_into(output=tmp_path / "other", validation=0.0, **given)
 
 
 def test_a_plane_is_learnt_from_and_kept_to(recipe: str, tmp_path: Path) -> None:
@@ -298,14 +299,14 @@ def test_a_plane_is_learnt_from_and_kept_to(recipe: str, tmp_path: Path) -> None
     planes = [LabelledSlide(str(z), path, "bright", reading={"plane": parse_plane(f"z={z}")}) for z in (0, 1)]
     with SlideStore(SPEC, 10**9, 1, ViewCache(tmp_path / "views.zarr", 10**9)) as store:
         black, shown = store.views(planes)
-        tiles = store.tiles(planes, [np.array([[0.0, 0.0, 16.0, 16.0]])] * 2)
-    assert black.view.max() == 0 and shown.view.max() > 100
+        tiles = [read.result() for read in store.read_tiles(planes, [np.array([[0.0, 0.0, 16.0, 16.0]])] * 2)]
+    assert black.pixels.max() == 0 and shown.pixels.max() > 100
     assert tiles[0].max() == 0 and tiles[1].max() > 100
 
 
 def test_what_was_said_of_the_recipes_own_slides_is_not_said_of_others(data: Path, tmp_path: Path) -> None:
     recipe = write_model(tmp_path / "recipe", replace(SPEC, notice="Trained on ten slides of one hospital."))
-    train_folder(data=data, manifest=None, recipe=str(recipe), output=tmp_path / "model")
+    train_into(folder=data, manifest=None, recipe=str(recipe), output=tmp_path / "model")
     assert "one hospital" in (recipe / "model.toml").read_text()
     assert "one hospital" not in (tmp_path / "model" / "model.toml").read_text()
     assert "one hospital" not in (tmp_path / "model" / "README.md").read_text()

@@ -21,12 +21,13 @@ from typing import Any
 import pytest
 import torch
 from small import small_spec, square, write_model, write_slide
+from trainings import train_into
 
 from ats_cli.records import AtsError, FeatureSpec
-from ats_cli.training import interrupts, train_folder
+from ats_cli.training import interrupts
 from ats_cli.training.interrupts import stop_requests
-from ats_cli.training.output import what_is_kept
-from ats_cli.training.train import Progress
+from ats_cli.training.output import interruption_message
+from ats_cli.training.train import TrainingProgress
 
 # BatchNorm, of whose statistics a step that is broken off would leave a trace; 3 of 7 slides a step, so that most
 # batches cross an epoch; weight decay, patience and a centre, which all have a memory.
@@ -51,7 +52,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         write_slide(folder / "data" / ("bright", "dark")[number % 2] / f"{number:02d}.tif", pixels)
     (write_model(folder / "recipe", SPEC) / "weights.safetensors").unlink()
     more = {"checkpoint_every": 3, "name": "small", "resume": True, "threads": 1}
-    return {"data": folder / "data", "manifest": None, "recipe": str(folder / "recipe"), "validation": 0.2, **more}
+    return {"folder": folder / "data", "manifest": None, "recipe": str(folder / "recipe"), "validation": 0.2, **more}
 
 
 def facts(output: Path) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class At:
         sys.settrace(self)
         try:
             with suppress(KeyboardInterrupt):
-                train_folder(**given)
+                train_into(**given)
         finally:
             sys.settrace(None)
 
@@ -110,7 +111,7 @@ def impatient() -> None:
 @pytest.fixture(scope="module", params=[0, 2], ids=["alone", "folds"])
 def whole(request: pytest.FixtureRequest, given: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A training that nothing interrupts: what it is called with, what it leaves, and how often it is at which line."""
-    given = given | {"number_of_folds": request.param}
+    given = given | {"folds": request.param}
     output = tmp_path_factory.mktemp("whole") / "model"
     counter = At()
     counter.train(output=output, **given)
@@ -132,7 +133,7 @@ def test_wherever_it_is_interrupted_it_ends_as_if_it_were_not(
     for lines in (of_steps, sorted(counts)):
         line = drawn.choice(lines)
         At(line, drawn.randint(1, counts[line]), act).train(output=tmp_path / "model", **given)
-    train_folder(output=tmp_path / "model", **given)
+    train_into(output=tmp_path / "model", **given)
     found = facts(tmp_path / "model")
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []
@@ -143,7 +144,7 @@ def test_folds_that_are_done_stay(given: dict[str, Any], tmp_path: Path, end: st
     """Whatever ends the second of three folds, and it is not trained again."""
     output, steps = tmp_path / "model", list[int]()
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         steps.append(progress.step)
         if len(steps) == SPEC.training.steps + 2:
             if end == "error":
@@ -151,19 +152,19 @@ def test_folds_that_are_done_stay(given: dict[str, Any], tmp_path: Path, end: st
             (interrupt if end == "Ctrl-C" else impatient)()
 
     with suppress(KeyboardInterrupt, AtsError):
-        train_folder(output=output, report=stop, number_of_folds=3, **given)
+        train_into(output=output, on_progress=stop, folds=3, **given)
     first = facts(output / "folds" / "1")
     assert "checkpoints/last.safetensors" in first
     number = "2 folds" if end == "Ctrl-C" else "1 fold"
-    assert what_is_kept(output) == f"{output} holds the last checkpoints of {number}."
+    assert interruption_message(output) == f"{output} holds the last checkpoints of {number}."
     with pytest.raises(AtsError, match=r"already there and not empty.*--resume"):
-        train_folder(output=output, **given | {"resume": False})
+        train_into(output=output, **given | {"resume": False})
     steps.clear()
-    train_folder(output=output, report=lambda progress: steps.append(progress.step), number_of_folds=3, **given)
+    train_into(output=output, on_progress=lambda progress: steps.append(progress.step), folds=3, **given)
     begun = 3 if end == "Ctrl-C" else 1
     assert steps == [*range(begun, 8), *range(1, 8), *range(1, 8)]
     assert facts(output / "folds" / "1") == first
-    assert what_is_kept(output) == f"{output} holds the best model so far."
+    assert interruption_message(output) == f"{output} holds the best model so far."
 
 
 def test_a_signal_is_a_request_and_a_later_one_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,12 +228,12 @@ def test_a_process_that_gets_ctrl_c_says_what_is_kept_and_goes_on(
 
 def test_other_threads_of_torch_are_said(given: dict[str, Any], tmp_path: Path) -> None:
     said: list[str] = []
-    train_folder(output=tmp_path / "model", tell=said.append, **given)
+    train_into(output=tmp_path / "model", on_message=said.append, **given)
     assert said == []
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        train_folder(output=tmp_path / "model", tell=said.append, **given)
+        train_into(output=tmp_path / "model", on_message=said.append, **given)
     finally:
         torch.set_num_threads(threads)
     assert len(said) == 1 and f"OMP_NUM_THREADS) {threads}, now {threads + 1}. Its weights will differ" in said[0]

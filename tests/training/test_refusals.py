@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from small import noise, small_spec, square, write_model, write_slide
+from trainings import train_into
 
 from ats_cli.nets.model import Model
 from ats_cli.records import AtsError, FeatureSpec, ModelError
-from ats_cli.training import LabelledSlide, labelled_slides, train_folder
+from ats_cli.training import LabelledSlide, labelled_slides
 from ats_cli.training.pretrained import load_matching, load_pretrained
 from ats_cli.training.views import ViewCache
 
@@ -40,9 +41,9 @@ def recipe(folder: Path, **more: Any) -> str:
 @pytest.mark.parametrize("name", ["lr", "lr_features"])
 @pytest.mark.parametrize("value", [np.inf, np.nan, -1.0])
 def test_rates_that_are_no_numbers_are_refused(data: Path, tmp_path: Path, name: str, value: float) -> None:
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe(tmp_path / "recipe")}
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe(tmp_path / "recipe")}
     with pytest.raises(AtsError, match=rf"training\.{name} must be 0 or more"):
-        train_folder(output=tmp_path / "model", overrides={name: value}, **given)
+        train_into(output=tmp_path / "model", overrides={name: value}, **given)
     assert not (tmp_path / "model").exists()
 
 
@@ -93,10 +94,10 @@ def test_slides_without_tissue_are_listed_before_training(data: Path, tmp_path: 
         stained = np.full((97, 83, 3), (150, 60, 140), np.uint8)
         write_slide(data / ("bright", "dark")[number % 2] / f"{number}.tif", stained)
     write_slide(data / "dark" / "empty.tif", np.full((97, 83, 3), 250, np.uint8))
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": str(tmp_path / "recipe")}
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": str(tmp_path / "recipe")}
     with pytest.raises(AtsError, match=r"1 of 7 slides cannot be read:\n  dark/empty: empty\.tif: no tissue found"):
-        train_folder(output=tmp_path / "model", **given)
-    trained = train_folder(output=tmp_path / "model", skip_bad=True, validation=0.0, **given)
+        train_into(output=tmp_path / "model", **given)
+    trained = train_into(output=tmp_path / "model", skip_bad=True, validation=0.0, **given)
     assert trained.metrics["train_slides"] == 6
 
 
@@ -108,14 +109,14 @@ def same_time(path: Path, write: Callable[[], object]) -> None:
 
 
 def test_a_training_does_not_go_on_with_a_slide_that_was_replaced(data: Path, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe(tmp_path / "recipe")}
-    train_folder(output=tmp_path / "model", **given)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe(tmp_path / "recipe")}
+    train_into(output=tmp_path / "model", **given)
     slide = data / "dark" / "3.tif"
     same_time(slide, lambda: slide.write_bytes(slide.read_bytes()))
-    train_folder(output=tmp_path / "model", resume=True, **given)
+    train_into(output=tmp_path / "model", resume=True, **given)
     same_time(slide, lambda: write_slide(slide, square(97, 83, 40, 40, 20, 10, ground=128)))
     with pytest.raises(AtsError, match=r"begun with another file as dark/3\. Go on"):
-        train_folder(output=tmp_path / "model", resume=True, **given)
+        train_into(output=tmp_path / "model", resume=True, **given)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

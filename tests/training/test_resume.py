@@ -17,11 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small import small_spec, square, write_model, write_slide
+from trainings import train_into, train_slides
 
 from ats_cli.records import AtsError
-from ats_cli.training import labelled_slides, split_off, train_folder, train_model
-from ats_cli.training.diary import Diary
-from ats_cli.training.train import Progress
+from ats_cli.training import labelled_slides, split_off
+from ats_cli.training.diary import TrainingLog
+from ats_cli.training.train import TrainingProgress
 
 SPEC = small_spec(
     {"prior": "none", "channels": (8, 8)},
@@ -57,8 +58,8 @@ def begin(data: Path, recipe: Path, output: Path, *more: str) -> subprocess.Pope
 
 
 def test_cut_three_times_by_kill_9_it_ends_at_the_same_weights(data: Path, recipe: Path, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": str(recipe), "checkpoint_every": 3}
-    train_folder(output=tmp_path / "whole", **given)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": str(recipe), "checkpoint_every": 3}
+    train_into(output=tmp_path / "whole", **given)
     cut = tmp_path / "cut"
     chance = random.Random(os.urandom(4))
     for place in (1, 2, 3):
@@ -72,7 +73,7 @@ def test_cut_three_times_by_kill_9_it_ends_at_the_same_weights(data: Path, recip
         time.sleep(chance.uniform(0, 0.05))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    tensors, state, _ = Diary(cut).read()
+    tensors, state, _ = TrainingLog(cut).load_checkpoint()
     reached = state["step"]
     assert reached >= 26 and any(name.startswith("optimiser.") for name in tensors)
     assert begin(data, recipe, cut, "--resume", "--name", "whole").wait() == 0
@@ -91,17 +92,17 @@ def test_cut_three_times_by_kill_9_it_ends_at_the_same_weights(data: Path, recip
 def test_every_step_is_a_place_to_go_on_from(data: Path, tmp_path: Path) -> None:
     """No step of an unbroken training differs from one that was cut there and went on, whatever was switched on."""
     train, held = split_off(labelled_slides(data, None), 0.2, seed=0)
-    whole: list[Progress] = []
-    unbroken = train_model(SPEC, train, held, report=whole.append)
+    whole: list[TrainingProgress] = []
+    unbroken = train_slides(SPEC, train, held, on_progress=whole.append)
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         cut.append(progress)
         signal.raise_signal(signal.SIGINT)
 
-    cut: list[Progress] = []
+    cut: list[TrainingProgress] = []
     for _ in range(SPEC.training.steps):
-        diary = Diary(tmp_path / "run", every=1000)
-        trained = train_model(SPEC, train, held, report=stop, diary=diary, resume=True)
+        log = TrainingLog(tmp_path / "run", every=1000)
+        trained = train_slides(SPEC, train, held, on_progress=stop, log=log, resume=True)
     assert [(p.step, p.loss, p.validation) for p in cut] == [(p.step, p.loss, p.validation) for p in whole]
     assert trained.metrics["validation"] == unbroken.metrics["validation"]
     states = trained.nets.state_dict(), unbroken.nets.state_dict()
@@ -109,27 +110,27 @@ def test_every_step_is_a_place_to_go_on_from(data: Path, tmp_path: Path) -> None
 
 
 def test_a_training_is_not_gone_on_with_by_another_call(data: Path, recipe: Path, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": str(recipe), "output": tmp_path / "model"}
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": str(recipe), "output": tmp_path / "model"}
     short = {"steps": 4}
-    train_folder(overrides=short, **given)
+    train_into(overrides=short, **given)
     before = (tmp_path / "model" / "weights.safetensors").read_bytes()
     with pytest.raises(AtsError, match=r"already there.*--resume"):
-        train_folder(overrides=short, **given)
+        train_into(overrides=short, **given)
     for changed, words in [
         ({"overrides": {"steps": 5}}, r"another recipe\.training\.steps"),
         ({"overrides": short, "seed": 1}, "another seed"),
         ({"overrides": short, "validation": 0.5}, "other slides, or another split"),
     ]:
         with pytest.raises(AtsError, match=words):
-            train_folder(resume=True, **changed, **given)
-    train_folder(overrides=short, resume=True, **given)
+            train_into(resume=True, **changed, **given)
+    train_into(overrides=short, resume=True, **given)
     assert (tmp_path / "model" / "weights.safetensors").read_bytes() == before
 
 
 def test_a_checkpoint_that_is_none_is_a_sentence(data: Path, recipe: Path, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": str(recipe), "output": tmp_path / "model"}
-    train_folder(overrides={"steps": 2}, **given)
-    Diary(tmp_path / "model").last.write_bytes(b"\x80\x04nothing")
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": str(recipe), "output": tmp_path / "model"}
+    train_into(overrides={"steps": 2}, **given)
+    TrainingLog(tmp_path / "model").last.write_bytes(b"\x80\x04nothing")
     with pytest.raises(AtsError, match=r"last\.safetensors: not a readable checkpoint") as caught:
-        train_folder(overrides={"steps": 2}, resume=True, **given)
+        train_into(overrides={"steps": 2}, resume=True, **given)
     assert len(str(caught.value).splitlines()) == 1

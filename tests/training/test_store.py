@@ -43,26 +43,26 @@ def test_whatever_the_bound_the_same_is_seen(slides: list[LabelledSlide], memory
     store = SlideStore(SPEC, memory, threads=3)
     try:
         for batch in (slides[:3], slides[3:6], slides[2:5], [slides[7], slides[7]], slides):
-            for labelled, seen, patches in zip(
-                batch, store.views(batch), store.tiles(batch, [boxes] * len(batch)), strict=True
+            for labelled, view, patches in zip(
+                batch, store.views(batch), store.read_tiles(batch, [boxes] * len(batch)), strict=True
             ):
                 with open_slide(labelled.path) as direct:
-                    assert np.array_equal(seen.view, direct.read_view(4.0))
-                    assert np.array_equal(patches, list(direct.read_tiles(boxes, 16, fill=0)))
-                assert seen.geometry == geometry and seen.allowed.all()
-            kept = sum(one.view.nbytes + one.allowed.nbytes for one in store.seen.values())
-            assert kept == store.held <= memory
-            assert len(store.open) >= len(set(batch))
+                    assert np.array_equal(view.pixels, direct.read_view(4.0))
+                    assert np.array_equal(patches.result(), list(direct.read_tiles(boxes, 16, fill=0)))
+                assert view.geometry == geometry and view.allowed.all()
+            cached = sum(one.pixels.nbytes + one.allowed.nbytes for one in store.cached_views.values())
+            assert cached == store.cached_bytes <= memory
+            assert len(store.open_slides) >= len(set(batch))
         store.views(slides[:1])
-        resident = sum(one.resident_bytes for one in store.open.values())
+        resident = sum(one.resident_bytes for one in store.open_slides.values())
         assert resident <= max(memory, slides[0].path.stat().st_size * 2 + ONE_IMAGE)
         if memory == 10**9:
-            assert len(store.seen) == len(store.open) == 8
+            assert len(store.cached_views) == len(store.open_slides) == 8
         if memory == 3 * ONE_VIEW:
-            assert len(store.seen) in (2, 3)
+            assert len(store.cached_views) in (2, 3)
     finally:
         store.close()
-    assert not store.open
+    assert not store.open_slides
 
 
 def test_a_view_that_is_kept_is_not_read_again(slides: list[LabelledSlide]) -> None:
@@ -76,14 +76,14 @@ def test_a_view_that_is_kept_is_not_read_again(slides: list[LabelledSlide]) -> N
 def test_handles_are_not_hoarded(slides: list[LabelledSlide], monkeypatch: pytest.MonkeyPatch) -> None:
     from ats_cli.training import store as module
 
-    monkeypatch.setattr(module, "MOST_HANDLES", 2)
+    monkeypatch.setattr(module, "MAX_HANDLES", 2)
     monkeypatch.setattr("ats_cli.slides.slide.Slide.holds_handle", True)
     store = SlideStore(SPEC, 10**9, threads=1)
     for start in range(0, 8, 2):
         store.views(slides[start : start + 2])
-        assert list(store.open) == [s.slide_id for s in slides[start : start + 2]]
+        assert list(store.open_slides) == [s.slide_id for s in slides[start : start + 2]]
     store.views(slides[:3])
-    assert len(store.open) == 3, "a batch is never closed under one's hands"
+    assert len(store.open_slides) == 3, "a batch is never closed under one's hands"
     store.close()
 
 

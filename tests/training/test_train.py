@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from small import noise, small_spec, square, write_model, write_slide
+from trainings import train_into, train_slides
 
 from ats_cli.inference import predict_many
 from ats_cli.records import AtsError, ModelSpec
 from ats_cli.slides import SlideSource
-from ats_cli.training import LabelledSlide, labelled_slides, train_folder, train_model
-from ats_cli.training import train as module
-from ats_cli.training.train import Progress
+from ats_cli.training import LabelledSlide, labelled_slides, state, step, train
+from ats_cli.training.train import TrainingProgress
 from ats_cli.zoo import LoadedModel, load_model
 
 SPEC = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 30, "batch_size": 8}, tiles=6)
@@ -56,15 +56,15 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_two_classes_are_learnt_in_a_few_steps(data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path) -> None:
     spec = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 60, "batch_size": 8}, tiles=6)
-    seen: list[Progress] = []
-    trained = train_folder(
-        data=data,
+    seen: list[TrainingProgress] = []
+    trained = train_into(
+        folder=data,
         manifest=None,
         recipe=recipe(spec),
         output=tmp_path / "squares",
         validation=0.25,
         command="ats train squares",
-        report=seen.append,
+        on_progress=seen.append,
     )
     assert [p.step for p in seen] == list(range(1, 61))
     assert [p.step for p in seen if p.validation] == list(range(4, 61, 4))
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(data: Path) -> None:
     spec = small_spec({"prior": "bright", "stride": 2}, {"flips": True, "colour_jitter": 0.2, "steps": 5})
     before = torch.random.get_rng_state()
     runs = [
-        weights(train_model(spec, slides[2:], slides[:2], seed=seed, memory=memory, threads=threads).nets)
+        weights(train_slides(spec, slides[2:], slides[:2], seed=seed, memory=memory, threads=threads).nets)
         for seed, memory, threads in ((3, 10**9, 1), (3, 0, 4), (4, 10**9, 1))
     ]
     assert equal(runs[0], runs[1]), "how much is kept in memory, and by how many threads it is read, is no matter"
@@ -96,32 +96,32 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(data: Path) -> None:
 
 def test_attention_stays_at_its_prior_while_it_is_frozen(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     followed: list[torch.nn.Module] = []
-    fresh = module._fresh
+    fresh = state.fresh_model
 
     def watched(*arguments: Any) -> Any:
         followed.append(fresh(*arguments))
         return followed[-1]
 
-    monkeypatch.setattr(module, "_fresh", watched)
+    monkeypatch.setattr(state, "fresh_model", watched)
     states: list[dict[str, torch.Tensor]] = []
     spec = small_spec(training={"steps": 8, "freeze": 0.5, "weight_decay": 0.1, "entropy_weight": 0.1})
-    train_model(spec, labelled_slides(data, None), [], report=lambda _: states.append(weights(followed[0])))
+    train_slides(spec, labelled_slides(data, None), [], on_progress=lambda _: states.append(weights(followed[0])))
     start = weights(fresh(spec, 0))
-    for step, state in enumerate(states, start=1):
-        attention = all(torch.equal(state[name], start[name]) for name in start if name.startswith("attention."))
-        assert attention == (step <= 4), step
-        assert not torch.equal(state["head.weight"], start["head.weight"])
+    for number, weights_then in enumerate(states, start=1):
+        attention = all(torch.equal(weights_then[name], start[name]) for name in start if name.startswith("attention."))
+        assert attention == (number <= 4), number
+        assert not torch.equal(weights_then["head.weight"], start["head.weight"])
 
 
 def test_interrupted_it_writes_what_it_has(
     data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 15:
             signal.raise_signal(signal.SIGINT)
 
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe(SPEC), "validation": 0.25}
-    trained = train_folder(output=tmp_path / "half", report=stop, **given)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe(SPEC), "validation": 0.25}
+    trained = train_into(output=tmp_path / "half", on_progress=stop, **given)
     assert trained.interrupted
     assert trained.steps_done == 15
     assert trained.metrics["validation"]["step"] <= 12
@@ -132,9 +132,9 @@ def test_interrupted_it_writes_what_it_has(
     def at_once(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "look", at_once)
+    monkeypatch.setattr(step, "draw_tiles", at_once)
     with pytest.raises(KeyboardInterrupt):
-        train_folder(output=tmp_path / "none", **given)
+        train_into(output=tmp_path / "none", **given)
     assert not (tmp_path / "none").exists()
 
 
@@ -142,34 +142,38 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_pa
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
     (tmp_path / "file").write_text("")
-    nothing: dict[str, Any] = {"data": tmp_path / "no such data", "manifest": None, "recipe": "no such recipe"}
+    nothing: dict[str, Any] = {"folder": tmp_path / "no such data", "manifest": None, "recipe": "no such recipe"}
     for output in (tmp_path / "full", tmp_path / "file"):
         with pytest.raises(AtsError, match=rf"{output.name}: already there"):
-            train_folder(output=output, **nothing)
+            train_into(output=output, **nothing)
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
     (tmp_path / "empty").mkdir()
     with pytest.raises(AtsError, match="no such recipe"):
-        train_folder(output=tmp_path / "empty", **nothing)
+        train_into(output=tmp_path / "empty", **nothing)
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(
     data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    steps: list[Progress] = []
+    steps: list[TrainingProgress] = []
     with pytest.raises(AtsError, match=r"model: cannot be written .*-o"):
-        train_folder(
-            data=data, manifest=None, recipe=recipe(SPEC), output=tmp_path / "file" / "model", report=steps.append
+        train_into(
+            folder=data,
+            manifest=None,
+            recipe=recipe(SPEC),
+            output=tmp_path / "file" / "model",
+            on_progress=steps.append,
         )
     assert not steps
 
 
 def test_a_training_that_fails_leaves_no_folder(data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path) -> None:
-    def fail(_: Progress) -> None:
+    def fail(_: TrainingProgress) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        train_folder(data=data, manifest=None, recipe=recipe(SPEC), output=tmp_path / "new", report=fail)
+        train_into(folder=data, manifest=None, recipe=recipe(SPEC), output=tmp_path / "new", on_progress=fail)
     assert not (tmp_path / "new").exists()
 
 
@@ -178,10 +182,10 @@ def test_a_model_is_called_as_its_folder_is(
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    given: dict[str, Any] = {"data": data, "manifest": None, "recipe": recipe(SPEC), "overrides": {"steps": 1}}
-    train_folder(output=Path(), **given)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe(SPEC), "overrides": {"steps": 1}}
+    train_into(output=Path(), **given)
     assert load_model(tmp_path / "here").name == "here"
-    train_folder(output=Path("there"), name="another", **given)
+    train_into(output=Path("there"), name="another", **given)
     assert load_model("there").name == "another"
 
 
@@ -189,8 +193,8 @@ def test_what_the_user_asks_for_goes_before_the_recipe(
     data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path
 ) -> None:
     asked = {"steps": 2, "lr": 0.5, "batch_size": 3, "sampler": "with-replacement", "tiles": 2}
-    train_folder(
-        data=data, manifest=None, recipe=recipe(SPEC), output=tmp_path / "a", overrides={**asked, "freeze": None}
+    train_into(
+        folder=data, manifest=None, recipe=recipe(SPEC), output=tmp_path / "a", overrides={**asked, "freeze": None}
     )
     written = tomllib.loads((tmp_path / "a" / "model.toml").read_text())
     assert written["tiles"] == 2
@@ -210,9 +214,9 @@ def test_the_best_checkpoint_is_kept(
         states.append(weights(nets))
         return {"accuracy": 0.9 - len(states) / 10, "loss": losses[len(states) - 1], "attention_mass": 0.1}
 
-    monkeypatch.setattr(module, "validate", validate)
+    monkeypatch.setattr(train, "validate", validate)
     slides = labelled_slides(data, None)
-    trained = train_model(small_spec(training={"steps": 12, "validate_every": 4}), slides, slides)
+    trained = train_slides(small_spec(training={"steps": 12, "validate_every": 4}), slides, slides)
     assert trained.metrics["validation"]["step"] == best
     assert equal(weights(trained.nets), states[best // 4 - 1])
     assert not equal(states[0], states[2])
@@ -223,9 +227,9 @@ def test_the_best_checkpoint_is_kept(
 def test_validation_is_the_prediction_that_a_user_gets(data: Path, tmp_path: Path) -> None:
     """Other slides in the batch, or what was drawn in training, do not matter; the figures are those of predict."""
     slides = labelled_slides(data, None)
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     spec = small_spec(training={"steps": 1, "validate_every": 1, "lr": 0.0}, classes=("bright", "dark"))
-    trained = train_model(spec, slides, slides, report=seen.append)
+    trained = train_slides(spec, slides, slides, on_progress=seen.append)
     model = LoadedModel(trained.nets.requires_grad_(False), spec, "", torch.device("cpu"))
     found = list(predict_many([SlideSource(s.slide_id, s.path) for s in slides], model, sampler="systematic"))
     figures = seen[-1].validation or {}
@@ -238,16 +242,16 @@ def test_validation_is_the_prediction_that_a_user_gets(data: Path, tmp_path: Pat
 
 
 def test_a_loss_that_is_no_number_is_a_sentence(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh = module._fresh
+    fresh = state.fresh_model
 
     def spoilt(*arguments: Any) -> Any:
         nets = fresh(*arguments)
         nets.head.weight.data.fill_(torch.nan)
         return nets
 
-    monkeypatch.setattr(module, "_fresh", spoilt)
+    monkeypatch.setattr(state, "fresh_model", spoilt)
     with pytest.raises(AtsError, match=r"no longer a number at step 1\. Lower --lr"):
-        train_model(SPEC, labelled_slides(data, None), [])
+        train_slides(SPEC, labelled_slides(data, None), [])
 
 
 def test_slides_of_all_sizes_and_fewer_than_a_batch(tmp_path: Path) -> None:
@@ -256,4 +260,4 @@ def test_slides_of_all_sizes_and_fewer_than_a_batch(tmp_path: Path) -> None:
         for i in range(3)
     ]
     spec = small_spec({"stride": 3}, {"steps": 3, "batch_size": 7, "flips": True}, classes=("a", "b"), tiles=200)
-    assert train_model(spec, slides, slides[:1]).steps_done == 3
+    assert train_slides(spec, slides, slides[:1]).steps_done == 3

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from small import noise, small_spec, square, write_model, write_slide
+from trainings import train_into, train_slides
 
 from ats_cli.nets.geometry import geometry_on
 from ats_cli.records import AtsError
-from ats_cli.training import LabelledSlide, labelled_slides, train_folder, train_model
+from ats_cli.training import LabelledSlide, labelled_slides
 from ats_cli.training.processes import launch
-from ats_cli.training.store import Seen
-from ats_cli.training.train import Progress
+from ats_cli.training.store import SlideView
+from ats_cli.training.train import TrainingProgress
 
 SPEC = small_spec(
     {"prior": "none", "channels": (8, 8)},
@@ -50,8 +51,8 @@ def test_two_processes_learn_as_one_does(data: Path, tmp_path: Path, way: str) -
     (tmp_path / "regions").mkdir()
     everything = {"type": "Polygon", "coordinates": [[[0, 0], [100, 0], [100, 100], [0, 100]]]}
     (tmp_path / "regions" / "00.geojson").write_text(json.dumps(everything))
-    train_folder(
-        data=data,
+    train_into(
+        folder=data,
         manifest=None,
         recipe=str(tmp_path / "recipe"),
         output=tmp_path / "one",
@@ -74,9 +75,9 @@ def test_two_processes_learn_as_one_does(data: Path, tmp_path: Path, way: str) -
 
 def test_a_batch_in_parts_gives_the_same_gradient(data: Path) -> None:
     slides = labelled_slides(data, None)
-    runs: list[list[Progress]] = [[], [], []]
+    runs: list[list[TrainingProgress]] = [[], [], []]
     states = [
-        train_model(SPEC, slides, slides[:3], report=run.append, parts=parts).nets.state_dict()
+        train_slides(SPEC, slides, slides[:3], on_progress=run.append, parts=parts).nets.state_dict()
         for run, parts in zip(runs, (1, 2, 9), strict=True)
     ]
     for run, state in zip(runs[1:], states[1:], strict=True):
@@ -91,9 +92,9 @@ def test_a_batch_in_parts_gives_the_same_gradient(data: Path) -> None:
 
 def test_bf16_is_near_fp32_and_learns(data: Path) -> None:
     slides = labelled_slides(data, None)
-    runs: dict[str, list[Progress]] = {"fp32": [], "bf16": []}
+    runs: dict[str, list[TrainingProgress]] = {"fp32": [], "bf16": []}
     for precision, run in runs.items():
-        train_model(SPEC, slides, [], report=run.append, precision=precision)
+        train_slides(SPEC, slides, [], on_progress=run.append, precision=precision)
     losses = {precision: [p.loss for p in run] for precision, run in runs.items()}
     assert losses["bf16"] != losses["fp32"]
     np.testing.assert_allclose(losses["bf16"], losses["fp32"], rtol=0.2)
@@ -117,14 +118,14 @@ def test_crops_are_learnt_from(tmp_path: Path) -> None:
     geometry = geometry_on(small_spec({"stride": 2}), None)
     allowed = np.zeros((20, 32), bool)
     allowed[3, 30] = allowed[15, 2] = True
-    whole = Seen(view, allowed, geometry)
+    whole = SlideView(view, allowed, geometry)
     rng = np.random.default_rng(0)
     found = set()
     for _ in range(200):
         crop = whole.crop(16, rng)
-        assert crop.view.shape == (16, 16, 3) and crop.allowed.shape == (8, 8) and crop.allowed.any()
+        assert crop.pixels.shape == (16, 16, 3) and crop.allowed.shape == (8, 8) and crop.allowed.any()
         rows, cols = crop.top * 2, crop.left * 2
-        assert np.array_equal(crop.view, view[rows : rows + 16, cols : cols + 16])
+        assert np.array_equal(crop.pixels, view[rows : rows + 16, cols : cols + 16])
         boxes = crop.boxes(np.flatnonzero(crop.allowed))
         assert {tuple(box) for box in boxes} <= {tuple(box) for box in whole.boxes(np.flatnonzero(allowed))}
         found.add((crop.top, crop.left))
@@ -134,4 +135,4 @@ def test_crops_are_learnt_from(tmp_path: Path) -> None:
         LabelledSlide(str(i), write_slide(tmp_path / f"{i}.tif", noise(200, 260, i)), "ab"[i % 2]) for i in range(4)
     ]
     spec = small_spec({"stride": 2}, {"steps": 3, "crop": 16}, classes=("a", "b"), tiles=3)
-    assert train_model(spec, slides, slides).steps_done == 3
+    assert train_slides(spec, slides, slides).steps_done == 3

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from small import noise, small_spec, square, write_model, write_slide
+from trainings import train_into, train_slides
 
 from ats_cli.records import AtsError, ModelSpec
-from ats_cli.training import LabelledSlide, train_folder, train_model
-from ats_cli.training import train as module
-from ats_cli.training.diary import Diary
-from ats_cli.training.train import Progress
+from ats_cli.training import LabelledSlide
+from ats_cli.training import state as module
+from ats_cli.training.diary import TrainingLog
+from ats_cli.training.train import TrainingProgress
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def apart(tmp_path: Path) -> list[LabelledSlide]:
 
 
 def notes(spec: ModelSpec, slides: list[LabelledSlide]) -> list[str]:
-    seen: list[Progress] = []
-    trained = train_model(spec, slides, [], report=seen.append)
+    seen: list[TrainingProgress] = []
+    trained = train_slides(spec, slides, [], on_progress=seen.append)
     told = [note for progress in seen for note in progress.notes]
     assert trained.metrics["notes"] == told
     return told
@@ -83,15 +84,15 @@ def test_what_is_no_number_stops_with_the_last_good_checkpoint(
 
     monkeypatch.setattr(module, "losses", spoilt)
     spec = small_spec(training={"steps": 12, "freeze": 0.0}, classes=("a", "b"))
-    diary = Diary(tmp_path / "run", every=2)
+    log = TrainingLog(tmp_path / "run", every=2)
     with pytest.raises(AtsError, match=r"no longer a number at step 7\. Lower --lr.*checkpoints keeps") as caught:
-        train_model(spec, apart, [], diary=diary)
+        train_slides(spec, apart, [], log=log)
     assert len(str(caught.value).splitlines()) == 1
-    tensors, state, _ = diary.read()
+    tensors, state, _ = log.load_checkpoint()
     assert state["step"] == 6
     assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
     monkeypatch.undo()
-    assert train_model(spec, apart, [], diary=diary, resume=True).steps_done == 12
+    assert train_slides(spec, apart, [], log=log, resume=True).steps_done == 12
 
 
 def test_notes_are_part_of_the_card(alike: list[LabelledSlide], tmp_path: Path) -> None:
@@ -99,8 +100,8 @@ def test_notes_are_part_of_the_card(alike: list[LabelledSlide], tmp_path: Path) 
     (write_model(tmp_path / "recipe", spec) / "weights.safetensors").unlink()
     lines = ["slide,label", *(f"{s.path},{s.label}" for s in alike)]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    given: dict[str, Any] = {"data": None, "manifest": tmp_path / "table.csv", "recipe": str(tmp_path / "recipe")}
-    train_folder(output=tmp_path / "model", validation=0.0, **given)
+    given: dict[str, Any] = {"folder": None, "manifest": tmp_path / "table.csv", "recipe": str(tmp_path / "recipe")}
+    train_into(output=tmp_path / "model", validation=0.0, **given)
     assert "no better than chance" in (tmp_path / "model" / "README.md").read_text()
     losses = np.genfromtxt(tmp_path / "model" / "history.csv", delimiter=",", names=True)["loss"]
     assert abs(losses[-10:].mean() - np.log(2)) < 0.05
