@@ -145,19 +145,23 @@ def level_downsample(size: tuple[int, int], level: tuple[int, int]) -> float | N
     2.0
     >>> level_downsample((1000, 700), (400, 280))
     2.5
+    >>> level_downsample((400, 31), (25, 1))
+    16.0
     """
     (width, height), (w, h) = size, level
     if w < 1 or h < 1 or w > width or h > height:
         return None
-    ratio = (width / w + height / h) / 2
+    mean, longer = (width / w + height / h) / 2, width / w if width >= height else height / h
 
     def explains(d: float, slack: float) -> bool:
         return abs(w * d - width) <= slack * d and abs(h * d - height) <= slack * d
 
-    for d in (2 ** round(math.log2(ratio)), round(ratio), math.floor(ratio), math.ceil(ratio)):
-        if explains(d, 1.0):
-            return float(d)
-    return ratio if explains(ratio, 1.5) else None
+    # Rounding hardly changes the longer side; of an image a few pixels high it may double the other side's ratio.
+    for ratio in (mean, longer):
+        for d in (2 ** round(math.log2(ratio)), round(ratio), math.floor(ratio), math.ceil(ratio)):
+            if explains(d, 1.0):
+                return float(d)
+    return next((ratio for ratio in (mean, longer) if explains(ratio, 1.5)), None)
 
 
 def cut(box: Box, width: int, height: int) -> Iterator[Box]:

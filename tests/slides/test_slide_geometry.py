@@ -200,6 +200,15 @@ def test_level_downsample(size: tuple[int, int], level: tuple[int, int], expecte
     assert level_downsample(size, level) == expected
 
 
+@given(st.integers(1, 60), st.integers(400, 4000), st.sampled_from([2, 4, 8, 16, 32]), st.sampled_from("fcr"))
+def test_a_strip_of_few_rows_has_the_levels_that_were_written(short: int, longer: int, d: int, rounding: str) -> None:
+    """A power of two is found however the sides were rounded, even where a side is rounded from 1.9 to 1."""
+    rounded = {"f": math.floor, "c": math.ceil, "r": round}[rounding]
+    level = max(1, rounded(longer / d)), max(1, rounded(short / d))
+    assert short < d or level_downsample((longer, short), level) == d
+    assert short < d or level_downsample((short, longer), level[::-1]) == d
+
+
 def test_rows_and_boxes_that_make_no_sense_are_refused() -> None:
     slide = slide_of(picture(20, 20))
     with pytest.raises(ValueError, match="rows"):
