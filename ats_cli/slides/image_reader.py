@@ -15,6 +15,7 @@ from ats_cli.records import SlideError
 from ats_cli.slides.image_memory import decoding_bytes, held_bytes
 from ats_cli.slides.jpeg import refuse_damaged
 from ats_cli.slides.pixels import shown_range
+from ats_cli.slides.png_checksums import check_png
 from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
 from ats_cli.slides.turned import exchanges, stored_box, upright
 
@@ -178,6 +179,8 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
             image = _open(path, file)
             if image.format in ("JPEG", "MPO"):
                 refuse_damaged(path.read_bytes(), len(image.getbands()))
+            if image.format == "PNG":
+                check_png(path)
             image.load()
             return image, _orientation(image)
     except SlideError:

@@ -100,6 +100,10 @@ def level_of(
     return level, Store(offsets, counts, across, decode, pages[0][0].jpegtables, kind, jpeg)
 
 
+# Of a few pixels, all are at an edge, where subsampled colours decoded at a part of the size are another mean.
+MIN_REDUCED_SIDE = 64
+
+
 def reduced_levels(levels: Sequence[Level], stores: Sequence[Store]) -> Iterator[tuple[Level, Level, Store, int]]:
     """Levels between those of the file, and beyond the last, that JPEG gives for less than decoding a finer one.
 
@@ -113,7 +117,7 @@ def reduced_levels(levels: Sequence[Level], stores: Sequence[Store]) -> Iterator
             continue
         for by in REDUCTIONS:
             whole = level.tile_width % by == level.tile_height % by == 0
-            if whole and level.downsample * by < end and min(level.width, level.height) >= by:
+            if whole and level.downsample * by < end and min(level.width, level.height) >= MIN_REDUCED_SIDE:
                 # Rounded up: the last pixel of a row is the mean of what there is of its square.
                 size = -(-level.width // by), -(-level.height // by)
                 tile = level.tile_width // by, level.tile_height // by

@@ -119,12 +119,15 @@ def _view(
 
 
 def _beside(case: Case, levels: list[Truth]) -> bool:
-    """Whether lower levels do not show quite what the first does: GDAL mixes black in along the edges of holes, and a
-    mirrored level of which a rest was cut off, or added, begins beside the slide's corner, by less than a pixel."""
+    """Whether lower levels do not show quite what the first does.
+
+    GDAL averages black into the edges of holes, and stretches a level whose size was rounded over the whole image, by
+    up to a pixel of it. A mirrored level of which a rest was cut off, or added, begins beside the slide's corner.
+    """
     if case.container == "gdal" and not levels[0].held.all():
         return True
-    rests = (side % downsample for side in (case.width, case.height) for downsample in case.downsamples)
-    return case.orientation != 1 and any(rests)
+    rests = [side % downsample for side in (case.width, case.height) for downsample in case.downsamples]
+    return (case.orientation != 1 or case.container == "gdal") and any(rests)
 
 
 def _tiles(case: Case, slide: Slide, levels: list[Truth], codec: float) -> Iterator[str]:
