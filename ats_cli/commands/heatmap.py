@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from ats_cli.commands import options as o
 from ats_cli.records import AtsError
 
-if TYPE_CHECKING:
-    from ats_cli.slides import SlideSource
-
 EXAMPLES = """Examples:
 
 ats heatmap slide.svs -o slide.png
 
 ats heatmap slides/ -o heatmaps --model my-model --scale log"""
-
-OTHER_PICTURES = (".jpg", ".jpeg", ".tif", ".tiff", ".svg", ".pdf", ".gif", ".webp", ".bmp")
 
 
 def command(
@@ -74,19 +69,22 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.messages import Tally, announce_model, answer, progress, say, sentence
+    from ats_cli.commands.messages import announce_model, answer, say, sentence
+    from ats_cli.commands.progress_display import slide_bar
     from ats_cli.commands.sources import gather
+    from ats_cli.commands.tally import Tally
+    from ats_cli.inference.slide_heatmap import picture_paths, slide_heatmap
+    from ats_cli.results.heatmap import HeatmapOptions, check_colormap
 
     sources = gather(slides, None, mpp)
     pictures = picture_paths(sources, output)
 
-    from ats_cli.inference import attention_map, resolve_device
-    from ats_cli.results.heatmap import check_colormap, write_heatmap
-    from ats_cli.slides import open_slide, parse_plane
+    from ats_cli.inference import resolve_device
+    from ats_cli.slides import parse_plane
     from ats_cli.zoo import find_model, load_model
 
     check_colormap(colormap)
-    reading: dict[str, Any] = {
+    opening = {
         "backend": backend,
         "plane": parse_plane(plane) if plane is not None else None,
         "color_profile": color_profile or "none",
@@ -94,7 +92,6 @@ def command(
     folder = find_model(model)
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))
-
     try:
         pictures[0].parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,18 +99,15 @@ def command(
             f"{error.filename}: this folder cannot be made ({error.strerror}). Choose another -o."
         ) from error
 
-    tally = Tally(len(sources))
-    with progress(len(sources), quiet, streams=True) as advance:
+    options = HeatmapOptions(scale, alpha, colormap, max_size)
+    tally = Tally(len(sources), quiet, uses_mpp=folder.spec.unit == "um")
+    with slide_bar(len(sources), quiet) as advance:
         try:
             for source, picture in zip(sources, pictures, strict=True):
                 try:
-                    with open_slide(source.path, mpp=source.mpp, **reading) as slide:
-                        attention = attention_map(slide, loaded, threads=threads)
-                        downsample = max(slide.width, slide.height, max_size) / max_size
-                        seen = None if no_overlay else slide.scan_view(downsample, threads=threads)
-                        size, slide_mpp = (slide.width, slide.height), slide.mpp
-                        if folder.spec.unit == "um" and not quiet:
-                            tally.count_scale(source.slide_id, slide.mpp, slide.mpp_source)
+                    heatmap = slide_heatmap(
+                        source, loaded, opening, max_size=max_size, overlay=not no_overlay, threads=threads
+                    )
                 except AtsError as error:
                     tally.count(str(error))
                     continue
@@ -122,45 +116,13 @@ def command(
                     continue
                 finally:
                     advance()
-                if seen is not None and seen.problem and not quiet:
-                    say(f"{seen.problem} It is left white, without attention.")
+                tally.count_scale(source.slide_id, heatmap.mpp, heatmap.mpp_source)
+                if heatmap.problem and not quiet:
+                    say(f"{heatmap.problem} It is left white, without attention.")
                 # Outside the `try`: a folder that cannot be written to is no fault of this slide.
-                write_heatmap(
-                    picture,
-                    None if seen is None else seen.pixels,
-                    downsample,
-                    attention,
-                    size,
-                    slide_mpp,
-                    scale=scale,
-                    alpha=alpha,
-                    colormap=colormap,
-                    max_size=max_size,
-                    title=source.slide_id,
-                )
+                heatmap.write(picture, options, source.slide_id)
                 tally.count(None)
                 answer(str(picture))
         except KeyboardInterrupt:
             raise tally.interrupted("The pictures named above are complete.") from None
     tally.finish()
-
-
-def picture_paths(sources: list[SlideSource], output: Path) -> list[Path]:
-    """Return where each slide's picture goes. AtsError where `output` does not fit, or two would be one."""
-    suffix = output.suffix.lower()
-    if not output.is_dir():
-        if suffix in OTHER_PICTURES:
-            raise AtsError(f"{output}: heatmaps are PNG files. Give {output.with_suffix('.png')}, or a folder.")
-        if suffix == ".png":
-            if len(sources) > 1:
-                raise AtsError(f"{output}: {len(sources)} slides do not fit into one picture. Give a folder.")
-            return [output]
-    from ats_cli.slides.find import safe_name
-
-    taken: dict[Path, str] = {}
-    for source in sources:
-        picture = output / f"{safe_name(source.slide_id.replace('/', '_'))}.png"
-        if picture in taken:
-            raise AtsError(f"{taken[picture]} and {source.slide_id} would both be written to {picture}.")
-        taken[picture] = source.slide_id
-    return list(taken)

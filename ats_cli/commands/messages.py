@@ -1,19 +1,19 @@
-"""What commands say: the answer on stdout, everything else on stderr, control characters only to a terminal."""
+"""Messages of the commands: results on stdout, all others on stderr, control characters only to a terminal."""
 
 from __future__ import annotations
 
 import errno
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
 
 from ats_cli.commands.streams import console
-from ats_cli.records import NOMINAL_SCALE, AtsError, Prediction, clean
+from ats_cli.records import AtsError, clean
 from ats_cli.text import printable
 
 if TYPE_CHECKING:
@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 
 
 def say(message: str) -> None:
-    """Tell the person at the keyboard something, on stderr."""
+    """Print a message for the user on stderr."""
     typer.echo(f"ats: {clean(printable(message))}", err=True)
 
 
+def ignore(message: str) -> None:
+    """Take the place of `say` in a quiet command."""
+
+
 def say_traceback() -> None:
-    """Show the traceback of the error at hand, without what opens a URL in it."""
+    """Print the traceback of the current error, without the secrets of URLs."""
     typer.echo(clean(printable(traceback.format_exc(), lines=True)), err=True, nl=False)
 
 
 def sentence(error: BaseException) -> str:
-    """Return what a person is told of an error: what happened, and what to do about it."""
+    """Return an error as a sentence for the user: what happened, and what to do about it."""
     if isinstance(error, AtsError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -49,114 +53,9 @@ def sentence(error: BaseException) -> str:
 
 
 def answer(line: str) -> None:
-    """Print one line of the answer on stdout, at once."""
+    """Print one line of the results on stdout, at once."""
     sys.stdout.write(printable(line) + "\n")
     sys.stdout.flush()
-
-
-class Answer:
-    """What a run says of its slides on stdout: a line of JSON each as it comes, or one table at the end.
-
-    `order`: the slides' ids in the order that the table has.
-    """
-
-    def __init__(self, as_json: bool, order: Sequence[str]) -> None:
-        self._as_json, self._order = as_json, order
-        self._found: dict[str, Prediction] = {}
-
-    def add(self, prediction: Prediction) -> None:
-        if self._as_json:
-            from ats_cli.results.record import json_line, prediction_dict
-
-            answer(json_line(prediction_dict(prediction)))
-        else:
-            self._found[prediction.slide_id] = replace(prediction, kept=None, drawn=(), traits=None)
-
-    def end(self) -> None:
-        if self._found:
-            from ats_cli.results.table import print_predictions
-
-            print_predictions(console(), [self._found[name] for name in self._order if name in self._found])
-
-
-@dataclass
-class Tally:
-    """How many slides there are and how they went. `nominal`: by slide id, a scale that is the objective's only."""
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    unfamiliar: int = 0
-    nominal: dict[str, float] = field(default_factory=dict)
-
-    def count_scale(self, slide_id: str, mpp: float | None, source: str | None) -> None:
-        """Count a slide whose microns per pixel the model relies on."""
-        if source == NOMINAL_SCALE and mpp is not None:
-            self.nominal[slide_id] = mpp
-
-    def count(self, failure: str | None, debug: bool = False) -> None:
-        """Count a slide; say its failure, if any (with `debug`, within an `except`: after the traceback)."""
-        if failure is None:
-            self.done += 1
-            return
-        self.failed += 1
-        if debug:
-            say_traceback()
-        say(failure)
-
-    def _warn(self) -> None:
-        """Say once of all slides whose answer rests on a guess, or is not to be relied on."""
-        if self.nominal:
-            count = len(self.nominal)
-            scales = ", ".join(f"{10 / mpp:g}x = {mpp:g}" for mpp in sorted(set(self.nominal.values())))
-            say(
-                f"{count} {_slides(count)} {'has' if count == 1 else 'have'} no microns per pixel; taken from the "
-                f"objective's power: {scales}. Where a scanner differs, give --mpp."
-            )
-        if self.unfamiliar:
-            what, theirs = ("is", "its") if self.unfamiliar == 1 else ("are", "their")
-            say(
-                f"{self.unfamiliar} of {self.total} {_slides(self.total)} {what} unlike those the model was trained "
-                f"on (unfamiliar): do not rely on {theirs} class."
-            )
-
-    def finish(self) -> None:
-        """Raise the exit of a run that came to its end: 0, or 1 where slides failed."""
-        self._warn()
-        if self.failed:
-            say(f"{self.failed} of {self.total} {_slides(self.total)} failed.")
-        raise typer.Exit(1 if self.failed else 0)
-
-    def interrupted(self, kept: str) -> typer.Exit:
-        """Say what an interrupted run keeps and return its exit, 130."""
-        self._warn()
-        say(f"interrupted after {self.done + self.failed} of {self.total} {_slides(self.total)}. {kept}")
-        return typer.Exit(130)
-
-
-class Advance(Protocol):
-    """Tells the progress bar that one more slide is finished."""
-
-    def __call__(self) -> None: ...
-
-
-@contextmanager
-def progress(total: int, quiet: bool, streams: bool = False) -> Iterator[Advance]:
-    """Show a progress bar on stderr while the block runs, if a person is looking and it has anything to show.
-
-    `streams`: the answer goes to stdout line by line; on a terminal those lines are progress enough.
-    """
-    looked_at = sys.stderr.isatty() and not (streams and sys.stdout.isatty())
-    if quiet or not looked_at:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # rich would move stdout to stderr while it draws, and the answer with it: hands off.
-    with Progress(*columns, console=console(stderr=True), redirect_stdout=False, transient=True) as bar:
-        task = bar.add_task("slides", total=total)
-        yield lambda: bar.advance(task)
 
 
 @contextmanager
@@ -203,14 +102,10 @@ def _training_line(step: TrainingProgress) -> str:
 
 
 def announce_model(folder: ModelFolder, asked_for: str | None, quiet: bool) -> None:
-    """Say which model is used when none was named, and what the model wants its users to know."""
+    """Say which model is used if none was named, and print the notice of the model."""
     if quiet:
         return
     if asked_for is None:
         say(f"model {folder.spec.name}: {folder.chosen_because}.")
     if folder.spec.notice:
         say(folder.spec.notice)
-
-
-def _slides(count: int) -> str:
-    return "slide" if count == 1 else "slides"

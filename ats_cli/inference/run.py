@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ats_cli.inference.draw_options import DrawOptions
@@ -11,6 +12,7 @@ from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask
 from ats_cli.records import Prediction
 from ats_cli.results.run import RunFolder
 from ats_cli.slides import SlideSource
+from ats_cli.zoo import ModelFolder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,40 +39,55 @@ class Executor(Protocol):
     ) -> None: ...
 
 
-def start_executor(
-    config: ModelConfig, processes: int, slide_timeout: float | None, debug: bool, cluster: str | None = None
-) -> Executor:
-    """Start an executor: a Dask cluster if its address is given, else worker processes, or this process for 0.
+@dataclass(frozen=True)
+class ExecutorOptions:
+    """How a run is computed.
 
-    `slide_timeout` is in seconds.
+    device, precision: as in `ModelConfig`.
+    processes: worker processes, 0 for none. threads: in each process. None for what suits the slides and the machine.
+    slide_timeout: time limit of a slide, in seconds; None for that of the executor.
+    debug: whether what worker processes print is shown.
+    cluster: the address of a Dask scheduler, whose workers predict instead of this machine.
     """
-    if cluster is not None:
+
+    device: str = "auto"
+    precision: str = "auto"
+    processes: int | None = None
+    threads: int | None = None
+    slide_timeout: float | None = None
+    debug: bool = False
+    cluster: str | None = None
+
+    def for_slides(self, slides: int) -> ExecutorOptions:
+        """Return the options with the number of processes, 0 for none, and of threads in each.
+
+        A single slide needs no worker, unless its time is limited: only a separate process can be ended. The cores are
+        divided among the workers.
+        """
+        cores, processes = usable_cores(), self.processes
+        if processes is None:
+            processes = min(slides, cores, MAX_PROCESSES) if slides > 1 else 0
+        if self.slide_timeout is not None:
+            processes = max(processes, 1)
+        processes = min(processes, max(slides, 1))
+        return replace(self, processes=processes, threads=self.threads or max(1, cores // max(processes, 1)))
+
+
+def start_executor(model: ModelFolder, options: ExecutorOptions) -> Executor:
+    """Start an executor: a Dask cluster if its address is given, else worker processes, or this process for 0."""
+    config = ModelConfig(model, options.device, options.precision)
+    if options.cluster is not None:
         from ats_cli.inference.cluster import Cluster
 
-        return Cluster(cluster, config, slide_timeout)
-    if processes:
+        return Cluster(options.cluster, config, options.slide_timeout)
+    if options.processes:
         from ats_cli.inference.workers import WorkerPool
 
-        return WorkerPool(config, processes, slide_timeout, debug)
+        return WorkerPool(config, options.processes, options.slide_timeout, options.debug)
 
     from ats_cli.inference.many import InProcess
 
     return InProcess(config)
-
-
-def processes_and_threads(slides: int, processes: int | None, threads: int | None, timed: bool) -> tuple[int, int]:
-    """Return the number of worker processes for `slides`, 0 for none, and of threads in each.
-
-    A single slide needs no worker, unless its time is limited: only a separate process can be ended. The cores are
-    divided among the workers.
-    """
-    cores = usable_cores()
-    if processes is None:
-        processes = min(slides, cores, MAX_PROCESSES) if slides > 1 else 0
-    if timed:
-        processes = max(processes, 1)
-    processes = min(processes, max(slides, 1))
-    return processes, threads or max(1, cores // max(processes, 1))
 
 
 def usable_cores() -> int:

@@ -6,6 +6,7 @@ construction, whatever the pitch of the positions and the downsample of the view
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from io import BytesIO
 from pathlib import Path
@@ -23,12 +24,26 @@ if TYPE_CHECKING:
 Scale = Literal["linear", "log", "rank"]
 
 DPI = 100
-LOG_RANGE = 1e-3  # on the log scale, attention below this share of the highest all looks the same
+LOG_RANGE = 1e-3  # on the log scale, attention below this share of the highest has one colour
 LABELS = {
     "linear": "attention / uniform",
     "log": "attention / uniform (log scale)",
     "rank": "rank of attention (1 is the highest)",
 }
+
+
+@dataclass(frozen=True)
+class HeatmapOptions:
+    """How a heatmap is drawn.
+
+    scale: how attention becomes colour. alpha: opacity of the highest attention. colormap: one of matplotlib's.
+    max_size: the longer side of the slide in the picture, in pixels.
+    """
+
+    scale: Scale = "linear"
+    alpha: float = 0.6
+    colormap: str = "turbo"
+    max_size: int = 1600
 
 
 def write_heatmap(
@@ -38,47 +53,43 @@ def write_heatmap(
     attention: AttentionMap,
     slide_size: tuple[int, int],
     mpp: float | None,
-    *,
-    scale: Scale = "linear",
-    alpha: float = 0.6,
-    colormap: str = "turbo",
-    overlay: bool = True,
-    max_size: int = 1600,
+    options: HeatmapOptions | None = None,
     title: str = "",
 ) -> None:
     """Write the heatmap of a slide to a PNG file; an existing one is replaced whole or not at all.
 
     `view`: (rows, cols, 3) uint8, pixel (r, c) covers the square of `view_downsample` level-0 pixels a side whose top
-    left is (c, r) * view_downsample; None or `overlay=False` for the attention alone. `slide_size`: (width, height)
-    in level-0 pixels. `mpp`: microns per level-0 pixel, for the scale bar; None gives a scale bar in pixels. The
-    longer side of the slide is `max_size` pixels in the picture. Positions without attention are transparent.
+    left is (c, r) * view_downsample; None for the attention alone. `slide_size`: (width, height) in level-0 pixels.
+    `mpp`: microns per level-0 pixel, for the scale bar; None gives a scale bar in pixels. Positions without attention
+    are transparent.
 
-    AtsError for a colormap that does not exist, OSError where the file cannot be written.
+    AtsError for a colormap that does not exist, OSError if the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
 
-    cmap = check_colormap(colormap)
+    options = options or HeatmapOptions()
+    cmap, max_size = check_colormap(options.colormap), options.max_size
     width, height = slide_size
     figure, axes, bar_axes, unit = _layout(width, height, max_size)
     FigureCanvasAgg(figure)
 
-    if view is not None and overlay:
+    if view is not None:
         rows, cols = view.shape[:2]
         axes.imshow(view, extent=(0, cols * view_downsample, rows * view_downsample, 0), interpolation="antialiased")
     values, pitch = _coarsened(attention, max(width, height) / max_size)
-    shown, norm = _scaled(values, attention.positions, scale)
+    shown, norm = _scaled(values, attention.positions, options.scale)
     strength = norm(shown).filled(0.0).clip(0.0, 1.0)
     colours = cmap(strength)
-    # Over a slide, faint attention is faint colour too, so that tissue stays visible where the model does not look.
-    colours[..., 3] = alpha * strength**0.5 if view is not None and overlay else 1.0
+    # Over a slide, faint attention is faint colour too, so that tissue stays visible.
+    colours[..., 3] = options.alpha * strength**0.5 if view is not None else 1.0
     colours[values <= 0, 3] = 0.0
     rows, cols = values.shape
     axes.imshow(colours, extent=(0, cols * pitch, rows * pitch, 0), interpolation="nearest")
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="auto")
 
     bar = figure.colorbar(ScalarMappable(norm, cmap), cax=bar_axes, format="%g")
-    bar.set_label(LABELS[scale], fontsize=unit * 72 / DPI)
+    bar.set_label(LABELS[options.scale], fontsize=unit * 72 / DPI)
     bar_axes.tick_params(labelsize=unit * 72 / DPI * 0.9)
     _title(figure, axes, title, unit)
     _scale_bar(figure, axes, width, mpp, unit)

@@ -145,7 +145,7 @@ def test_interrupted_it_says_so_and_writes_nothing(
 def test_where_it_cannot_write_it_says_so_before_it_reads(
     ats: Run, model: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ats_cli.inference.evaluate.at_budgets", lambda *_: pytest.fail("it read"))
+    monkeypatch.setattr("ats_cli.inference.evaluation_run.at_budgets", lambda *_: pytest.fail("it read"))
     (tmp_path / "file").write_text("")
     status, _, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "file", "--overwrite")
     assert status == 2 and "already there" in err

@@ -151,7 +151,7 @@ def test_a_pipe_that_closes_leaves_the_run_as_it_is(
         raise BrokenPipeError
 
     (slides / "broken.svs").unlink()
-    monkeypatch.setattr("ats_cli.commands.messages.answer", closed)
+    monkeypatch.setattr("ats_cli.commands.prediction_output.answer", closed)
     status, out, err = ats("predict", slides, "-m", model, "-o", tmp_path / "run", "--json", "--quiet")
     assert (status, out, err) == (1, "", "")
     run = json.loads((tmp_path / "run/run.json").read_text())

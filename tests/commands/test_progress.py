@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ats_cli.commands.interrupts import held_back
-from ats_cli.commands.progress import FIRST_LINE, Lines, Pace, _display
+from ats_cli.commands.pace import Pace
+from ats_cli.commands.progress import FIRST_LINE, LogLines
+from ats_cli.commands.progress_display import render
+from ats_cli.inference.signals import delayed_signals
 from ats_cli.records import Prediction
 
 Run = Callable[..., tuple[int, str, str]]
@@ -23,19 +25,19 @@ GOOD = Prediction("a", "a.svs", "ok", tiles=100, bytes_read=5_000_000)
 BAD = Prediction("b", "b.svs", "failed", "b.svs: broken.", "unreadable")
 
 
-def pace_after(*predictions: Prediction, total: int = 10, kept: int = 0) -> Pace:
+def pace_after(*predictions: Prediction, total: int = 10, earlier: int = 0) -> Pace:
     pace = Pace(total, started=100.0)
     for i, p in enumerate(predictions):
-        pace.add(replace(p, slide_id=str(i)), kept=i < kept)
+        pace.add(replace(p, slide_id=str(i)), is_new=i >= earlier)
     return pace
 
 
 def test_what_was_done_before_is_no_speed() -> None:
-    pace = pace_after(GOOD, GOOD, GOOD, BAD, kept=2)
+    pace = pace_after(GOOD, GOOD, GOOD, BAD, earlier=2)
     assert pace.counts() == "4 of 10 slides, 1 failed, 6 left"
     assert pace.speed(104.0) == "2.0 s/slide, 25 tiles/s, 1.2 MB/s"
     assert pace.times(104.0) == "0:00:04, 0:00:12 to go"
-    assert pace_after(kept=0).speed(104.0) == ""
+    assert pace_after(earlier=0).speed(104.0) == ""
 
 
 def test_the_display_fits_a_screen_and_says_what_each_worker_is_at() -> None:
@@ -43,18 +45,18 @@ def test_the_display_fits_a_screen_and_says_what_each_worker_is_at() -> None:
     pace.on_progress("slide-two", 38, 100)
     file = io.StringIO()
     at = [("a-very-long-name-" * 9, 3.2), ("slide-two", 12.0), *((f"w{i}", 0.0) for i in range(9))]
-    Console(file=file, width=80).print(_display(pace, 104.0, at))
+    Console(file=file, width=80).print(render(pace, 104.0, at))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "2 of 10 slides, 1 failed, 8 left" in lines[0]
-    assert lines[2].split()[-3:] == ["looking", "3", "s"]
+    assert lines[2].split()[-3:] == ["attention", "3", "s"]
     assert lines[3].split() == ["slide-two", "38", "of", "100", "tiles", "12", "s"]
     assert lines[-1].strip() == "and 3 more"
 
 
 def test_a_log_has_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     pace = pace_after(GOOD, total=5000)
-    lines = Lines(pace)
+    lines = LogLines(pace)
     for second in range(8 * 3600):
         lines(100.0 + second)
         if second < FIRST_LINE:
@@ -100,12 +102,12 @@ def test_on_a_terminal_there_is_a_display_and_it_is_gone_in_the_end(
 
 def test_an_interrupt_waits_for_what_belongs_together() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), held_back():
+    with pytest.raises(KeyboardInterrupt), delayed_signals():
         signal.raise_signal(signal.SIGINT)
         done.append("written")
         done.append("counted")
     assert done == ["written", "counted"]
-    with pytest.raises(KeyboardInterrupt), held_back():
+    with pytest.raises(KeyboardInterrupt), delayed_signals():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
         done.append("never: who asks twice is heard at once")

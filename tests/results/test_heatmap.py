@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ats_cli.records import AtsError, AttentionMap
-from ats_cli.results.heatmap import Scale, round_length, write_heatmap
+from ats_cli.results.heatmap import HeatmapOptions, Scale, round_length, write_heatmap
 
 
 def one_hot(rows: int, cols: int, row: int, col: int, pitch: float) -> AttentionMap:
@@ -45,10 +45,10 @@ def test_the_hot_position_lies_where_the_slide_is_bright(
     view[edges[0] : edges[1], edges[2] : edges[3]] = (0, 255, 0)
     size, most = (width, height), 600
     hot = one_hot(rows, cols, row, col, pitch)
-    write_heatmap(tmp_path / "slide.png", view, downsample, hot, size, 0.5, alpha=0.0, max_size=most)
-    write_heatmap(tmp_path / "both.png", view, downsample, hot, size, 0.5, alpha=1.0, max_size=most)
+    write_heatmap(tmp_path / "slide.png", view, downsample, hot, size, 0.5, HeatmapOptions(alpha=0.0, max_size=most))
+    write_heatmap(tmp_path / "both.png", view, downsample, hot, size, 0.5, HeatmapOptions(alpha=1.0, max_size=most))
     view[:] = (0, 0, 255)
-    write_heatmap(tmp_path / "frame.png", view, downsample, hot, size, 0.5, alpha=0.0, max_size=most)
+    write_heatmap(tmp_path / "frame.png", view, downsample, hot, size, 0.5, HeatmapOptions(alpha=0.0, max_size=most))
     slide, both, frame = (pixels(tmp_path / f"{name}.png") for name in ("slide", "both", "frame"))
 
     left, top, right, bottom = box((frame == (0, 0, 255)).all(axis=2))
@@ -66,7 +66,9 @@ def test_the_hot_position_lies_where_the_slide_is_bright(
 def test_the_slide_is_as_large_as_asked(tmp_path: Path, size: tuple[int, int]) -> None:
     view = np.zeros((size[1], size[0], 3), np.uint8)
     view[..., 2] = 255
-    write_heatmap(tmp_path / "a.png", view, 1.0, one_hot(1, 1, 0, 0, 1e5), size, None, alpha=0.0, max_size=500)
+    write_heatmap(
+        tmp_path / "a.png", view, 1.0, one_hot(1, 1, 0, 0, 1e5), size, None, HeatmapOptions(alpha=0.0, max_size=500)
+    )
     got = box((pixels(tmp_path / "a.png") == (0, 0, 255)).all(axis=2))
     zoom = 500 / max(size)
     assert (got[2] - got[0], got[3] - got[1]) == (round(size[0] * zoom), round(size[1] * zoom))
@@ -75,8 +77,8 @@ def test_the_slide_is_as_large_as_asked(tmp_path: Path, size: tuple[int, int]) -
 def test_a_single_hot_position_is_seen_however_small(tmp_path: Path) -> None:
     attention = one_hot(3000, 4000, 1234, 2345, 1.0)
     view = np.full((300, 400, 3), 255, np.uint8)
-    write_heatmap(tmp_path / "a.png", view, 10.0, attention, (4000, 3000), 1.0, alpha=0.0, max_size=400)
-    write_heatmap(tmp_path / "b.png", view, 10.0, attention, (4000, 3000), 1.0, alpha=1.0, max_size=400)
+    write_heatmap(tmp_path / "a.png", view, 10.0, attention, (4000, 3000), 1.0, HeatmapOptions(alpha=0.0, max_size=400))
+    write_heatmap(tmp_path / "b.png", view, 10.0, attention, (4000, 3000), 1.0, HeatmapOptions(alpha=1.0, max_size=400))
     assert np.abs(pixels(tmp_path / "a.png") - pixels(tmp_path / "b.png")).sum() > 255
 
 
@@ -86,7 +88,14 @@ def test_any_attention_can_be_drawn(tmp_path: Path, scale: Scale, kind: str) -> 
     values = {"uniform": np.full((7, 9), 1 / 63), "peaked": np.logspace(-300, 0, 63).reshape(7, 9)}
     attention = AttentionMap(values.get(kind, np.zeros((7, 9))), 4.0, 63)
     write_heatmap(
-        tmp_path / "a.png", None, 1.0, attention, (35, 27), None, scale=scale, max_size=200, title="a $x$ [b]"
+        tmp_path / "a.png",
+        None,
+        1.0,
+        attention,
+        (35, 27),
+        None,
+        HeatmapOptions(scale=scale, max_size=200),
+        title="a $x$ [b]",
     )
     assert pixels(tmp_path / "a.png").shape[2] == 3
 
@@ -103,17 +112,19 @@ def test_a_picture_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
         patched.setattr(Path, "write_bytes", broken)
-        write_heatmap(picture, None, 1.0, one_hot(2, 2, 0, 0, 10), (20, 20), None, max_size=100)
+        write_heatmap(picture, None, 1.0, one_hot(2, 2, 0, 0, 10), (20, 20), None, HeatmapOptions(max_size=100))
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
     assert picture.read_bytes() == b"old"
-    write_heatmap(picture, None, 1.0, one_hot(2, 2, 0, 0, 10), (20, 20), None, max_size=100)
+    write_heatmap(picture, None, 1.0, one_hot(2, 2, 0, 0, 10), (20, 20), None, HeatmapOptions(max_size=100))
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_colormap_is_answered_with_near_ones(tmp_path: Path) -> None:
     with pytest.raises(AtsError, match="viridis"):
-        write_heatmap(tmp_path / "a.png", None, 1.0, one_hot(2, 2, 0, 0, 1), (2, 2), None, colormap="virdis")
+        write_heatmap(
+            tmp_path / "a.png", None, 1.0, one_hot(2, 2, 0, 0, 1), (2, 2), None, HeatmapOptions(colormap="virdis")
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""Options about what is written, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ats_cli.registry import NESTED_SAMPLER
+
+OUTPUT = "Output"
+
+RunOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Also write a run folder: predictions.csv, run.json, and the tiles of each slide. "
+        "Slides that are done there are not predicted again.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Extend = Annotated[
+    bool,
+    typer.Option(
+        "--extend",
+        help=f"Continue a run drawn with {NESTED_SAMPLER} to more --tiles, reading only the new ones. "
+        "Options that are not given are as they were, the slides too.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Predict the slides that failed again.", rich_help_panel=OUTPUT),
+]
+OverwriteRun = Annotated[
+    bool, typer.Option("--overwrite", help="Start the run over: its results are deleted.", rich_help_panel=OUTPUT)
+]
+JsonLines = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON object a slide, a line each, as each finishes.", rich_help_panel=OUTPUT),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Also one row a group, as a rule a patient: slides with the same value in this column of the manifest.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+GroupWeights = Annotated[
+    Literal["equal", "tissue"],
+    typer.Option(
+        metavar="NAME",
+        help="What a slide counts in its group: equal, or tissue, by its area.",
+        rich_help_panel=OUTPUT,
+    ),
+]

@@ -1,0 +1,95 @@
+"""Options about slides: which, and how they are opened."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+SLIDES = "Slides"
+
+# Spelt out for the help page; a test compares them with `ats_cli.records`.
+BackendName = Literal["openslide", "tiff", "zarr", "dicom", "image"]
+ColorProfileName = Literal["none", "srgb"]
+
+
+def positive(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value} is not a number above 0.")
+    return value
+
+
+Slides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Files, folders (searched for slides, with their subfolders), globs in quotes, and URLs.",
+        metavar="SLIDES",
+        show_default=False,
+    ),
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="Take the slides from a CSV: column 'slide' (or 'path'), and 'mpp' where a slide needs one. "
+        "Paths are relative to the CSV's folder.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Mpp = Annotated[
+    float | None,
+    typer.Option(
+        callback=positive,
+        help="Microns per pixel of level 0, where the file has none or is wrong. A manifest's column wins.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Backend = Annotated[
+    BackendName | None,
+    typer.Option(help="Force a reader. Without it, the file's content decides.", rich_help_panel=SLIDES),
+]
+Plane = Annotated[
+    str | None,
+    typer.Option(
+        metavar="z=,c=,t=,series=",
+        help="Which plane of a file with several, counted from 0, like z=1,c=0. Without it, the middle focal plane "
+        "and the first time point; of channels that are not red, green and blue, one must be named.",
+        rich_help_panel=SLIDES,
+    ),
+]
+MaxUnreadable = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="FRACTION",
+        help="A slide fails when more than this share of its attention, as estimated, is on what cannot be read.",
+        rich_help_panel=SLIDES,
+    ),
+]
+ColorProfile = Annotated[
+    ColorProfileName | None,
+    typer.Option(
+        help="srgb applies the colour profile that a file embeds. Without it, none: colours as they are stored.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Roi = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE|FOLDER",
+        help="Regions to draw tiles from, GeoJSON as QuPath writes it: one file, or a folder with SLIDE.geojson for "
+        "each slide. A manifest's column wins.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Download = Annotated[
+    bool,
+    typer.Option(
+        "--download",
+        help="Of a URL, fetch what cannot be read where it lies (all but tiled TIFF and OME-Zarr); delete it after.",
+        rich_help_panel=SLIDES,
+    ),
+]
