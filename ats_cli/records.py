@@ -305,10 +305,10 @@ class Prediction:
     unfamiliar: bool | None = None
     unfamiliar_score: float | None = None
     unfamiliar_to: str | None = None
-    traits: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    embedding: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     task: str = "multi-class"
     value: float | None = None
     se_value: float | None = None
     drawn: tuple[DrawnTile, ...] = ()
-    kept: TilesRead | None = field(default=None, repr=False, compare=False)
+    tile_arrays: TilesRead | None = field(default=None, repr=False, compare=False)
     fingerprint: Fingerprint | None = None

@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ats_cli.inference.familiarise import add_familiarity, familiarity, traits_of
+from ats_cli.inference.familiarise import add_out_of_distribution, fit_out_of_distribution, slide_embeddings
 from ats_cli.slides import SlideSource
 from ats_cli.training import TrainOptions, train_model
 from ats_cli.zoo import LoadedModel, load_model, read_folder
-from ats_cli.zoo.familiarity import Familiarity
+from ats_cli.zoo.familiarity import OutOfDistribution
 from benchmarks.colon_epithelium.train import MPP, read_images, stratified_folds
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -48,9 +48,9 @@ class Scores:
     refused: int
 
 
-def score(model: LoadedModel, known: Familiarity, slides: Sequence[SlideSource]) -> Scores:
-    traits = traits_of(model, slides)
-    scores = np.array([known.score(own) for own in traits], float)
+def score(model: LoadedModel, known: OutOfDistribution, slides: Sequence[SlideSource]) -> Scores:
+    embeddings = slide_embeddings(model, slides)
+    scores = np.array([known.score(own) for own in embeddings], float)
     return Scores(scores, len(slides) - len(scores))
 
 
@@ -98,7 +98,7 @@ def colon_folds(images: Path, others: dict[str, list[SlideSource]], seed: int = 
         held = [image for image, its in zip(labelled, fold, strict=True) if its == k]
         nets = train_model(spec, train, [], TrainOptions(seed=seed + k)).nets.requires_grad_(False)
         model = LoadedModel(nets, replace(spec, tiles=100), "", torch.device("cpu"))
-        known = familiarity(model, train, [])
+        known = fit_out_of_distribution(model, train, [])
         assert known is not None
         own.append(score(model, known, [SlideSource(i.slide_id, i.path, i.mpp) for i in held]))
         if k == 0:
@@ -134,8 +134,12 @@ def main() -> None:
         if arguments.ship or arguments.only_ship:
             options = f"--canvas 500 --noise 6 25 --train {FAMILIAR + HELD} --test 0"
             trained_on = canvases(arguments.digits, out / "train", options)
-            print(add_familiarity(MODELS / "megapixel-digits", trained_on[:FAMILIAR], trained_on[FAMILIAR:]).described)
-            print(add_familiarity(MODELS / "colon-epithelium", colon, []).described, flush=True)
+            print(
+                add_out_of_distribution(
+                    MODELS / "megapixel-digits", trained_on[:FAMILIAR], trained_on[FAMILIAR:]
+                ).reference_slides
+            )
+            print(add_out_of_distribution(MODELS / "colon-epithelium", colon, []).reference_slides, flush=True)
         if arguments.only_ship:
             return
         small = canvases(arguments.digits, out / "500", f"--canvas 500 --noise 6 25 --train 0 --test {HELD}")
@@ -143,17 +147,17 @@ def main() -> None:
         random = noise(out / "noise")
 
         digits = load_model("megapixel-digits")
-        assert digits.familiarity is not None, "first run it with --ship"
+        assert digits.out_of_distribution is not None, "first run it with --ship"
         others = {"colon": colon, "road scenes": roads, "random noise": random, "canvases of 1500 px": large}
-        found = {name: score(digits, digits.familiarity, slides) for name, slides in others.items()}
-        table("megapixel-digits", score(digits, digits.familiarity, small), found)
+        found = {name: score(digits, digits.out_of_distribution, slides) for name, slides in others.items()}
+        table("megapixel-digits", score(digits, digits.out_of_distribution, small), found)
 
         others = {"canvases of digits": some(small), "road scenes": roads, "random noise": random}
         own, first = colon_folds(arguments.colon, others)
         table("colon-epithelium, five folds (others: the first fold's model)", own, first)
         shipped = load_model("colon-epithelium")
-        assert shipped.familiarity is not None, "first run it with --ship"
-        found = {name: score(shipped, shipped.familiarity, slides) for name, slides in others.items()}
+        assert shipped.out_of_distribution is not None, "first run it with --ship"
+        found = {name: score(shipped, shipped.out_of_distribution, slides) for name, slides in others.items()}
         table("colon-epithelium as shipped (own: the folds')", own, found)
 
 

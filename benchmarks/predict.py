@@ -64,14 +64,14 @@ def floor(slide: Path, model: Path, boxes: Path, precision: str) -> None:
 
     import numpy as np
 
-    from ats_cli.inference.heap import keep_heap
+    from ats_cli.inference.heap import tune_malloc
     from ats_cli.inference.look import STRIP_PIXELS
-    from ats_cli.inference.passes import in_order, one_thread_a_pass
+    from ats_cli.inference.passes import ForwardPool, set_one_thread_per_pass
     from ats_cli.nets.model import to_unit
     from ats_cli.zoo import load_model
 
-    keep_heap()
-    one_thread_a_pass()
+    tune_malloc()
+    set_one_thread_per_pass()
     loaded = load_model(model, precision=precision)
     view = [(data, {}) for data in _streams(slide, -1, None)[0]]
     streams, tables = _streams(slide, 0, json.loads(boxes.read_text()))
@@ -98,8 +98,8 @@ def floor(slide: Path, model: Path, boxes: Path, precision: str) -> None:
             for name, work in (
                 ("view decoded", lambda: list(pool.map(_decode, view))),
                 ("patches decoded", lambda: list(pool.map(_decode, patches))),
-                ("attention net", lambda: list(in_order(attend, strips, THREADS))),
-                ("feature net", lambda: list(in_order(embed, batches, THREADS))),
+                ("attention net", lambda: list(ForwardPool(THREADS).map(attend, strips))),
+                ("feature net", lambda: list(ForwardPool(THREADS).map(embed, batches))),
             ):
                 clock = time.perf_counter()
                 work()

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from ats_cli.inference import predict_slide
+from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.look import begin_look, whole_map
+from ats_cli.inference.look import AttentionPass
 from ats_cli.nets.model import to_unit
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import Betting, draw, lowest_margins, standard_error
@@ -42,11 +43,13 @@ class Exact:
 def exact_answer(row: ManifestRow, model: LoadedModel) -> Exact:
     """All positions of a slide of black canvas; patches that are black all over are computed once."""
     with open_slide(row.path) as slide:
-        look = begin_look(slide, model)
-        attention = whole_map(slide, model, look, threads=2)
+        attention_pass = AttentionPass(PredictionContext(slide, model, threads=2))
+        attention = attention_pass.attention()[0].values
         size = model.spec.features.patch_size
         canvas = np.pad(slide.read_view(1.0), ((size, size), (size, size), (0, 0)))
-        corners = look.geometry.boxes(np.arange(attention.size), look.cols)[:, :2].astype(int) + size
+        corners = (
+            attention_pass.geometry.boxes(np.arange(attention.size), attention_pass.cols)[:, :2].astype(int) + size
+        )
     summed = np.pad(canvas[..., 0].cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     x, y = corners.T
     ink = summed[y + size, x + size] - summed[y, x + size] - summed[y + size, x] + summed[y, x]

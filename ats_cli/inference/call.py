@@ -7,7 +7,7 @@ from typing import Any
 
 from ats_cli.inference.device import resolve_device, resolve_precision
 from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.passes import in_one_thread_each
+from ats_cli.inference.passes import one_thread_per_pass
 from ats_cli.inference.predict import predict_slide
 from ats_cli.inference.run import usable_cores
 from ats_cli.records import Prediction
@@ -51,5 +51,5 @@ def predict(
         folder, device = find_model(None if model is None else str(model)), resolve_device(device)
         model = load_model(folder, device, resolve_precision(precision, device, folder.spec.features))
     options = DrawOptions(**{"threads": usable_cores(), **draw})
-    with in_one_thread_each():
+    with one_thread_per_pass():
         return predict_slide(slide, model, options, slide_id=stem(slide.path.name))

@@ -1,4 +1,4 @@
-"""What a slide shows where the attention lies, in a few numbers, to compare slides by. No torch."""
+"""The embedding of a slide: a vector by which slides are compared, accumulated strip by strip. No torch."""
 
 from __future__ import annotations
 
@@ -11,39 +11,45 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Described:
-    """Sums over positions, each weighed by exp(logit - `largest`): of 1, of what is seen (T,), and of its square."""
+class SlideEmbedding:
+    """Attention-weighted sums of the attention network's channels over positions.
 
-    largest: float
+    Each position has the weight exp(logit - max_logit).
+
+    total: sum of the weights.
+    first, second: (T,) weighted sums of the channels and of their squares.
+    """
+
+    max_logit: float
     total: float
     first: Floats
     second: Floats
 
     @classmethod
-    def of(cls, logits: NDArray[np.float32], seen: NDArray[np.float32]) -> Described | None:
-        """Of a strip: logits (rows, cols), -inf where there is no attention; what is seen (T, rows, cols)."""
-        largest = float(logits.max())
-        if largest == -np.inf:
+    def of(cls, logits: NDArray[np.float32], channels: NDArray[np.float32]) -> SlideEmbedding | None:
+        """Return the sums of a strip: logits (rows, cols), channels (T, rows, cols). None if every logit is -inf."""
+        max_logit = float(logits.max())
+        if max_logit == -np.inf:
             return None
-        weights = np.exp(logits - largest).ravel()
-        values = seen.reshape(len(seen), -1)
+        weights = np.exp(logits - max_logit).ravel()
+        values = channels.reshape(len(channels), -1)
         first, second = values @ weights, np.square(values) @ weights
-        return cls(largest, float(weights.sum(dtype=np.float64)), first.astype(np.float64), second.astype(np.float64))
+        return cls(max_logit, float(weights.sum(dtype=np.float64)), first.astype(np.float64), second.astype(np.float64))
 
-    def with_(self, other: Described | None) -> Described:
-        """Of both strips."""
+    def merge(self, other: SlideEmbedding | None) -> SlideEmbedding:
+        """Return the sums over the positions of both."""
         if other is None:
             return self
-        largest = max(self.largest, other.largest)
-        mine, theirs = np.exp(self.largest - largest), np.exp(other.largest - largest)
-        return Described(
-            largest,
-            float(mine * self.total + theirs * other.total),
-            mine * self.first + theirs * other.first,
-            mine * self.second + theirs * other.second,
+        max_logit = max(self.max_logit, other.max_logit)
+        own_scale, other_scale = np.exp(self.max_logit - max_logit), np.exp(other.max_logit - max_logit)
+        return SlideEmbedding(
+            max_logit,
+            float(own_scale * self.total + other_scale * other.total),
+            own_scale * self.first + other_scale * other.first,
+            own_scale * self.second + other_scale * other.second,
         )
 
-    def traits(self) -> Floats:
-        """Mean and standard deviation (2 T,) over the attention."""
+    def vector(self) -> Floats:
+        """Return mean and standard deviation (2 T,) of the channels under the attention."""
         mean = self.first / self.total
         return np.concatenate([mean, np.sqrt(np.maximum(self.second / self.total - mean**2, 0))])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ats_cli.inference.shorter import shorter
+from ats_cli.inference.shorter import truncate_to_budget
 from ats_cli.records import MAX_UNREADABLE, AtsError, Prediction
 from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource, find_slides
@@ -181,7 +181,7 @@ def at_budgets(
     if sampler in SAMPLERS and SAMPLERS[sampler].nested and not stops and len(sizes) == len(budgets):
         for prediction in predict(max(sizes)):
             for size in sizes:
-                yield size, shorter(prediction, size, max_unreadable)
+                yield size, truncate_to_budget(prediction, size, max_unreadable)
         return
     for budget in budgets:
         for prediction in predict(budget):

@@ -1,42 +1,41 @@
-"""Going on with a race: a draw of n tiles is the beginning of any longer one, so what was read is not read again."""
+"""Resume a race: a draw of n tiles is the beginning of any longer one, so tiles already read are not read again."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.inference.drawing import Drawing
+from ats_cli.inference.drawing import DrawPlan
 from ats_cli.records import SlideError, TilesRead
 
-# By how much log Z of the same slide may differ between two computers or devices. An attention map of another slide,
-# or by other nets, differs by much more.
+# The largest difference in log Z of one slide between two computers or devices. Attention maps of other slides or
+# networks differ by much more.
 LOG_Z_TOLERANCE = 1e-3
 
 
-def terms_so_far(drawing: Drawing, before: TilesRead | None, width: int, name: str) -> NDArray[np.float64]:
-    """Terms (n, `width`) of a draw's tiles, taken from the shorter draw `before`; NaN for those not read yet. Columns
-    after those of the classes are the summaries of the features.
+def resume_race(plan: DrawPlan, previous: TilesRead | None, width: int, file_name: str) -> NDArray[np.float64]:
+    """Return the terms (n, `width`) of a plan's tiles, taken from the shorter draw `previous`; NaN for tiles to read.
 
-    Tiles that could not be read count as not read: they are tried again, as a draw from the start would.
-
-    Tiles are matched by position, not by place in the order: two arrivals that are as good as equal may change places
-    by rounding. Raises SlideError, with the slide's file `name`, when `before` was not the beginning of this draw: the
-    file is another one than it was.
+    Columns after those of the classes are the summaries of the tiles' features. Tiles that could not be read are NaN:
+    they are tried again, as in a draw from the start. Tiles are matched by position, because rounding may swap two
+    nearly equal arrivals. Raises SlideError if `previous` is not the beginning of this draw: the file has changed.
     """
-    terms = np.full((len(drawing.draw.positions), width), np.nan)
-    if before is None:
+    terms = np.full((len(plan.draw.positions), width), np.nan)
+    if previous is None:
         return terms
-    if not _same_race(drawing, before):
+    if not _same_race(plan, previous):
         raise SlideError(
-            f"{name}: its attention is not what it was when its first tiles were drawn, so the draw cannot go on. "
+            f"{file_name}: its attention is not what it was when its first tiles were drawn, so the draw cannot go on. "
             "Give the file that was read then, or start over with --overwrite."
         )
-    _, here, there = np.intersect1d(drawing.draw.positions, before.positions, assume_unique=True, return_indices=True)
-    known = before.terms if before.features is None else np.hstack([before.terms, before.features])
-    terms[here] = np.where(before.readable[there, None], known[there, :width], np.nan)
+    _, rows, previous_rows = np.intersect1d(
+        plan.draw.positions, previous.positions, assume_unique=True, return_indices=True
+    )
+    known = previous.terms if previous.features is None else np.hstack([previous.terms, previous.features])
+    terms[rows] = np.where(previous.readable[previous_rows, None], known[previous_rows, :width], np.nan)
     return terms
 
 
-def _same_race(drawing: Drawing, before: TilesRead) -> bool:
-    if drawing.race is None or before.log_z is None or before.grid != (drawing.look.rows, drawing.look.cols):
+def _same_race(plan: DrawPlan, previous: TilesRead) -> bool:
+    if plan.race is None or previous.log_z is None or previous.grid != plan.grid:
         return False
-    same_map = abs(drawing.race.log_z - before.log_z) <= LOG_Z_TOLERANCE
-    return same_map and bool(np.isin(before.positions, drawing.draw.positions).all())
+    same_map = abs(plan.race.log_z - previous.log_z) <= LOG_Z_TOLERANCE
+    return same_map and bool(np.isin(previous.positions, plan.draw.positions).all())

@@ -1,4 +1,4 @@
-"""What a model keeps of the slides that it was trained on, so that it knows a slide that is unlike them."""
+"""Fit a model's distribution of slides to those that it was trained on, so that it recognises other slides."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from ats_cli.records import SlideError
 from ats_cli.slides import open_slide
 from ats_cli.slides.remote_path import AnyPath
 from ats_cli.zoo import LoadedModel, load_model
-from ats_cli.zoo.familiarity import Familiarity, fit, write_familiarity
+from ats_cli.zoo.familiarity import OutOfDistribution, fit, write_out_of_distribution
 from ats_cli.zoo.folder import read_folder
 from ats_cli.zoo.load import fingerprint
 from ats_cli.zoo.sums import write_sums
 
-# Slides of each kind that are looked at, at most: more change the mean and covariance of some fifty traits little.
-MOST = 400
+# Training slides, and validation slides, that are predicted at most: more change a mean and covariance in about fifty
+# dimensions little.
+MAX_SLIDES = 400
 
 
-class Readable(Protocol):
+class SlideLocation(Protocol):
     """A slide that can be opened."""
 
     @property
@@ -34,64 +35,65 @@ class Readable(Protocol):
     def mpp(self) -> float | None: ...
 
 
-def add_familiarity(
+def add_out_of_distribution(
     folder: Path,
-    train: Sequence[Readable],
-    held: Sequence[Readable],
+    training: Sequence[SlideLocation],
+    validation: Sequence[SlideLocation],
     device: str = "cpu",
     threads: int = 4,
-    reading: Mapping[str, Any] = {},
-) -> Familiarity | None:
-    """Look at a model's training and validation slides and write what they are like into its folder.
+    open_options: Mapping[str, Any] = {},
+) -> OutOfDistribution | None:
+    """Fit to a model's training and validation slides, and write the result into the model's folder.
 
-    `reading`: further keywords of `open_slide`.
+    open_options: further keywords of `open_slide`.
 
-    None, and nothing is written, where there are too few.
+    Returns None and writes nothing if there are too few slides.
     """
-    found_folder = read_folder(folder)
-    if found_folder.spec.task != "multi-class":  # which cannot predict yet
+    model_folder = read_folder(folder)
+    if model_folder.spec.task != "multi-class":  # the limit is not validated for other tasks
         return None
-    model = load_model(found_folder, device)
-    found = familiarity(model, train, held, threads, reading)
-    if found is not None:
-        write_familiarity(folder, found)
+    model = load_model(model_folder, device)
+    fitted = fit_out_of_distribution(model, training, validation, threads, open_options)
+    if fitted is not None:
+        write_out_of_distribution(folder, fitted)
         write_sums(folder)
-    return found
+    return fitted
 
 
-def familiarity(
+def fit_out_of_distribution(
     model: LoadedModel,
-    train: Sequence[Readable],
-    held: Sequence[Readable],
+    training: Sequence[SlideLocation],
+    validation: Sequence[SlideLocation],
     threads: int = 4,
-    reading: Mapping[str, Any] = {},
-) -> Familiarity | None:
-    """What slides are like that a model was trained on, and where the limit is. At most MOST of each kind."""
+    open_options: Mapping[str, Any] = {},
+) -> OutOfDistribution | None:
+    """Return the distribution of a model's training slides. At most MAX_SLIDES of each kind are predicted."""
     weights = fingerprint(dict(model.nets.state_dict()))
-    seen, seen_held = (traits_of(model, _some(slides), threads, reading) for slides in (train, held))
-    return fit(seen, seen_held, model.spec.tiles, weights)
+    of_training, of_validation = (
+        slide_embeddings(model, _evenly_spaced(slides), threads, open_options) for slides in (training, validation)
+    )
+    return fit(of_training, of_validation, model.spec.tiles, weights)
 
 
-def traits_of(
-    model: LoadedModel, slides: Sequence[Readable], threads: int = 4, reading: Mapping[str, Any] = {}
+def slide_embeddings(
+    model: LoadedModel, slides: Sequence[SlideLocation], threads: int = 4, open_options: Mapping[str, Any] = {}
 ) -> NDArray[np.float64]:
-    """The traits (n, T) of slides, as a prediction with the model's own budget finds them; those that fail are left
-    out."""
-    describing = replace(model, describes=True)
-    found = []
+    """Return the embeddings (n, T) of slides, predicted with the model's own budget. Slides that fail are left out."""
+    with_embedding = replace(model, computes_embedding=True)
+    embeddings = []
     for source in slides:
         try:
-            with open_slide(source.path, mpp=source.mpp, **reading) as slide:
-                traits = predict_slide(slide, describing, DrawOptions(threads=threads)).traits
+            with open_slide(source.path, mpp=source.mpp, **open_options) as slide:
+                embedding = predict_slide(slide, with_embedding, DrawOptions(threads=threads)).embedding
         except SlideError:
             continue
-        if traits is not None:
-            found.append(traits)
-    return np.array(found) if found else np.empty((0, 0))
+        if embedding is not None:
+            embeddings.append(embedding)
+    return np.array(embeddings) if embeddings else np.empty((0, 0))
 
 
-def _some(slides: Sequence[Readable]) -> Sequence[Readable]:
-    """All, or MOST of them at even distances."""
-    if len(slides) <= MOST:
+def _evenly_spaced(slides: Sequence[SlideLocation]) -> Sequence[SlideLocation]:
+    """Return all slides, or MAX_SLIDES of them at even distances."""
+    if len(slides) <= MAX_SLIDES:
         return slides
-    return [slides[i] for i in np.linspace(0, len(slides) - 1, MOST).round().astype(int)]
+    return [slides[i] for i in np.linspace(0, len(slides) - 1, MAX_SLIDES).round().astype(int)]

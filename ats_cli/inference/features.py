@@ -1,73 +1,89 @@
-"""Tiles read and put through the feature net, in batches of one size."""
+"""Read tiles and run the feature network over them, in batches of one size."""
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ats_cli.inference.look import not_finite
-from ats_cli.inference.passes import Spent, in_order, passes_at_a_time
+from ats_cli.inference.context import PredictionContext
 from ats_cli.nets.model import to_unit
-from ats_cli.slides import Slide, Unreadable
+from ats_cli.slides import Unreadable
 from ats_cli.slides.reader import Pixels
-from ats_cli.zoo import LoadedModel
 
-# Patches in a forward pass where nothing is said: what a core's cache takes, and what keeps a GPU busy.
+# Default patches in a forward pass: what fits a core's cache, and what saturates a GPU.
 BATCH_CPU, BATCH_GPU = 8, 64
 
 
-def tile_terms(
-    slide: Slide,
-    model: LoadedModel,
-    boxes: NDArray[np.float64],
-    batch_size: int | None,
-    threads: int,
-    spent: Spent,
-    problems: list[str],
-    summed_up: bool = False,
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
-    """Yield what tiles (n, 4) would add to the class logits at weight 1, up to `batch_size` at a time: terms (b, C)
-    float64 and which tiles could be read (b,). The terms of the others are 0, and `problems` says why. With `summed_up`
-    there are more columns: the summary of each tile's features.
+class TileBatch(NamedTuple):
+    """The feature network's results for up to a batch of tiles.
 
-    Time is spent on "read" (waiting for patches) and on "features".
+    terms: (b, C) float64, what each tile would add to the class logits at weight 1; 0 where it could not be read. With
+    summaries there are more columns: the summary of each tile's features.
+    readable: (b,) bool.
+    problem: why the first unreadable tile could not be read, or None.
     """
-    size = batch_size or (BATCH_CPU if model.device.type == "cpu" else BATCH_GPU)
-    side = model.spec.features.patch_size
 
-    def batches() -> Iterator[tuple[Pixels, NDArray[np.bool_]]]:
-        patches = slide.scan_tiles(boxes, side, model.spec.background, threads)
-        while True:
-            with spent.on("read"):
-                some = list(itertools.islice(patches, size))
-                if not some:
-                    return
-                problems.extend(patch.reason for patch in some if isinstance(patch, Unreadable))
-                readable = np.array([not isinstance(patch, Unreadable) for patch in some])
-                # Batches are of one size, so that a patch's features do not depend on how many lie beside it.
-                batch = np.zeros((size, side, side, 3), np.uint8)
-                for place, patch in zip(batch, some, strict=False):
-                    if not isinstance(patch, Unreadable):
-                        place[:] = patch
-            yield batch, readable
+    terms: NDArray[np.float64]
+    readable: NDArray[np.bool_]
+    problem: str | None
 
-    def terms(item: tuple[Pixels, NDArray[np.bool_]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        batch, readable = item
-        with spent.on("features"), torch.inference_mode():
-            features = model.nets.embed(to_unit(to_device(batch, model.device)))[: len(readable)]
-            found = model.nets.tile_terms(features).cpu().double().numpy()
-            if summed_up:
-                found = np.hstack([found, model.nets.summary(features).cpu().double().numpy()])
-        if not np.isfinite(found[readable]).all():
-            raise not_finite(slide, model)
-        return np.where(readable[:, None], found, 0.0), readable
 
-    return in_order(terms, batches(), passes_at_a_time(model.device, threads))
+class _PatchBatch(NamedTuple):
+    """Patches (size, p, p, 3); the first ones, `readable` (b,), are of tiles, the others fill the batch."""
+
+    patches: Pixels
+    readable: NDArray[np.bool_]
+    problem: str | None
+
+
+def tile_batches(
+    context: PredictionContext, boxes: NDArray[np.float64], batch_size: int | None, summaries: bool = False
+) -> Iterator[TileBatch]:
+    """Yield the results for tiles (n, 4), up to `batch_size` at a time, in order.
+
+    Stages are "read" (waiting for patches) and "features". Raises SlideError for a network that gives no numbers.
+    """
+    nets, device = context.model.nets, context.model.device
+
+    def forward(batch: _PatchBatch) -> TileBatch:
+        readable = batch.readable
+        with context.stopwatch.measure("features"), torch.inference_mode():
+            features = nets.embed(to_unit(to_device(batch.patches, device)))[: len(readable)]
+            terms = nets.tile_terms(features).cpu().double().numpy()
+            if summaries:
+                terms = np.hstack([terms, nets.summary(features).cpu().double().numpy()])
+        if not np.isfinite(terms[readable]).all():
+            raise context.not_finite()
+        return TileBatch(np.where(readable[:, None], terms, 0.0), readable, batch.problem)
+
+    size = batch_size or (BATCH_CPU if device.type == "cpu" else BATCH_GPU)
+    return context.forward_pool().map(forward, _patch_batches(context, boxes, size))
+
+
+def _patch_batches(context: PredictionContext, boxes: NDArray[np.float64], size: int) -> Iterator[_PatchBatch]:
+    """Read patches in batches of one size, so a patch's features do not depend on the number of patches beside it."""
+    spec = context.model.spec
+    side = spec.features.patch_size
+    patches = context.slide.scan_tiles(boxes, side, spec.background, context.threads)
+    while True:
+        with context.stopwatch.measure("read"):
+            some = list(itertools.islice(patches, size))
+            if not some:
+                return
+            batch = np.zeros((size, side, side, 3), np.uint8)
+            readable, problem = np.ones(len(some), np.bool_), None
+            for i, patch in enumerate(some):
+                if isinstance(patch, Unreadable):
+                    readable[i], problem = False, problem or patch.reason
+                else:
+                    batch[i] = patch
+        yield _PatchBatch(batch, readable, problem)
 
 
 def to_device(pixels: Pixels, device: torch.device) -> torch.Tensor:
-    """An array on the device; to CUDA from pinned memory, so that the copy need not be waited for."""
+    """Copy an array to the device; to CUDA from pinned memory, so that the copy is asynchronous."""
     tensor = torch.from_numpy(pixels)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,17 +1,17 @@
-"""The heap of a process that does nothing but predict: kept between forward passes, in one piece."""
+"""Tuning of malloc for a process that only predicts: freed memory is retained between forward passes."""
 
 import ctypes
 import sys
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
-def keep_heap() -> None:
-    """Have freed memory kept for the next forward pass. Where the C library is not glibc, nothing changes.
+def tune_malloc() -> None:
+    """Make malloc retain freed memory for the next forward pass. Does nothing if the C library is not glibc.
 
-    Otherwise each large array is mapped by the kernel, zeroed page by page and given back, which takes a third of the
-    attention net's time. One heap for all threads, since what one keeps the others cannot use.
+    By default the kernel maps each large array, zeroes its pages and unmaps it, which takes a third of the attention
+    network's time. All threads use one arena, because memory retained in one arena is not available to the others.
     """
     if not sys.platform.startswith("linux"):
         return

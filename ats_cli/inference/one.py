@@ -5,9 +5,9 @@ from dataclasses import replace
 from functools import partial
 
 from ats_cli.inference.device import resolve_device, resolve_precision
-from ats_cli.inference.heap import keep_heap
+from ats_cli.inference.heap import tune_malloc
 from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask, failed
-from ats_cli.inference.passes import one_thread_a_pass
+from ats_cli.inference.passes import set_one_thread_per_pass
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import Prediction, SlideError, clean
 from ats_cli.slides import RemotePath, open_slide
@@ -46,7 +46,7 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
 
 def load_configured_model(config: ModelConfig) -> LoadedModel:
     """Load the model onto its device. AtsError if the model or the device is not available."""
-    keep_heap()
-    one_thread_a_pass()
+    tune_malloc()
+    set_one_thread_per_pass()
     device = resolve_device(config.device)
     return load_model(config.model, device, resolve_precision(config.precision, device, config.model.spec.features))

@@ -43,12 +43,14 @@ class Model(nn.Module):
         """The same, before pixels are pooled into positions: (N, H, W)."""
         return self.attention.at_pixels(views, (views - self.mean) / self.std)
 
-    def attend_and_describe(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """The attention logits (N, rows, cols), and what is seen at each position, (N, T, rows, cols): colour in 0..1,
-        and the attention net's hidden channels, at its first pixel."""
+    def attend_with_channels(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Return attention logits (N, rows, cols), and channels of each position's first pixel (N, T, rows, cols).
+
+        Channels are the colour in 0..1 and the attention network's hidden channels.
+        """
         hidden, step = self.attention.hidden_of((views - self.mean) / self.std), self.spec.attention.stride
-        seen = torch.cat([views[..., ::step, ::step], hidden[..., ::step, ::step]], 1)
-        return self.attention.pool(self.attention.from_hidden(views, hidden)), seen
+        channels = torch.cat([views[..., ::step, ::step], hidden[..., ::step, ::step]], 1)
+        return self.attention.pool(self.attention.from_hidden(views, hidden)), channels
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""

@@ -291,7 +291,7 @@ def _write_if_new(path: Path, content: bytes) -> None:
 
 def without_tiles(prediction: Prediction) -> Prediction:
     """Return a prediction without what is large in it."""
-    return replace(prediction, kept=None, drawn=(), traits=None)
+    return replace(prediction, tile_arrays=None, drawn=(), embedding=None)
 
 
 def _failed(prediction: Prediction) -> bool:

@@ -27,7 +27,7 @@ def slide_folder(slides: Path, slide_id: str) -> Path:
 def write_slide(folder: Path, prediction: Prediction) -> None:
     """Write a slide's files. The record comes last: where there is one, the others are there too."""
     writers = [WRITERS[name] for name in WRITERS]
-    files = {w.name: w.content(prediction) for w in writers if prediction.kept is not None or not w.needs_tiles}
+    files = {w.name: w.content(prediction) for w in writers if prediction.tile_arrays is not None or not w.needs_tiles}
     write_together({folder / name: files[name] for name in sorted(files, key=RECORD.__eq__)})
 
 

@@ -10,8 +10,8 @@ from ats_cli.records import Prediction
 class Writer(Protocol):
     """Writes one file per slide. `name` is the file's name; no slide may have a folder of that name.
 
-    `needs_tiles`: the file is made from `prediction.kept`, so it is left out for slides without tiles (those that
-    failed). The other fields of a prediction are always there.
+    `needs_tiles`: the file is made from `prediction.tile_arrays`, so it is left out for slides without tiles
+    (those that failed). The other fields of a prediction are always there.
     """
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ats_cli.inference.familiarise import add_familiarity
+from ats_cli.inference.familiarise import add_out_of_distribution
 from ats_cli.nets.model import Model
 from ats_cli.records import AtsError, ModelSpec
 from ats_cli.slides.find import stem
@@ -143,7 +143,7 @@ class _Training:
         if first_process() and (result.steps_done or not interrupted):
             save_model(self.output, result.nets, result.metrics, model_card(spec, result.metrics, self.command))
         if first_process() and not interrupted:
-            add_familiarity(self.output, *split, self.options.device, self.options.threads, self.data.reading)
+            add_out_of_distribution(self.output, *split, self.options.device, self.options.threads, self.data.reading)
 
 
 def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) -> list[LabelledSlide]:

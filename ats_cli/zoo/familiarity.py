@@ -1,9 +1,10 @@
-"""What is familiar to a model: the distribution of the slides that it was trained on, in a few numbers a slide.
+"""Whether a slide is out of distribution: unlike the slides that a model was trained on.
 
-A slide's traits are compared by their Mahalanobis distance from the training slides' mean, with a covariance that is
-shrunk towards the sphere (OAS: Chen, Wiesel, Eldar and Hero 2010), so that it stands on fewer slides than traits. The
-limit is a quantile of the distances of slides that had no part in mean and covariance: of the validation slides and,
-in turns, of the training slides. A score is a distance by that limit; above 1 a slide is unfamiliar.
+The embedding of a slide is compared by its Mahalanobis distance from the training slides' mean, with a covariance that
+is shrunk towards a multiple of the identity (OAS: Chen, Wiesel, Eldar and Hero 2010), so that fewer slides than
+dimensions suffice. The limit is a quantile of the distances of slides that had no part in mean and covariance: of the
+validation slides and, by cross-validation, of the training slides. A score is the distance divided by the limit; above
+1 a slide is out of distribution.
 """
 
 from __future__ import annotations
@@ -19,144 +20,153 @@ from ats_cli.records import ModelError
 
 Floats = NDArray[np.float64]
 
-FAMILIARITY_FILE = "familiarity.safetensors"
+OUT_OF_DISTRIBUTION_FILE = "familiarity.safetensors"
 
-# The share of own slides that is flagged, were they as many as one likes; the limit of few is their largest distance
-# and a tenth more.
+# The share of in-distribution slides above the limit, if there are enough of them; for few slides the limit is their
+# largest distance times MARGIN.
 SHARE, MARGIN = 0.01, 1.1
-# The share of own slides that is flagged at most, however far out they are.
-MOST_FLAGGED = 0.04
-# Slides below which nothing is said.
-FEWEST = 8
-# Traits are colours and activations between -1 and 1: a difference below this is none.
-LEAST = 0.02
-TURNS = 10
+# The largest share of in-distribution slides above the limit, however far out they are.
+MAX_SHARE = 0.04
+MIN_SLIDES = 8  # fewer training slides give no model
+# Embeddings are colours and activations between -1 and 1: smaller standard deviations count as this.
+MIN_SCALE = 0.02
+FOLDS = 10
 
 
 @dataclass(frozen=True)
-class Familiarity:
-    """Mean and spread (T,) of the training slides' traits, the inverse (T, T) of the covariance of the standardised
-    ones, and the distance that is the `limit`.
+class OutOfDistribution:
+    """The distribution of the training slides' embeddings.
 
-    `slides`, `held`: how many training and validation slides it stands on, read with `tiles` tiles each. `weights`: the
-    fingerprint of the weights that it belongs to.
+    mean, scale: (T,) mean and standard deviation of the embeddings.
+    inverse_covariance: (T, T) of the standardised embeddings.
+    limit: the distance above which a slide is out of distribution.
+    training_slides, validation_slides: how many slides it was fitted to, each read with `tiles` tiles.
+    weights: the fingerprint of the weights that it belongs to.
     """
 
-    centre: Floats
-    spread: Floats
-    inverse: Floats
+    mean: Floats
+    scale: Floats
+    inverse_covariance: Floats
     limit: float
-    slides: int
-    held: int
+    training_slides: int
+    validation_slides: int
     tiles: int
     weights: str = ""
 
     @property
-    def described(self) -> str:
+    def reference_slides(self) -> str:
         """What a score compares with, for people."""
-        more = f" and {self.held} validation" if self.held else ""
-        return f"{self.slides} training{more} slides"
+        validation = f" and {self.validation_slides} validation" if self.validation_slides else ""
+        return f"{self.training_slides} training{validation} slides"
 
-    def score(self, traits: Floats) -> float | None:
-        """How far a slide is from the training slides, 1 being the limit; None of traits that are no numbers."""
-        if traits.shape != self.centre.shape or not np.isfinite(traits).all():
+    def score(self, embedding: Floats) -> float | None:
+        """Return the distance of a slide from the training slides, divided by the limit; None if it is not finite."""
+        if embedding.shape != self.mean.shape or not np.isfinite(embedding).all():
             return None
-        return float(_distances(traits[None], self.centre, self.spread, self.inverse)[0]) / self.limit
+        return float(_distances(embedding[None], self.mean, self.scale, self.inverse_covariance)[0]) / self.limit
 
 
-def fit(train: Floats, held: Floats, tiles: int, weights: str) -> Familiarity | None:
-    """From the traits of training slides (n, T) and of validation slides (m, T); None of too few to say anything."""
-    if len(train) < FEWEST:
+# The names of its fields in the file: arrays, then metadata.
+_ARRAYS = {"mean": "centre", "scale": "spread", "inverse_covariance": "inverse"}
+_METADATA = {
+    "limit": "limit", "training_slides": "slides", "validation_slides": "held", "tiles": "tiles", "weights": "weights",
+}  # fmt: skip
+
+
+def fit(training: Floats, validation: Floats, tiles: int, weights: str) -> OutOfDistribution | None:
+    """Fit to the embeddings of training slides (n, T) and of validation slides (m, T); None for too few slides."""
+    if len(training) < MIN_SLIDES:
         return None
-    distances = np.zeros(len(train))
-    # At random: slides often come class by class, or in turn.
-    turns = np.random.default_rng(0).permutation(len(train)) % TURNS
-    for turn in range(min(TURNS, len(train))):
-        left_out = turns == turn
-        distances[left_out] = _distances(train[left_out], *_shape(train[~left_out]))
-    shape = _shape(train)
+    distances = np.zeros(len(training))
+    # At random: slides are often ordered by class.
+    folds = np.random.default_rng(0).permutation(len(training)) % FOLDS
+    for fold in range(min(FOLDS, len(training))):
+        left_out = folds == fold
+        distances[left_out] = _distances(training[left_out], *_distribution(training[~left_out]))
+    distribution = _distribution(training)
     limit = _limit(distances)
-    if len(held):
-        limit = max(limit, _limit(_distances(held, *shape)))
-    return Familiarity(*shape, limit, len(train), len(held), tiles, weights)
+    if len(validation):
+        limit = max(limit, _limit(_distances(validation, *distribution)))
+    return OutOfDistribution(*distribution, limit, len(training), len(validation), tiles, weights)
 
 
-def write_familiarity(folder: Path, found: Familiarity) -> None:
+def write_out_of_distribution(folder: Path, fitted: OutOfDistribution) -> None:
     """Write the file into a model folder."""
     from safetensors.numpy import save
 
-    facts = {name: getattr(found, name) for name in ("limit", "slides", "held", "tiles", "weights")}
-    arrays = {"centre": found.centre, "spread": found.spread, "inverse": found.inverse}
-    beside = folder / (FAMILIARITY_FILE + ".part")
-    beside.write_bytes(save(arrays, metadata={"familiarity": json.dumps(facts)}))
-    beside.replace(folder / FAMILIARITY_FILE)
+    metadata = {key: getattr(fitted, name) for name, key in _METADATA.items()}
+    arrays = {key: getattr(fitted, name) for name, key in _ARRAYS.items()}
+    part = folder / (OUT_OF_DISTRIBUTION_FILE + ".part")
+    part.write_bytes(save(arrays, metadata={"familiarity": json.dumps(metadata)}))
+    part.replace(folder / OUT_OF_DISTRIBUTION_FILE)
 
 
-def read_familiarity(folder: Path, weights: str) -> Familiarity | None:
-    """What a model folder has, None if nothing. Raises ModelError where it cannot be read, or is of other weights."""
+def read_out_of_distribution(folder: Path, weights: str) -> OutOfDistribution | None:
+    """Return what a model folder holds, or None. Raises ModelError if it cannot be read, or is of other weights."""
     from safetensors import safe_open
 
-    file = folder / FAMILIARITY_FILE
+    file = folder / OUT_OF_DISTRIBUTION_FILE
     if not file.exists():
         return None
     try:
         with safe_open(file, "numpy") as stream:
-            facts = json.loads(stream.metadata()["familiarity"])
-            arrays = {name: stream.get_tensor(name) for name in ("centre", "spread", "inverse")}
-        found = Familiarity(**arrays, **facts)
-        _refuse_nonsense(found)
-    except Exception as error:  # of a file that is damaged, its reader raises what it likes
+            metadata = json.loads(stream.metadata()["familiarity"])
+            arrays = {name: stream.get_tensor(key) for name, key in _ARRAYS.items()}
+        names = {key: name for name, key in _METADATA.items()}
+        fitted = OutOfDistribution(**arrays, **{names[key]: value for key, value in metadata.items()})
+        _refuse_nonsense(fitted)
+    except Exception as error:  # the reader of a damaged file raises errors of many types
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{file}: cannot be read ({reason}). Take the model from a good copy, or train it anew."
         ) from error
-    if found.weights != weights:
+    if fitted.weights != weights:
         raise ModelError(f"{file}: is of other weights. Take the model from a good copy, or train it anew.")
-    return found
+    return fitted
 
 
-def _refuse_nonsense(found: Familiarity) -> None:
-    width = found.centre.size
-    shapes = [found.centre.shape, found.spread.shape, found.inverse.shape]
-    if not width or shapes != [(width,), (width,), (width, width)]:
+def _refuse_nonsense(fitted: OutOfDistribution) -> None:
+    width = fitted.mean.size
+    arrays = (fitted.mean, fitted.scale, fitted.inverse_covariance)
+    if not width or [array.shape for array in arrays] != [(width,), (width,), (width, width)]:
         raise ValueError("its arrays do not fit each other")
-    numbers = np.concatenate([array.ravel() for array in (found.centre, found.spread, found.inverse)])
-    if numbers.dtype != np.float64 or not np.isfinite(numbers).all() or (found.spread <= 0).any():
+    numbers = np.concatenate([array.ravel() for array in arrays])
+    if numbers.dtype != np.float64 or not np.isfinite(numbers).all() or (fitted.scale <= 0).any():
         raise ValueError("its arrays are no numbers")
-    if not 0 < float(found.limit) < np.inf or not all(type(n) is int for n in (found.slides, found.held, found.tiles)):
+    counts = (fitted.training_slides, fitted.validation_slides, fitted.tiles)
+    if not 0 < float(fitted.limit) < np.inf or not all(type(count) is int for count in counts):
         raise ValueError("its limit is no number")
 
 
-def _shape(traits: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean and spread (T,) of traits (n, T), and the inverse of the standardised ones' covariance, shrunk (T, T)."""
-    centre, spread = traits.mean(0), np.maximum(traits.std(0), LEAST)
-    standardised = (traits - centre) / spread
-    n, p = traits.shape
+def _distribution(embeddings: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return mean and scale (T,) of embeddings (n, T), and the inverse of their shrunk covariance (T, T)."""
+    mean, scale = embeddings.mean(0), np.maximum(embeddings.std(0), MIN_SCALE)
+    standardised = (embeddings - mean) / scale
+    n, p = embeddings.shape
     covariance = standardised.T @ standardised / n
     trace, squared = float(np.trace(covariance)), float(np.square(covariance).sum())
-    above, below = (1 - 2 / p) * squared + trace**2, (n + 1 - 2 / p) * (squared - trace**2 / p)
-    share = 1.0 if below <= 0 else min(1.0, above / below)
-    # Where nothing varies, the sphere is that of the least difference.
-    sphere = max(trace / p, 1e-3)
-    return centre, spread, np.linalg.inv((1 - share) * covariance + share * sphere * np.eye(p))
+    numerator, denominator = (1 - 2 / p) * squared + trace**2, (n + 1 - 2 / p) * (squared - trace**2 / p)
+    shrinkage = 1.0 if denominator <= 0 else min(1.0, numerator / denominator)
+    # If nothing varies, the variance is that of MIN_SCALE or less.
+    variance = max(trace / p, 1e-3)
+    return mean, scale, np.linalg.inv((1 - shrinkage) * covariance + shrinkage * variance * np.eye(p))
 
 
-def _distances(traits: Floats, centre: Floats, spread: Floats, inverse: Floats) -> Floats:
-    """Mahalanobis distance (n,) of traits (n, T), over the root of T."""
-    standardised = (traits - centre) / spread
-    squared = np.einsum("ni,ij,nj->n", standardised, inverse, standardised)
-    return np.asarray(np.sqrt(np.maximum(squared, 0) / traits.shape[1]))
+def _distances(embeddings: Floats, mean: Floats, scale: Floats, inverse_covariance: Floats) -> Floats:
+    """Return the Mahalanobis distances (n,) of embeddings (n, T), divided by the square root of T."""
+    standardised = (embeddings - mean) / scale
+    squared = np.einsum("ni,ij,nj->n", standardised, inverse_covariance, standardised)
+    return np.asarray(np.sqrt(np.maximum(squared, 0) / embeddings.shape[1]))
 
 
 def _limit(distances: Floats) -> float:
-    """The distance that a further slide of the same kind exceeds with probability SHARE (a conformal quantile).
+    """Return the distance that another slide of the same kind exceeds with probability SHARE (a conformal quantile).
 
-    Own slides that are far out among their like (Tukey's outer fence) do not move it, as long as they are no more than
-    MOST_FLAGGED.
+    Outliers beyond Tukey's outer fence do not raise it, as long as they are no more than MAX_SHARE.
     """
     ordered = np.sort(distances)
     rank = int(np.ceil((len(ordered) + 1) * (1 - SHARE)))
     limit = ordered[rank - 1] if rank <= len(ordered) else ordered[-1] * MARGIN
     lower, upper = np.quantile(ordered, [0.25, 0.75])
     fence = upper + 3 * (upper - lower)
-    return float(max(min(limit, fence), np.quantile(ordered, 1 - MOST_FLAGGED, method="inverted_cdf")))
+    return float(max(min(limit, fence), np.quantile(ordered, 1 - MAX_SHARE, method="inverted_cdf")))

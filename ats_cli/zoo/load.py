@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 
 from ats_cli.nets.model import Model
 from ats_cli.records import AtsError, ModelError, ModelSpec
-from ats_cli.zoo.familiarity import FAMILIARITY_FILE, Familiarity, read_familiarity
+from ats_cli.zoo.familiarity import OUT_OF_DISTRIBUTION_FILE, OutOfDistribution, read_out_of_distribution
 from ats_cli.zoo.find import find_model
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, write_spec
 from ats_cli.zoo.sums import SUMS_FILE, differing, write_sums
@@ -21,9 +21,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Nets ready to use, and where they came from. `precision` is that of the feature net's backbone.
+    """Networks ready to use, and the model folder that they are from.
 
-    `describes`: predictions hold the traits by which slides are compared; with `familiarity`, with what.
+    precision: what the feature network's backbone computes in.
+    out_of_distribution: the distribution of the training slides, or None.
+    computes_embedding: whether predictions hold the embedding that is compared with it.
     """
 
     nets: Model
@@ -31,8 +33,8 @@ class LoadedModel:
     hash: str
     device: torch.device
     precision: str = "fp32"
-    familiarity: Familiarity | None = None
-    describes: bool = False
+    out_of_distribution: OutOfDistribution | None = None
+    computes_embedding: bool = False
 
     @property
     def name(self) -> str:
@@ -82,8 +84,8 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
     where = torch.device(device)
     nets = nets.eval().requires_grad_(False).to(where)
     nets.features.backbone.to(DTYPES[precision])
-    familiarity = read_familiarity(folder.path, fingerprint(weights))
-    return LoadedModel(nets, folder.spec, folder.hash, where, precision, familiarity, familiarity is not None)
+    reference = read_out_of_distribution(folder.path, fingerprint(weights))
+    return LoadedModel(nets, folder.spec, folder.hash, where, precision, reference, reference is not None)
 
 
 def _nets(folder: ModelFolder) -> Model:
@@ -109,7 +111,7 @@ def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) ->
     """Write the files of a model folder. The weights are written last: a folder with weights is whole, but for
     their checksums."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (SUMS_FILE, FAMILIARITY_FILE):  # of other weights
+    for name in (SUMS_FILE, OUT_OF_DISTRIBUTION_FILE):  # of other weights
         (folder / name).unlink(missing_ok=True)
     write_spec(nets.spec, folder / "model.toml")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ats_cli.zoo.familiarity import FAMILIARITY_FILE
+from ats_cli.zoo.familiarity import OUT_OF_DISTRIBUTION_FILE
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE
 
 SUMS_FILE = "SHA256SUMS"
-SUMMED = (SPEC_FILE, WEIGHTS_FILE, FAMILIARITY_FILE)
+SUMMED = (SPEC_FILE, WEIGHTS_FILE, OUT_OF_DISTRIBUTION_FILE)
 
 
 def write_sums(folder: Path) -> None:

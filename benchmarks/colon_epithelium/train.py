@@ -20,7 +20,7 @@ import torch
 
 from ats_cli.inference import predict_slide
 from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.familiarise import add_familiarity
+from ats_cli.inference.familiarise import add_out_of_distribution
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
 from ats_cli.slides import open_slide
@@ -113,7 +113,7 @@ def main() -> None:
         trained.nets.spec = replace(spec, tiles=BUDGET)
         command = shlex.join(["python", *sys.argv]).replace(str(arguments.images), "FOLDER")
         save_model(arguments.output, trained.nets, metrics, card(spec, metrics, command))
-        add_familiarity(arguments.output, images, [])
+        add_out_of_distribution(arguments.output, images, [])
         print(arguments.output)
 
 

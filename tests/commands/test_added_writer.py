@@ -18,8 +18,8 @@ class CentresGeoJson:
     name, summary, needs_tiles = "centres.geojson", "the centres of the tiles", True
 
     def content(self, prediction: Prediction) -> bytes:
-        assert prediction.kept is not None
-        x, y, width, height = prediction.kept.boxes.T
+        assert prediction.tile_arrays is not None
+        x, y, width, height = prediction.tile_arrays.boxes.T
         centres = [[float(a), float(b)] for a, b in zip(x + width / 2, y + height / 2, strict=True)]
         return json.dumps({"type": "MultiPoint", "coordinates": centres}).encode()
 

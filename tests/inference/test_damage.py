@@ -53,10 +53,10 @@ def on(boxes: np.ndarray, *tiles: int) -> np.ndarray:
 
 @pytest.mark.parametrize("how", [*({"sampler": s, "tiles": 40} for s in SAMPLERS), {"exhaustive": True}])
 def test_drawn_tiles_that_cannot_be_read_leave_the_ratio_over_the_others(slide: Path, how: dict[str, Any]) -> None:
-    sound = predict(slide, **how).kept
+    sound = predict(slide, **how).tile_arrays
     assert sound is not None and sound.readable.all()
     found = predict(damage(slide, 6, 7, 13), **how)
-    kept = found.kept
+    kept = found.tile_arrays
     assert kept is not None and np.array_equal(kept.positions, sound.positions), "the same draw"
     readable = ~on(sound.boxes, 6, 7, 13)
     assert np.array_equal(kept.readable, readable) and 0 < readable.sum() < len(readable)
@@ -94,10 +94,10 @@ def test_where_the_view_cannot_be_read_nothing_is_drawn(tmp_path: Path) -> None:
     assert far.max() / far.min() == pytest.approx(1, abs=1e-4)
     assert found.positions == (~lost).sum()
     # Tiles around it reach into it.
-    assert found.kept is not None and found.tiles_unreadable == on(found.kept.boxes, 6, 7).sum() > 0
+    assert found.tile_arrays is not None and found.tiles_unreadable == on(found.tile_arrays.boxes, 6, 7).sum() > 0
     of_view = lost.mean()
     assert found.mass_unreadable == pytest.approx(
-        of_view + (1 - of_view) * found.kept.attention[~found.kept.readable].sum()
+        of_view + (1 - of_view) * found.tile_arrays.attention[~found.tile_arrays.readable].sum()
     )
 
 
@@ -153,7 +153,7 @@ def test_nothing_readable_is_a_sentence(slide: Path, how: dict[str, Any]) -> Non
 
 def test_a_view_of_which_nothing_is_readable_is_a_sentence(tmp_path: Path) -> None:
     path = damage(write_slide(tmp_path / "slide.tif", noise(256, 320)), *range(20))
-    with pytest.raises(SlideError, match=r"^slide\.tif: tile at .* Nothing is left to draw"):
+    with pytest.raises(SlideError, match=r"^slide\.tif: tile at .* No tile may be drawn"):
         predict(path)
 
 
@@ -165,7 +165,7 @@ def test_going_on_with_a_race_is_the_longer_race(slide: Path, tmp_path: Path, re
     assert (short.tiles_unreadable or 0) > 0
     if repaired:
         shutil.copy(sound, slide)
-    extended, fresh = predict(slide, tiles=60, before=short.kept, **how), predict(slide, tiles=60, **how)
+    extended, fresh = predict(slide, tiles=60, before=short.tile_arrays, **how), predict(slide, tiles=60, **how)
     assert (fresh.tiles_unreadable == 0) == repaired
     assert extended.tiles == fresh.tiles and extended.tiles_unreadable == fresh.tiles_unreadable
     for name in ("logits", "probabilities", "se", "logits_se", "mass_unreadable"):
@@ -183,10 +183,10 @@ def test_an_adaptive_run_stops_no_earlier_over_damage(slide: Path) -> None:
 
 
 def test_a_map_too_large_for_memory_is_left_to_the_race(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "MAP_POSITIONS", 5119)
+    monkeypatch.setattr(look, "MAX_MAP_POSITIONS", 5119)
     with pytest.raises(SlideError, match=r"^slide\.tif: its attention map has 5,120 positions.* --sampler murthy"):
         predict(slide)
     assert predict(slide, sampler="murthy").status == predict(slide, confidence=0.95).status == "ok"
-    monkeypatch.setattr(look, "WIDEST_STRIP", 300)
+    monkeypatch.setattr(look, "MAX_ROW_PIXELS", 300)
     with pytest.raises(SlideError, match=r"^slide\.tif: its low-resolution view would be 80 x 64 pixels, too wide"):
         predict(slide, sampler="murthy")

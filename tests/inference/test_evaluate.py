@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ats_cli.inference import predict_many
 from ats_cli.inference.evaluate import at_budgets, labelled_sources
-from ats_cli.inference.shorter import shorter
+from ats_cli.inference.shorter import truncate_to_budget
 from ats_cli.records import AtsError
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import LoadedModel
@@ -26,7 +26,7 @@ def test_fewer_tiles_of_a_race_are_a_draw_of_fewer(tmp_path: Path, sampler: str)
     assert longest.status == "ok" and longest.tiles_unreadable
     for tiles in (1, 2, 7, 39, 40):
         (fresh,) = predict_many([SlideSource("one", path)], model, tiles=tiles, **how)
-        derived = shorter(longest, tiles, 1.0)
+        derived = truncate_to_budget(longest, tiles, 1.0)
         for name in ("probabilities", "se", "logits", "logits_se", "attention_mass", "mass_unreadable"):
             assert getattr(derived, name) == pytest.approx(getattr(fresh, name), abs=1e-6), (tiles, name)
         for name in ("predicted", "tiles", "tiles_unreadable", "se_kind", "bytes_view"):
@@ -69,7 +69,7 @@ def test_a_slide_with_damage_fails_at_the_budgets_at_which_it_would_alone(
         assert (found[tiles].status, found[tiles].failure) == (alone.status, alone.failure), tiles
         if alone.status == "failed":
             assert found[tiles].error is not None and found[tiles].error.startswith("one.tif: ")
-            for name in ("predicted", "probabilities", "se", "logits", "logits_se", "value", "tiles", "kept"):
+            for name in ("predicted", "probabilities", "se", "logits", "logits_se", "value", "tiles", "tile_arrays"):
                 assert getattr(found[tiles], name) is None, name
         else:
             assert found[tiles].logits == pytest.approx(alone.logits, abs=1e-6)

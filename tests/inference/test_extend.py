@@ -55,7 +55,7 @@ def test_twenty_tiles_and_sixty_more_are_eighty(slide: Path, boxes_read: list[An
     twenty = predict(slide, sampler="murthy", tiles=20)
     first = set(boxes_read)
     boxes_read.clear()
-    extended = predict(slide, sampler="murthy", tiles=80, before=twenty.kept)
+    extended = predict(slide, sampler="murthy", tiles=80, before=twenty.tile_arrays)
     assert len(boxes_read) == len(set(boxes_read)) == 60
     assert not first & set(boxes_read)
     the_same(extended, predict(slide, sampler="murthy", tiles=80))
@@ -63,7 +63,7 @@ def test_twenty_tiles_and_sixty_more_are_eighty(slide: Path, boxes_read: list[An
 
 def test_to_the_last_position_it_is_exact(slide: Path) -> None:
     some = predict(slide, sampler="murthy", tiles=7)
-    extended = predict(slide, sampler="murthy", tiles=10_000, before=some.kept)
+    extended = predict(slide, sampler="murthy", tiles=10_000, before=some.tile_arrays)
     assert extended.tiles == extended.positions
     assert extended.se == (0, 0)
     the_same(extended, predict(slide, sampler="murthy", tiles=10_000))
@@ -72,7 +72,7 @@ def test_to_the_last_position_it_is_exact(slide: Path) -> None:
 def test_with_nothing_new_nothing_is_read(slide: Path, boxes_read: list[Any]) -> None:
     twenty = predict(slide, sampler="murthy", tiles=20)
     boxes_read.clear()
-    the_same(predict(slide, sampler="murthy", tiles=20, before=twenty.kept), twenty)
+    the_same(predict(slide, sampler="murthy", tiles=20, before=twenty.tile_arrays), twenty)
     assert boxes_read == []
 
 
@@ -80,13 +80,13 @@ def test_an_adaptive_race_that_was_not_settled_goes_on(slide: Path, boxes_read: 
     short = predict(slide, confidence=0.95, tiles=10)
     assert short.settled is False
     boxes_read.clear()
-    extended = predict(slide, confidence=0.95, tiles=2000, before=short.kept)
+    extended = predict(slide, confidence=0.95, tiles=2000, before=short.tile_arrays)
     assert len(boxes_read) == (extended.tiles or 0) - 10
     the_same(extended, predict(slide, confidence=0.95, tiles=2000))
 
 
 def test_arrivals_as_good_as_equal_may_change_places(slide: Path) -> None:
-    kept = predict(slide, sampler="murthy", tiles=20).kept
+    kept = predict(slide, sampler="murthy", tiles=20).tile_arrays
     assert kept is not None
     order = np.arange(20)
     order[[4, 5]] = 5, 4
@@ -95,7 +95,7 @@ def test_arrivals_as_good_as_equal_may_change_places(slide: Path) -> None:
 
 
 def test_another_file_another_seed_or_another_model_is_not_gone_on_with(slide: Path, tmp_path: Path) -> None:
-    kept = predict(slide, sampler="murthy", tiles=20).kept
+    kept = predict(slide, sampler="murthy", tiles=20).tile_arrays
     write_slide(slide, noise(151, 203, seed=1))
     with pytest.raises(SlideError, match=r"^slide\.tif: its attention is not what it was.*--overwrite\.$"):
         predict(slide, sampler="murthy", tiles=80, before=kept)

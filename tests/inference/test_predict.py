@@ -12,8 +12,9 @@ import torch
 from small import SPEC, noise, random_model, small_spec, write_slide
 
 from ats_cli.inference import attention_map, predict_many, predict_slide
+from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.look import begin_look
+from ats_cli.inference.look import AttentionPass
 from ats_cli.nets.model import to_unit
 from ats_cli.records import Prediction, SlideError
 from ats_cli.registry import SAMPLERS
@@ -85,7 +86,7 @@ def test_with_all_tiles_it_is_the_full_computation(tmp_path: Path, spec: Any, sa
         found = predict_slide(slide, model, DrawOptions(tiles=10_000, sampler=sampler))
         attention = attention_map(slide, model)
         inside = np.flatnonzero(attention.values)
-        boxes = begin_look(slide, model).geometry.boxes(inside, attention.values.shape[1])
+        boxes = AttentionPass(PredictionContext(slide, model)).geometry.boxes(inside, attention.values.shape[1])
         patches = np.stack(list(slide.read_tiles(boxes, 16, fill=0)))
     features = model.nets.embed(to_unit(torch.from_numpy(patches))).double().numpy()
     expected = (attention.values.ravel()[inside, None] * features).sum(0)

@@ -10,8 +10,8 @@ import torch
 
 from ats_cli.app import run
 from ats_cli.inference import predict_slide
-from ats_cli.inference.described import Described
-from ats_cli.inference.familiarise import add_familiarity
+from ats_cli.inference.described import SlideEmbedding
+from ats_cli.inference.familiarise import add_out_of_distribution
 from ats_cli.records import ModelError
 from ats_cli.slides import SlideSource, open_slide
 from ats_cli.zoo import load_model
@@ -32,10 +32,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("familiar")
     paths = [write_slide(folder / f"{i}.tif", reddish(i)) for i in range(40)]
     model = write_model(folder / "model")
-    found = add_familiarity(
+    found = add_out_of_distribution(
         model, [SlideSource(p.stem, p) for p in paths[:30]], [SlideSource("v", p) for p in paths[30:]]
     )
-    assert found is not None and found.described == "30 training and 10 validation slides"
+    assert found is not None and found.reference_slides == "30 training and 10 validation slides"
     return model
 
 
@@ -121,32 +121,34 @@ def test_answers_are_those_without_it(model: Path, slides: Path) -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_strips_describe_what_the_whole_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int) -> None:
+def test_strips_have_the_embedding_of_the_whole_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stride: int
+) -> None:
     from dataclasses import replace
 
-    model = replace(random_model(small_spec({"stride": stride})), describes=True)
+    model = replace(random_model(small_spec({"stride": stride})), computes_embedding=True)
     path = write_slide(tmp_path / "a.tif", noise(300, 220))
     found = []
     for pixels in (500_000, 900):
         monkeypatch.setattr("ats_cli.inference.look.STRIP_PIXELS", pixels)
         with open_slide(path) as slide:
-            found.append(predict_slide(slide, model).traits)
+            found.append(predict_slide(slide, model).embedding)
     assert found[0] == pytest.approx(found[1], abs=1e-4)
     assert found[0] is not None and len(found[0]) == 2 * (3 + 4) + 4
 
 
-def test_described_is_the_weighted_mean_and_deviation() -> None:
+def test_an_embedding_is_the_weighted_mean_and_deviation() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(6, 5)).astype(np.float32) * 30
     logits[0] = -np.inf
-    seen = rng.normal(size=(3, 6, 5)).astype(np.float32)
+    channels = rng.normal(size=(3, 6, 5)).astype(np.float32)
     together = None
     for rows in (slice(0, 1), slice(1, 4), slice(4, 6)):
-        part = Described.of(logits[rows], seen[:, rows])
-        together = part if together is None else together.with_(part)
+        part = SlideEmbedding.of(logits[rows], channels[:, rows])
+        together = part if together is None else together.merge(part)
     attention = torch.softmax(torch.from_numpy(logits).double().flatten(), 0).numpy()
-    values = seen.reshape(3, -1).astype(float)
+    values = channels.reshape(3, -1).astype(float)
     mean = values @ attention
     deviation = np.sqrt(((values - mean[:, None]) ** 2) @ attention)
     assert together is not None
-    assert together.traits() == pytest.approx(np.concatenate([mean, deviation]), abs=1e-4)
+    assert together.vector() == pytest.approx(np.concatenate([mean, deviation]), abs=1e-4)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from small import small_spec, square, write_slide
 
 from ats_cli.inference import attention_map
-from ats_cli.inference.look import begin_look
+from ats_cli.inference.context import PredictionContext
+from ats_cli.inference.look import AttentionPass
 from ats_cli.nets.geometry import geometry_on
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
@@ -107,6 +108,6 @@ def test_attention_finds_a_bright_square_and_the_tile_there_covers_it(
         row, col = np.unravel_index(int(found.values.argmax()), found.values.shape)
         assert abs((row + 0.5) * pitch - (y + side / 2)) <= pitch
         assert abs((col + 0.5) * pitch - (x + side / 2)) <= pitch
-        (box,) = begin_look(slide, model).geometry.boxes(np.array([row * cols + col]), cols)
+        (box,) = AttentionPass(PredictionContext(slide, model)).geometry.boxes(np.array([row * cols + col]), cols)
         (patch,) = slide.read_tiles(box[None], 50, fill=0)
     assert patch.mean() / 255 * box[2] * box[3] == pytest.approx(side**2, rel=0.01)

@@ -10,6 +10,7 @@ import torch
 from small import noise, random_model, random_nets, small_spec, write_slide
 
 from ats_cli.inference import look
+from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.estimate import softmax
 from ats_cli.nets.model import to_unit
 from ats_cli.slides import open_slide, tissue_mask
@@ -55,19 +56,20 @@ def test_a_slide_seen_in_strips_is_the_slide_seen_whole(
     )
     with open_slide(write_slide(tmp_path / "slide.tif", pixels)) as slide:
         view = slide.read_view(scale)
-        seen = []
+        maps = []
         for strip in (1, 700, 10_000_000):
             monkeypatch.setattr(look, "STRIP_PIXELS", strip)
-            one = look.begin_look(slide, model)
-            seen.append((one, look.whole_map(slide, model, one, threads=2)))
+            attention_pass = look.AttentionPass(PredictionContext(slide, model, threads=2))
+            maps.append(attention_pass.attention()[0])
     logits = model.nets.attend(to_unit(torch.from_numpy(view)[None])).double()
     allowed = np.ones(logits.shape[1:], bool)
     if tissue_only:
-        allowed = seen[0][0].geometry.positions_in(tissue_mask(view))
+        allowed = attention_pass.geometry.positions_in(tissue_mask(view))
         assert 0 < allowed.sum() < allowed.size
     expected = softmax(np.where(allowed, logits[0].detach().numpy(), -np.inf).ravel()).reshape(allowed.shape)
-    for one, attention in seen:
-        assert one.positions == allowed.sum()
+    for found in maps:
+        attention = found.values
+        assert found.positions == allowed.sum()
         assert attention.sum() == pytest.approx(1, abs=1e-12)
         assert np.array_equal(attention > 0, allowed)
         assert np.abs(np.log(attention[allowed]) - np.log(expected[allowed])).max() < 1e-5

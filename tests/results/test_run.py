@@ -74,7 +74,7 @@ GOOD = Prediction(
     seconds={"open": 0.1, "total": 1.5},
     model_name="demo",
     model_hash="0123",
-    kept=KEPT,
+    tile_arrays=KEPT,
 )
 BAD = Prediction("b", "slides/b.svs", "failed", 'b.svs: "broken", it seems.', classes=CLASSES)
 
@@ -158,7 +158,7 @@ def test_shares_in_tiles_csv_sum_to_logits_without_bias(tmp_path: Path) -> None:
 def test_the_draw_read_again_is_the_same(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", "a")
     for kept in (KEPT, replace(KEPT, log_z=None)):
-        run.add(replace(GOOD, kept=kept))
+        run.add(replace(GOOD, tile_arrays=kept))
         again = run.before("a")
         assert again is not None
         assert (again.grid, again.log_z) == (kept.grid, kept.log_z)
@@ -358,7 +358,7 @@ def test_a_full_disk_leaves_a_slide_as_it_was(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError) as caught:
-        run.add(replace(GOOD, tiles=12, kept=replace(KEPT, log_z=1.0)))
+        run.add(replace(GOOD, tiles=12, tile_arrays=replace(KEPT, log_z=1.0)))
     assert str(caught.value.filename).endswith("slides/a/prediction.json")
     assert everything(tmp_path) == before
 

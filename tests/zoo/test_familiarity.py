@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ats_cli.records import ModelError
-from ats_cli.zoo.familiarity import Familiarity, fit, read_familiarity, write_familiarity
+from ats_cli.zoo.familiarity import OutOfDistribution, fit, read_out_of_distribution, write_out_of_distribution
 
 WIDTH = 30
 
@@ -20,8 +20,8 @@ def slides(many: int, seed: int, shift: float = 0.0) -> np.ndarray:
     return 0.3 + rng.normal(size=(many, WIDTH)) @ mixing + shift * deviation
 
 
-def scores(found: Familiarity, traits: np.ndarray) -> np.ndarray:
-    return np.array([found.score(own) for own in traits], float)
+def scores(found: OutOfDistribution, embeddings: np.ndarray) -> np.ndarray:
+    return np.array([found.score(own) for own in embeddings], float)
 
 
 @pytest.mark.parametrize(("train", "held"), [(300, 200), (300, 0), (60, 0), (20, 30)])
@@ -66,18 +66,18 @@ def test_what_is_no_number_has_no_score() -> None:
 def test_the_file_is_read_back_and_belongs_to_its_weights(tmp_path: Path) -> None:
     found = fit(slides(50, 0), slides(20, 1), 12, "these")
     assert found is not None
-    write_familiarity(tmp_path, found)
-    again = read_familiarity(tmp_path, "these")
+    write_out_of_distribution(tmp_path, found)
+    again = read_out_of_distribution(tmp_path, "these")
     assert again is not None
-    assert (again.slides, again.held, again.tiles, again.limit) == (50, 20, 12, found.limit)
+    assert (again.training_slides, again.validation_slides, again.tiles, again.limit) == (50, 20, 12, found.limit)
     (own,) = slides(1, 4)
     assert again.score(own) == found.score(own)
     with pytest.raises(ModelError, match="is of other weights"):
-        read_familiarity(tmp_path, "others")
+        read_out_of_distribution(tmp_path, "others")
     (tmp_path / "familiarity.safetensors").write_bytes(b"cut short")
     with pytest.raises(ModelError, match="cannot be read"):
-        read_familiarity(tmp_path, "these")
-    assert read_familiarity(tmp_path / "nowhere", "these") is None
+        read_out_of_distribution(tmp_path, "these")
+    assert read_out_of_distribution(tmp_path / "nowhere", "these") is None
 
 
 def test_one_odd_slide_among_its_own_does_not_set_the_limit() -> None:

@@ -22,7 +22,7 @@ from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.records import ModelError, SlideError
 from ats_cli.slides import Slide, open_slide
 from ats_cli.zoo import load_model, read_folder
-from ats_cli.zoo.familiarity import fit, write_familiarity
+from ats_cli.zoo.familiarity import fit, write_out_of_distribution
 from ats_cli.zoo.load import fingerprint
 from ats_cli.zoo.sums import write_sums
 from ats_cli.zoo.verify import verify
@@ -37,9 +37,9 @@ def folder(tmp_path: Path) -> Path:
     weights = fingerprint(random_nets(small_spec()).state_dict())
     found = fit(np.random.default_rng(0).normal(size=(30, 11)), np.empty((0, 11)), 4, weights)
     assert found is not None
-    write_familiarity(folder, found)
+    write_out_of_distribution(folder, found)
     write_sums(folder)
-    assert load_model(folder).familiarity is not None
+    assert load_model(folder).out_of_distribution is not None
     return folder
 
 
@@ -84,7 +84,7 @@ def made(folder: Path) -> Path:
     model = write_model(folder / "model", small_spec())
     found = fit(np.random.default_rng(0).normal(size=(30, 11)), np.empty((0, 11)), 4, head_of(model))
     assert found is not None
-    write_familiarity(model, found)
+    write_out_of_distribution(model, found)
     write_sums(model)
     return model
 
@@ -271,7 +271,7 @@ def test_a_broken_familiarity_is_no_silence(folder: Path, content: bytes | None)
     file.write_bytes(file.read_bytes()[:-9] if content is None else content)
     assert "familiarity.safetensors: cannot be read" in refused(folder)
     file.unlink()
-    assert load_model(folder).familiarity is None
+    assert load_model(folder).out_of_distribution is None
 
 
 @pytest.mark.parametrize("name", ["model.toml", "weights.safetensors", "README.md", SUMS, "familiarity.safetensors"])
@@ -315,4 +315,4 @@ def test_an_old_folder_without_checksums_is_read(folder: Path) -> None:
 
 def test_a_model_that_is_trained_anew_into_its_folder_leaves_nothing_of_the_old(folder: Path) -> None:
     write_model(folder, small_spec(), seed=3)
-    assert load_model(folder).familiarity is None
+    assert load_model(folder).out_of_distribution is None

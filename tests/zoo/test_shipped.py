@@ -104,4 +104,4 @@ def test_this_checkout_uses_its_own_models() -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_shipped_models_are_sound_and_know_what_is_familiar(name: str) -> None:
     assert verify(ROOT / "models" / name) == []
-    assert load_model(name).familiarity is not None
+    assert load_model(name).out_of_distribution is not None

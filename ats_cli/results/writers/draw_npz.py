@@ -18,7 +18,7 @@ class DrawNpz:
     name, summary, needs_tiles = DRAW, "the tiles as arrays, from which --extend continues", True
 
     def content(self, prediction: Prediction) -> bytes:
-        tiles = prediction.kept
+        tiles = prediction.tile_arrays
         assert tiles is not None
         log_z = np.float64(np.nan if tiles.log_z is None else tiles.log_z)
         arrays = {name: getattr(tiles, name) for name in ARRAYS}

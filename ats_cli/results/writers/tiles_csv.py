@@ -15,8 +15,8 @@ class TilesCsv:
     )
 
     def content(self, prediction: Prediction) -> bytes:
-        assert prediction.kept is not None
-        return csv_bytes(tile_rows(prediction.classes, prediction.kept, prediction.task))
+        assert prediction.tile_arrays is not None
+        return csv_bytes(tile_rows(prediction.classes, prediction.tile_arrays, prediction.task))
 
 
 WRITER = TilesCsv()
