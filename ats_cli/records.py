@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+DEFAULT_TASK = "multi-class"
+"""The task of a recipe or a record that names none; `ats_cli.registry.TASKS` has all."""
+
 COLOR_PROFILES = ("none", "srgb")
 BACKENDS = ("openslide", "tiff", "zarr", "dicom", "image")
 
@@ -170,7 +173,7 @@ class ModelSpec:
     unit: Literal["um", "px"]
     attention: AttentionSpec
     features: FeatureSpec
-    task: Literal["multi-class", "multi-label", "regression"] = "multi-class"
+    task: str = DEFAULT_TASK
     classes: tuple[str, ...] = ()
     tiles: int = 10
     head_scale: float = 5.0
@@ -306,7 +309,7 @@ class Prediction:
     unfamiliar_score: float | None = None
     unfamiliar_to: str | None = None
     embedding: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
-    task: str = "multi-class"
+    task: str = DEFAULT_TASK
     value: float | None = None
     se_value: float | None = None
     drawn: tuple[DrawnTile, ...] = ()

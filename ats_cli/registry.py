@@ -17,6 +17,7 @@ from ats_cli.records import AtsError
 if TYPE_CHECKING:
     from ats_cli.results.writer import Writer
     from ats_cli.sampling.sampler import Sampler
+    from ats_cli.tasks.task import Task
 
 Member = TypeVar("Member")
 
@@ -93,6 +94,16 @@ DEFAULT_SAMPLER, TRAINING_SAMPLER, NESTED_SAMPLER = "pivotal", "systematic", "mu
 
 # Stands for a sampler's name in settings and records where every position is read.
 EXHAUSTIVE = "exhaustive"
+
+# What a model learns to answer. `records.DEFAULT_TASK` is used where a recipe names none.
+TASKS: Registry[Task] = Registry(
+    "task",
+    {
+        "multi-class": "ats_cli.tasks.multi_class:TASK",
+        "multi-label": "ats_cli.tasks.multi_label:TASK",
+        "regression": "ats_cli.tasks.regression:TASK",
+    },
+)
 
 # Each writes a file of this name for every slide of a run.
 WRITERS: Registry[Writer] = Registry(

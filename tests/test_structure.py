@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
 LIBRARIES_LEFT_OUT = {
     "slides": {"torch", "torchvision", "timm"},
     "sampling": {"torch", "torchvision", "timm", "pathlib", "PIL", "io", "os"},
+    "tasks": {"pathlib", "PIL", "io", "os", "torchvision", "timm"},
     "nets": {"pathlib", "PIL", "io", "os", "tifffile", "openslide", "safetensors"},
 }
 HEAVY = {

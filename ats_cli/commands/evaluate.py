@@ -9,6 +9,7 @@ import typer
 
 from ats_cli.commands import options as o
 from ats_cli.records import MAX_UNREADABLE, AtsError
+from ats_cli.registry import TASKS
 
 EXAMPLES = """Examples:
 
@@ -85,7 +86,7 @@ def command(
 
     folder = find_model(model)
     announce_model(folder, model, quiet)
-    if folder.spec.task != "multi-class":
+    if not TASKS[folder.spec.task].single_label:
         raise AtsError(f"{folder.spec.name}: a {folder.spec.task} model. `ats evaluate` takes one class a slide.")
     budgets = (None,) if exhaustive else budgets_of(tiles) if tiles else ()
     labelled, rows = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root, group_by)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ats_cli.registry import DEFAULT_SAMPLER, NESTED_SAMPLER, SAMPLERS
+from ats_cli.registry import DEFAULT_SAMPLER, NESTED_SAMPLER, SAMPLERS, TASKS
 
 MODEL, SAMPLING = "Model", "Sampling"
 SAMPLER_HELP = f"How positions are drawn: {', '.join(SAMPLERS)}."
@@ -15,6 +15,11 @@ SAMPLER_HELP = f"How positions are drawn: {', '.join(SAMPLERS)}."
 def check_sampler(name: str | None) -> str | None:
     """Return the name. Raises AtsError, with the nearest name, for an unknown sampler."""
     return name if name is None else SAMPLERS.check(name)
+
+
+def check_task(name: str | None) -> str | None:
+    """Return the name. Raises AtsError, with the nearest name, for an unknown task."""
+    return name if name is None else TASKS.check(name)
 
 
 Model = Annotated[

@@ -10,6 +10,7 @@ import typer
 
 from ats_cli.commands import options as o
 from ats_cli.records import AtsError
+from ats_cli.registry import TASKS
 
 EXAMPLES = """Examples:
 
@@ -107,9 +108,11 @@ def command(
         str | None, typer.Option(help="The model's name. Without it, the folder's.", rich_help_panel=o.MODEL)
     ] = None,
     task: Annotated[
-        Literal["multi-class", "multi-label", "regression"] | None,
+        str | None,
         typer.Option(
-            help="One class a slide; several labels a slide, 'a;b'; or a number. Without it, the recipe's.",
+            metavar="NAME",
+            callback=o.check_task,
+            help=f"What a label is: {', '.join(TASKS)}; several labels as 'a;b'. Without it, the recipe's.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,

@@ -55,7 +55,9 @@ class EvaluationRun:
         self._settings = {**DEFAULTS, **request.settings}
         self._budgets = request.budgets or (request.model.spec.tiles,)
         truth = {one.source.slide_id: Truth(one.label, one.group) for one in request.labelled}
-        self._evaluation = Evaluation(truth, request.model.spec.classes, self._budgets, request.group_by)
+        self._evaluation = Evaluation(
+            truth, request.model.spec.classes, self._budgets, request.group_by, request.model.spec.task
+        )
         if request.output is not None:
             check_writable(request.output)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import SlideError
+from ats_cli.registry import TASKS
 from ats_cli.slides import open_slide
 from ats_cli.slides.remote_path import AnyPath
 from ats_cli.zoo import LoadedModel, load_model
@@ -50,7 +51,7 @@ def add_out_of_distribution(
     Returns None and writes nothing if there are too few slides.
     """
     model_folder = read_folder(folder)
-    if model_folder.spec.task != "multi-class":  # the limit is not validated for other tasks
+    if not TASKS[model_folder.spec.task].single_label:  # the limit is not validated for other tasks
         return None
     model = load_model(model_folder, device)
     fitted = fit_out_of_distribution(model, training, validation, threads, open_options)

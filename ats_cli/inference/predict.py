@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.drawing import DrawPlan, plan_draw
-from ats_cli.inference.estimate import Estimate, estimate_from, probabilities_of
+from ats_cli.inference.estimate import Estimate, estimate_from
 from ats_cli.inference.extend import resume_race
 from ats_cli.inference.tile_terms import TileTerms, read_tile_terms
 from ats_cli.records import DrawnTile, ModelSpec, Prediction, SlideError, TilesRead
+from ats_cli.registry import TASKS
 from ats_cli.sampling import Betting, lowest_margins, mass_lost
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
@@ -43,7 +44,7 @@ def predict_slide(
     microns per pixel and the model needs them; if `before` was drawn on another slide.
     """
     options = options or DrawOptions()
-    if options.confidence is not None and model.spec.task != "multi-class":
+    if options.confidence is not None and not TASKS[model.spec.task].can_settle:
         what = f"{slide.path.name}: a {model.spec.task} model has no class to settle."
         raise SlideError(f"{what} Leave out --adaptive and --confidence.")
     start = time.perf_counter()
@@ -124,28 +125,19 @@ def _embedding(plan: DrawPlan, tiles: TileTerms, estimate: Estimate) -> Floats |
 
 def _answer(estimate: Estimate, spec: ModelSpec) -> dict[str, Any]:
     """Return the fields of a Prediction that hold the answer and its sampling error."""
-    regression = spec.task == "regression"
+    task = TASKS[spec.task]
     return {
-        "predicted": _predicted(estimate.logits, spec),
+        "predicted": task.predicted(estimate.logits, spec.classes),
         "classes": spec.classes,
-        "probabilities": None if regression else tuple(estimate.probabilities.tolist()),
-        "se": None if estimate.se is None or regression else tuple(estimate.se.tolist()),
+        "probabilities": None if estimate.probabilities is None else tuple(estimate.probabilities.tolist()),
+        "se": None if estimate.se is None else tuple(estimate.se.tolist()),
         "logits": tuple(estimate.logits.tolist()),
         "logits_se": None if estimate.logits_se is None else tuple(estimate.logits_se.tolist()),
         "se_kind": estimate.kind,
-        "task": spec.task,
-        "value": float(estimate.logits[0]) if regression else None,
-        "se_value": float(estimate.logits_se[0]) if regression and estimate.logits_se is not None else None,
+        "task": task.name,
+        "value": task.value(estimate.logits),
+        "se_value": None if estimate.logits_se is None else task.value(estimate.logits_se),
     }
-
-
-def _predicted(logits: Floats, spec: ModelSpec) -> str | None:
-    """Return the predicted class; of several labels those above one half, as "a;b"; None of a number."""
-    if spec.task == "regression":
-        return None
-    if spec.task == "multi-label":
-        return ";".join(name for name, logit in zip(spec.classes, logits, strict=True) if logit > 0)
-    return spec.classes[int(np.argmax(logits))]
 
 
 def _provenance(context: PredictionContext) -> dict[str, Any]:
@@ -180,20 +172,19 @@ def _drawn_tiles(
 ) -> tuple[DrawnTile, ...]:
     """Return the readable tiles as records."""
     readable, terms, weights = tiles.readable, tiles.terms, estimate.weights
+    probabilities = TASKS[task].probabilities(terms + bias)
     rows = zip(
         plan.boxes()[readable].tolist(),
         plan.draw.attention[readable].tolist(),
         weights[readable].tolist(),
         plan.draw.draws[readable].tolist(),
-        probabilities_of(terms + bias, task)[readable].tolist(),
+        [()] * int(readable.sum()) if probabilities is None else probabilities[readable].tolist(),
         (weights[:, None] * terms)[readable].tolist(),
         strict=True,
     )
     return tuple(
-        DrawnTile(
-            x, y, width, height, attention, weight, draws, () if task == "regression" else tuple(own), tuple(share)
-        )
-        for (x, y, width, height), attention, weight, draws, own, share in rows
+        DrawnTile(x, y, width, height, attention, weight, draws, tuple(probabilities), tuple(share))
+        for (x, y, width, height), attention, weight, draws, probabilities, share in rows
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ats_cli.inference.estimate import estimate_from
 from ats_cli.records import MAX_UNREADABLE, Prediction, TilesRead
-from ats_cli.registry import SAMPLERS
+from ats_cli.registry import SAMPLERS, TASKS
 from ats_cli.sampling import mass_lost
 
 
@@ -40,11 +40,11 @@ def truncate_to_budget(prediction: Prediction, tiles: int, max_unreadable: float
             f"than {max_unreadable:.1%}. Copy the file again, or go on without it: --max-unreadable "
             f"{math.ceil(share * 100) / 100:g}.",
         )
-    estimate = estimate_from(drawn, terms, readable, arrays.bias, stopped=False)
+    estimate = estimate_from(drawn, terms, readable, arrays.bias, stopped=False, task=prediction.task)
     return replace(
         prediction,
-        predicted=prediction.classes[int(np.argmax(estimate.logits))],
-        probabilities=tuple(estimate.probabilities.tolist()),
+        predicted=TASKS[prediction.task].predicted(estimate.logits, prediction.classes),
+        probabilities=None if estimate.probabilities is None else tuple(estimate.probabilities.tolist()),
         se=None if estimate.se is None else tuple(estimate.se.tolist()),
         logits=tuple(estimate.logits.tolist()),
         logits_se=None if estimate.logits_se is None else tuple(estimate.logits_se.tolist()),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ats_cli.records import SCHEMA_VERSION, Fingerprint, Prediction
+from ats_cli.registry import TASKS
 
 Record = Mapping[str, Any]
 
@@ -142,13 +143,18 @@ COLUMNS = (
     Column("value", NUMBER, 51),
     Column("se_value", NUMBER, 61),
 )
+ANSWERS = ("probabilities", "value", "se", "se_value")  # of which a task has some, `Task.answer_fields`
 CSV_COLUMNS = sorted((column for column in COLUMNS if column.csv_place is not None), key=lambda c: c.csv_place or 0)
 
 
 def csv_columns(task: str) -> list[Column]:
-    """Return the columns of predictions.csv for a task: values per class, or of regression one value."""
-    left_out = ("probabilities", "se") if task == "regression" else ("value", "se_value")
-    return [column for column in CSV_COLUMNS if column.name not in left_out]
+    """Return the columns of predictions.csv for a task."""
+    return [c for c in CSV_COLUMNS if c.name not in ANSWERS or c.name in TASKS[task].answer_fields]
+
+
+def answer_columns(task: str) -> list[Column]:
+    """Return the columns of predictions.csv that hold the answer of a task: values and standard errors."""
+    return [column for column in csv_columns(task) if column.name in ANSWERS]
 
 
 def headings(column: Column, classes: tuple[str, ...]) -> list[str]:

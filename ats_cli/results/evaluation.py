@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ats_cli.records import SCHEMA_VERSION, Prediction
+from ats_cli.records import DEFAULT_TASK, SCHEMA_VERSION, Prediction
 from ats_cli.results.bootstrap import LEVEL, RESAMPLES
 from ats_cli.results.budget_figures import BudgetFigures, Truth, budget_figures, calibration
 from ats_cli.results.files import csv_bytes, json_bytes, refuse_dangling_link, write_whole
@@ -33,8 +33,9 @@ class Evaluation:
         classes: tuple[str, ...],
         budgets: Sequence[int | None],
         group_by: GroupBy | None = None,
+        task: str = DEFAULT_TASK,
     ) -> None:
-        self.truth, self.classes, self.group_by = truth, classes, group_by
+        self.truth, self.classes, self.group_by, self.task = truth, classes, group_by, task
         self.failed: dict[str, str] = {}
         self.unfamiliar: set[str] = set()
         self._found: dict[int | None, dict[str, Prediction]] = {budget: {} for budget in budgets}
@@ -113,7 +114,7 @@ class Evaluation:
         for budget, own in self._found.items():
             tables = {"predictions": self._table(own)}
             if self.group_by is not None:
-                tables["predictions_by_group"] = groups_csv(self.classes, self._groups(own))
+                tables["predictions_by_group"] = groups_csv(self.classes, self._groups(own), self.task)
             for name, table in tables.items():
                 if len(self._found) > 1:
                     files[f"{name}_{budget}.csv"] = table
@@ -127,9 +128,9 @@ class Evaluation:
 
     def _table(self, own: Mapping[str, Prediction]) -> bytes:
         """predictions.csv as `ats predict` writes it, with the columns label and group at its end."""
-        heading: list[object] = [*columns(self.classes), "label", "group"]
+        heading: list[object] = [*columns(self.classes, self.task), "label", "group"]
         rows = [
-            [*row(own[slide_id], len(self.classes)), truth.label, truth.group]
+            [*row(own[slide_id], len(self.classes), self.task), truth.label, truth.group]
             for slide_id, truth in self.truth.items()
             if slide_id in own
         ]

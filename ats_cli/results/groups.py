@@ -9,9 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.records import Prediction
+from ats_cli.records import DEFAULT_TASK, Prediction
+from ats_cli.registry import TASKS
+from ats_cli.results.columns import answer_columns, cells, headings
 from ats_cli.results.files import csv_bytes
-from ats_cli.results.probabilities import probabilities_of
 from ats_cli.results.record import prediction_dict
 
 Floats = NDArray[np.float64]
@@ -83,20 +84,16 @@ def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group
     w /= w.sum()
     logits = w @ np.array([p.logits for p in good], np.float64)
     logits_se = _root(w, [p.logits_se for p in good])
-    task, probabilities, se, value, se_value = first.task, None, None, None, None
-    if task == "regression":
-        value, se_value = float(logits[0]), None if logits_se is None else logits_se[0]
-    else:
-        p = probabilities_of(logits, task)
-        probabilities, se = _tuple(p), _of_probabilities(w, p, good)
+    task = TASKS[first.task]
+    p = task.probabilities(logits)
     prediction = Prediction(
         slide_id=name,
         path="",
         status="ok",
-        predicted=_predicted(logits, first.classes, task),
+        predicted=task.predicted(logits, first.classes),
         classes=first.classes,
-        probabilities=probabilities,
-        se=se,
+        probabilities=None if p is None else _tuple(p),
+        se=None if p is None else _of_probabilities(w, p, good),
         logits=_tuple(logits),
         logits_se=logits_se,
         se_kind=None if logits_se is None else _least([p.se_kind for p in good]),
@@ -104,9 +101,9 @@ def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group
         positions=sum(p.positions or 0 for p in good),
         model_name=first.model_name,
         model_hash=first.model_hash,
-        task=task,
-        value=value,
-        se_value=se_value,
+        task=task.name,
+        value=task.value(logits),
+        se_value=None if logits_se is None else task.value(np.array(logits_se)),
     )
     unfamiliar = sum(bool(p.unfamiliar) for p in good)
     return Group(tuple(p.slide_id for p in good), failed, unfamiliar, weights, prediction)
@@ -130,25 +127,21 @@ def group_dict(group: Group) -> dict[str, Any]:
     }
 
 
-def groups_csv(classes: tuple[str, ...], groups: Iterable[Group], task: str = "multi-class") -> bytes:
+def groups_csv(classes: tuple[str, ...], groups: Iterable[Group], task: str = DEFAULT_TASK) -> bytes:
     """Return predictions_by_group.csv. A value that does not apply is an empty cell."""
-    values = [*(f"prob_{name}" for name in classes), *(f"se_{name}" for name in classes)]
-    if task == "regression":
-        values = ["value", "se_value"]
+    answer = [heading for column in answer_columns(task) for heading in headings(column, classes)]
     heading: list[object] = [
-        "group", "status", "predicted", *values, "se_kind", "slides", "slides_failed", "slides_unfamiliar", "tiles",
+        "group", "status", "predicted", *answer, "se_kind", "slides", "slides_failed", "slides_unfamiliar", "tiles",
         "positions", "failed", "error",
     ]  # fmt: skip
     return csv_bytes([heading, *(_row(group, len(classes), task) for group in groups)])
 
 
 def _row(group: Group, classes: int, task: str) -> list[object]:
-    p, nothing = group.prediction, (None,) * classes
-    values = [*(p.probabilities or nothing), *(p.se or nothing)]
-    if task == "regression":
-        values = [p.value, p.se_value]
+    p = group.prediction
+    answer = [cell for column in answer_columns(task) for cell in cells(column, p, classes)]
     return [
-        p.slide_id, p.status, p.predicted, *values, p.se_kind, len(group.slides), len(group.failed), group.unfamiliar,
+        p.slide_id, p.status, p.predicted, *answer, p.se_kind, len(group.slides), len(group.failed), group.unfamiliar,
         p.tiles, p.positions, ";".join(group.failed), p.error,
     ]  # fmt: skip
 
@@ -157,16 +150,11 @@ def _of_probabilities(w: Floats, p: Floats, slides: Sequence[Prediction]) -> tup
     """The standard errors of the group's probabilities `p`, as `together` says; None where they cannot be told."""
     if any(slide.se is None for slide in slides):
         return None
-    multi_label = slides[0].task == "multi-label"
+    complement = TASKS[slides[0].task].complement
     own, errors = np.array([slide.probabilities for slide in slides]), np.array([slide.se for slide in slides])
     with np.errstate(divide="ignore", invalid="ignore"):
-        of_logits = _root(w, errors / (own * _against(own, multi_label)))
-    return None if of_logits is None else _tuple(p * _against(p, multi_label) * np.array(of_logits))
-
-
-def _against(p: Floats, multi_label: bool) -> Floats:
-    """1 - p of each class, without losing what is left beside a p near 1."""
-    return np.asarray(1 - p if multi_label else p @ (1 - np.eye(p.shape[-1])))
+        of_logits = _root(w, errors / (own * complement(own)))
+    return None if of_logits is None else _tuple(p * complement(p) * np.array(of_logits))
 
 
 def _root(w: Floats, errors: Any) -> tuple[float, ...] | None:
@@ -180,14 +168,6 @@ def _root(w: Floats, errors: Any) -> tuple[float, ...] | None:
 def _least(kinds: Sequence[str | None]) -> Any:
     order = ("nominal", "approximate", "unbiased")
     return next((kind for kind in order if kind in kinds), None)
-
-
-def _predicted(logits: Floats, classes: tuple[str, ...], task: str) -> str | None:
-    if task == "regression":
-        return None
-    if task == "multi-label":
-        return ";".join(name for name, logit in zip(classes, logits, strict=True) if logit > 0)
-    return classes[int(np.argmax(logits))]
 
 
 def _tuple(values: Floats) -> tuple[float, ...]:

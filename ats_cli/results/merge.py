@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ats_cli.records import AtsError
+from ats_cli.records import DEFAULT_TASK, AtsError
 from ats_cli.results.run import RunFolder
 from ats_cli.results.run_file import RunSlide
 from ats_cli.results.same_run import differences
@@ -48,7 +48,7 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
     classes = next((classes for run in runs if (classes := run.classes())), ())
     device = ", ".join(dict.fromkeys(run.device for run in runs))
     facts = {**facts, "device": device, "shard": None, "merged": of, "parts_missing": parts}
-    task = next((task for run in runs if (task := run.task()) != "multi-class"), "multi-class")
+    task = next((task for run in runs if (task := run.task())), DEFAULT_TASK)
     first, of_all = runs[0], [slide for slide, _ in slides]
     into.begin(
         of_all, first.settings, first.model, classes, facts, task=task, group_by=first.group_by, overwrite=overwrite

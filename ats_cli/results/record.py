@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, get_args
 
 from ats_cli.records import Failure, Fingerprint, Prediction
+from ats_cli.registry import TASKS
 from ats_cli.results.columns import COLUMNS
 from ats_cli.text import json_text
 
@@ -62,8 +63,11 @@ def _check(p: Prediction) -> None:
     for name, type_ in ((field.name, str(field.type)) for field in fields(p)):
         if not any(_is_a(kind, getattr(p, name)) for kind in type_.split(" | ")):
             raise ValueError(f"{name} is not of type {type_}")
-    answer = (p.value,) if p.task == "regression" else p.probabilities
-    if p.status == "ok" and not all(value is not None and math.isfinite(value) for value in answer or (None,)):
+    if p.task not in TASKS:
+        raise ValueError(f"unknown task {p.task}")
+    answer = getattr(p, TASKS[p.task].answer_fields[0])
+    numbers = (answer if isinstance(answer, tuple) else (answer,)) or (None,)
+    if p.status == "ok" and not all(number is not None and math.isfinite(number) for number in numbers):
         raise ValueError("no answer")
 
 

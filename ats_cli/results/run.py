@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ats_cli.records import SCHEMA_VERSION, AtsError, Prediction, TilesRead
+from ats_cli.records import DEFAULT_TASK, SCHEMA_VERSION, AtsError, Prediction, TilesRead
 from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.files import delete_parts, json_bytes, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
@@ -53,7 +53,7 @@ class RunFolder:
         self.path = path
         self._lock = FileLock(path / LOCK)
         self._classes: tuple[str, ...] = ()
-        self._task = "multi-class"
+        self._task = DEFAULT_TASK
         self._working = False
         self.changed: list[str] = []
         self.whole = True
@@ -79,7 +79,7 @@ class RunFolder:
         classes: tuple[str, ...],
         facts: Mapping[str, Any],
         *,
-        task: str = "multi-class",
+        task: str = DEFAULT_TASK,
         group_by: GroupBy | None = None,
         fingerprint: TakeFingerprint | None = None,
         extend: bool = False,
@@ -189,10 +189,10 @@ class RunFolder:
         records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
         return next((record.classes for record in records if record is not None), ())
 
-    def task(self) -> str:
-        """What the run's model learnt, as its records have it."""
+    def task(self) -> str | None:
+        """Return the task of the run's model as its records have it, None without a slide that succeeded."""
         records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
-        return next((record.task for record in records if record is not None and not _failed(record)), "multi-class")
+        return next((record.task for record in records if record is not None and not _failed(record)), None)
 
     @property
     def shard(self) -> tuple[int, int] | None:

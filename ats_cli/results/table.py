@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ats_cli.records import NOMINAL_SCALE, Prediction
+from ats_cli.records import DEFAULT_TASK, NOMINAL_SCALE, Prediction
+from ats_cli.registry import TASKS
 from ats_cli.results.groups import Group
 from ats_cli.text import printable
 
@@ -43,8 +44,7 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
     table.add_column("class", overflow="fold")
-    answer = "value" if any(p.task == "regression" for p in predictions) else "probability"
-    for heading in (answer, "std. error", "tiles", "attention", "MB read", "seconds"):
+    for heading in (_answer_heading(predictions), "std. error", "tiles", "attention", "MB read", "seconds"):
         table.add_column(heading, justify="right", overflow="fold")
     if adaptive:
         table.add_column("stopped", overflow="fold")
@@ -68,8 +68,7 @@ def print_groups(console: Console, column: str, groups: Sequence[Group]) -> None
     table = plain_table()
     table.add_column(text(column), overflow="fold")
     table.add_column("class", overflow="fold")
-    answer = "value" if any(group.prediction.task == "regression" for group in groups) else "probability"
-    for heading in (answer, "std. error", "slides", "tiles"):
+    for heading in (_answer_heading([group.prediction for group in groups]), "std. error", "slides", "tiles"):
         table.add_column(heading, justify="right", overflow="fold")
     for group in groups:
         name, chosen, value, error, tiles, *_ = _cells(group.prediction)
@@ -100,23 +99,18 @@ def _error(error: float) -> str:
     return "<0.001" if 0 < error < 0.0005 else f"{error:.3f}"
 
 
+def _answer_heading(predictions: Sequence[Prediction]) -> str:
+    """Return the heading of the column of answers; failed slides carry no task."""
+    return TASKS[next((p.task for p in predictions if p.status == "ok"), DEFAULT_TASK)].heading
+
+
 def _cells(p: Prediction) -> list[str]:
-    chosen = error = None
-    if p.probabilities is not None and p.predicted in p.classes:
-        index = p.classes.index(p.predicted)
-        chosen = p.probabilities[index]
-        error = None if p.se is None else p.se[index]
-    if p.task == "multi-label" and p.probabilities is not None:
-        # The label that is least sure, of all that are given or not.
-        index = min(range(len(p.classes)), key=lambda i: abs((p.probabilities or ())[i] - 0.5))
-        chosen, error = p.probabilities[index], None if p.se is None else p.se[index]
-    if p.value is not None:
-        chosen, error = p.value, p.se_value
+    number, error = TASKS[p.task].shown(p)
     total = None if p.seconds is None else p.seconds.get("total")
     return [
         p.slide_id,
         p.predicted or NOTHING,
-        NOTHING if chosen is None else f"{chosen:.3f}",
+        NOTHING if number is None else f"{number:.3f}",
         NOTHING if error is None else _error(error),
         NOTHING if p.tiles is None else f"{p.tiles} of {p.positions}",
         NOTHING if p.attention_mass is None else f"{p.attention_mass:.1%}",

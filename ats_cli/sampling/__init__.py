@@ -8,7 +8,7 @@ from ats_cli.sampling.draw import Draw, draw
 from ats_cli.sampling.ratio import mass_lost, ratio_standard_error, ratio_weights
 from ats_cli.sampling.sampler import Sampler, StandardError, Stream
 from ats_cli.sampling.seeds import slide_rng, slide_seed
-from ats_cli.sampling.standard_error import probability_gradient, standard_error
+from ats_cli.sampling.standard_error import standard_error
 from ats_cli.sampling.streamed_race import StreamedRace
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "draw",
     "lowest_margins",
     "mass_lost",
-    "probability_gradient",
     "ratio_standard_error",
     "ratio_weights",
     "slide_rng",

@@ -33,13 +33,3 @@ def standard_error(draw: Draw, values: NDArray[np.floating]) -> StandardError:
         return NO_ESTIMATE
     found = SAMPLERS[draw.sampler].standard_error(draw, np.asarray(values, np.float64).reshape(n, -1))
     return found if found.se is None else found._replace(se=found.se.reshape(of_tile))
-
-
-def probability_gradient(terms: NDArray[np.floating], probabilities: NDArray[np.floating]) -> Floats:
-    """Values (n, C) whose standard errors are those of the softmax probabilities (C,), to first order.
-
-    `terms`: (n, C), each tile's term z_c of the logits sum_i w_i z_ic + bias_c. A change of the logits moves p_c by
-    p_c (z_c - sum_c' p_c' z_c'), so that is what is projected on, tile by tile (the delta method).
-    """
-    z, p = np.asarray(terms, np.float64), np.asarray(probabilities, np.float64)
-    return np.asarray(p * (z - (z @ p)[:, None]))

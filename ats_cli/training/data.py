@@ -6,14 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ats_cli.records import AtsError
+from ats_cli.records import DEFAULT_TASK, AtsError
+from ats_cli.registry import TASKS
 from ats_cli.slides import AnyPath, Slide, find_slides, open_slide, read_manifest
 from ats_cli.slides.find import slide_ids
 from ats_cli.slides.fingerprint import fingerprint
 from ats_cli.slides.manifest import ManifestRow
 from ats_cli.slides.splits import SPLITS
-
-MOST = 1e30  # of a number to be learnt: its deviations, squared, have to be a number too
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,12 @@ def with_content(slides: list[LabelledSlide], threads: int) -> list[LabelledSlid
         return [replace(s, content=f.content if f else "") for s, f in zip(slides, found, strict=True)]
 
 
-def labels_of(label: str) -> list[str]:
-    """The labels of a slide that may have several: "a;b"."""
-    return [name for part in label.split(";") if (name := part.strip())]
-
-
 def labelled_slides(
     data: Path | None,
     manifest: Path | None,
     mpp: float | None = None,
     slides_root: Path | None = None,
-    task: str = "multi-class",
+    task: str = DEFAULT_TASK,
 ) -> list[LabelledSlide]:
     """Slides and labels from a folder with a subfolder a class, or from a manifest (see `read_manifest`).
 
@@ -67,16 +61,12 @@ def labelled_slides(
     """
     if (data is None) == (manifest is None):
         raise AtsError("Give either a folder with one subfolder a class, or --manifest table.csv with slide,label.")
-    if data is not None and task != "multi-class":
+    if data is not None and not TASKS[task].single_label:
         raise AtsError(f"{data}: a folder of classes gives each slide one class. For {task}, give --manifest.")
     slides = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task)  # type: ignore[arg-type]
-    labels = sorted({name for slide in slides for name in _names(slide.label, task)})
-    if task == "regression":  # "5" and "5.0" are one number
-        labels = [f"{number:g}" for number in sorted({float(label) for label in labels})]
-    if len(labels) < (1 if task == "multi-label" else 2):
-        of = f"are of one class ({labels[0]})" if labels else "are of no class"
-        what = f"have the same number, {labels[0]}" if task == "regression" else of
-        raise AtsError(f"{data or manifest}: all {len(slides)} slides {what}. Training needs two or more.")
+    problem = TASKS[task].labels_problem([slide.label for slide in slides])
+    if problem:
+        raise AtsError(f"{data or manifest}: all {len(slides)} slides {problem}. Training needs two or more.")
     return slides
 
 
@@ -96,25 +86,24 @@ def _from_folder(data: Path, mpp: float | None) -> list[LabelledSlide]:
 
 def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: str) -> list[LabelledSlide]:
     rows = read_manifest(manifest, root)
+    kind = TASKS[task]
     for row in rows:
-        if row.label is None and task != "multi-label":
+        if row.label is None and not kind.label_optional:
             raise AtsError(
                 f"{manifest}: row {row.row}: {row.path} has no label. Training needs a column label, filled everywhere."
             )
         if row.split not in (None, "", *SPLITS):
             raise AtsError(f"{manifest}: row {row.row}: split {row.split!r} is none of {', '.join(SPLITS)}.")
-        if task == "regression" and not _is_number(row.label or ""):
-            what = f"label {row.label!r} is not a number, as regression needs it (up to {MOST:g})"
-            raise AtsError(f"{manifest}: row {row.row}: {what}.")
+        if problem := kind.label_problem(row.label or ""):
+            raise AtsError(f"{manifest}: row {row.row}: label {row.label!r} {problem}.")
         if not _there(row):
             raise AtsError(
                 f"{manifest}: row {row.row}: no such file: {row.path}. Mend the path, or give --slides-root."
             )
         if row.roi is not None and not row.roi.exists():
             raise AtsError(f"{manifest}: row {row.row}: no such file: {row.roi}. Mend the column roi.")
-    if task != "regression":
-        named = [(name, f"{manifest}: row {row.row}") for row in rows for name in _names(row.label or "", task)]
-        _refuse_cases([name for name, _ in named], [where for _, where in named])
+    named = [(name, f"{manifest}: row {row.row}") for row in rows for name in kind.class_names(row.label or "")]
+    _refuse_cases([name for name, _ in named], [where for _, where in named])
     _refuse_groups_apart(manifest, rows)
     ids = slide_ids([row.path for row in rows])
     return [
@@ -130,10 +119,6 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
         )
         for slide_id, row in zip(ids, rows, strict=True)
     ]
-
-
-def _names(label: str, task: str) -> list[str]:
-    return labels_of(label) if task == "multi-label" else [label]
 
 
 def _refuse_cases(labels: Sequence[str], where: Sequence[str]) -> None:
@@ -161,10 +146,3 @@ def _refuse_groups_apart(manifest: Path, rows: Sequence[ManifestRow]) -> None:
 def _there(row: ManifestRow) -> bool:
     # What is no path on a local disk cannot be looked up here.
     return not isinstance(row.path, Path) or row.path.exists()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return abs(float(text)) <= MOST
-    except ValueError:
-        return False

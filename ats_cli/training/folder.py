@@ -9,10 +9,11 @@ from typing import Any
 from ats_cli.inference.familiarise import add_out_of_distribution
 from ats_cli.nets.model import Model
 from ats_cli.records import AtsError, ModelSpec
+from ats_cli.registry import TASKS
 from ats_cli.slides.find import stem
 from ats_cli.slides.regions import regions_file
 from ats_cli.training.card import model_card
-from ats_cli.training.data import LabelledSlide, labelled_slides, labels_of, with_content
+from ats_cli.training.data import LabelledSlide, labelled_slides, with_content
 from ats_cli.training.diary import TrainingLog
 from ats_cli.training.options import DEFAULT_RECIPE, Callbacks, DataOptions, RecipeOptions, TrainOptions
 from ats_cli.training.output import VIEWS_FOLDER, claim_output, fold_folder, refuse_non_empty
@@ -94,7 +95,7 @@ class _Training:
 
     def run(self, slides: list[LabelledSlide], skipped: dict[str, str]) -> TrainingResult:
         """Cross-validate, train on all training slides, and write the model. `skipped`: slide id -> why."""
-        data, seed, stratify = self.data, self.options.seed, self.spec.task == "multi-class"
+        data, seed, stratify = self.data, self.options.seed, TASKS[self.spec.task].single_label
         split = split_off(slides, 0 if data.folds else data.validation, seed, stratify)
         if self.spec.training.patience and not (split[1] or data.folds):
             raise AtsError("--patience needs validation slides. Keep some with --val, or leave it out.")
@@ -185,7 +186,7 @@ def _readable(
     callbacks.on_message(f"{message}They are left out.")
     readable = [slide for slide in slides if slide.slide_id not in bad]
     gone = set(spec.classes) - {slide.label for slide in readable}
-    if spec.task == "multi-class" and gone:
+    if TASKS[spec.task].single_label and gone:
         raise AtsError(f"class {min(gone)}: none of its slides can be read. Mend them, or train without that class.")
     return readable
 
@@ -206,12 +207,7 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
     given = dict(overrides)
     tiles = given.pop("tiles", recipe.tiles)
     task = given.pop("task", recipe.task)
-    if task == "regression":
-        classes: tuple[str, ...] = ("value",)
-    elif task == "multi-label":
-        classes = tuple(sorted({label for slide in slides for label in labels_of(slide.label)}))
-    else:
-        classes = tuple(sorted({slide.label for slide in slides}))
+    classes = TASKS[task].classes([slide.label for slide in slides])
     features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
     training = replace(recipe.training, **given)
     # The notice of the recipe's own model is about the slides that it was trained on: it is dropped.

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ats_cli.records import ModelError, ModelSpec
-from ats_cli.registry import SAMPLERS
+from ats_cli.records import AtsError, ModelError, ModelSpec
+from ats_cli.registry import SAMPLERS, TASKS
 
 # Layers of an attention network, channels of a layer, pixels a side of a patch: no model comes near, and beyond them
 # memory would not do.
@@ -36,6 +36,10 @@ def refuse_nonsense(spec: ModelSpec, where: str) -> None:
             raise ModelError(f"{where}: {key} must lie between -1e6 and 1e6, not {shown(value)}.")
     if spec.training.sampler not in SAMPLERS:
         raise ModelError(f'{where}: training.sampler "{spec.training.sampler}" is not one of {", ".join(SAMPLERS)}.')
+    try:
+        TASKS.check(spec.task)
+    except AtsError as error:
+        raise ModelError(f"{where}: {error}") from error
     for key, values in (("mean", spec.features.mean), ("std", spec.features.std)):
         if len(values) not in (0, 3):
             raise ModelError(f"{where}: features.{key} must be three numbers, or none, not {len(values)}.")

@@ -12,12 +12,12 @@ from small import SPEC, damage, noise, random_model, small_spec, write_pyramid, 
 
 from ats_cli.inference import attention_map, look, predict_many, predict_slide
 from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.estimate import softmax
 from ats_cli.records import Prediction, SlideError
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import Draw
 from ats_cli.sampling.ratio import ratio_standard_error
 from ats_cli.slides import SlideSource, open_slide
+from ats_cli.tasks.multi_class import softmax
 
 MODEL = random_model(SPEC)
 BIAS = MODEL.nets.head.bias.double().numpy()

@@ -11,9 +11,9 @@ from small import noise, random_model, random_nets, small_spec, write_slide
 
 from ats_cli.inference import look
 from ats_cli.inference.context import PredictionContext
-from ats_cli.inference.estimate import softmax
 from ats_cli.nets.model import to_unit
 from ats_cli.slides import open_slide, tissue_mask
+from ats_cli.tasks.multi_class import softmax
 
 PRIORS = ("bright", "dense", "none")
 

@@ -9,9 +9,10 @@ from test_pivotal import by_stretches
 from test_unbiased import MAPS
 
 from ats_cli.registry import SAMPLERS
-from ats_cli.sampling import Draw, draw, probability_gradient, standard_error
+from ats_cli.sampling import Draw, draw, standard_error
 from ats_cli.sampling.differences import FIRST, THIRD, difference_variance
 from ats_cli.sampling.murthy_weights import murthy_weights
+from ats_cli.tasks.multi_class import TASK as MULTI_CLASS
 
 # Maps whose smallest samples leave more than rounding outside.
 PROPER = ("spread", "peaked", "ties", "six")
@@ -238,7 +239,7 @@ def test_probabilities_move_as_their_gradient_says():
     def softmax(logits):
         return np.exp(logits) / np.exp(logits).sum()
 
-    gradient = probability_gradient(terms, softmax(weights @ terms))
+    gradient = MULTI_CLASS.probability_gradient(terms, softmax(weights @ terms))
     for i in range(6):
         step = 1e-6 * np.eye(6)[i]
         slope = (softmax((weights + step) @ terms) - softmax((weights - step) @ terms)) / 2e-6
@@ -259,6 +260,9 @@ def test_errors_of_probabilities_are_near_the_truth():
     draws = [draw(attention, 40, "murthy", rng) for _ in range(400)]
     found = np.array([softmax(one.weights @ z[one.positions]) for one in draws])
     errors = np.array(
-        [standard_error(one, probability_gradient(z[one.positions], p)).se for one, p in zip(draws, found, strict=True)]
+        [
+            standard_error(one, MULTI_CLASS.probability_gradient(z[one.positions], p)).se
+            for one, p in zip(draws, found, strict=True)
+        ]
     )
     np.testing.assert_allclose(np.sqrt((errors**2).mean(0)), found.std(0), rtol=0.15)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from small import SPEC, write_slide
 
 from ats_cli.records import AtsError
+from ats_cli.registry import TASKS
 from ats_cli.training import LabelledSlide, labelled_slides, split_off
-from ats_cli.training.data import labels_of
 from ats_cli.training.split import folds
 from ats_cli.training.store import SlideStore, unreadable
 
@@ -172,7 +172,7 @@ def test_regions_to_draw_from(tmp_path: Path) -> None:
 def test_several_labels_and_numbers(tmp_path: Path) -> None:
     table = manifest(tmp_path, "a.tif,cat; dog", "b.tif,", "c.tif,dog", header="slide,label")
     slides = labelled_slides(None, table, task="multi-label")
-    assert [labels_of(s.label) for s in slides] == [["cat", "dog"], [], ["dog"]]
+    assert [TASKS["multi-label"].class_names(s.label) for s in slides] == [["cat", "dog"], [], ["dog"]]
     with pytest.raises(AtsError, match=r"row 2: label 'cat; dog' is not a number"):
         labelled_slides(None, table, task="regression")
     table = manifest(tmp_path, "a.tif,-1.5", "b.tif,2e3", header="slide,label")

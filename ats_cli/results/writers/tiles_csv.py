@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ats_cli.records import Prediction, TilesRead
+from ats_cli.records import DEFAULT_TASK, Prediction, TilesRead
+from ats_cli.registry import TASKS
 from ats_cli.results.files import csv_bytes
-from ats_cli.results.probabilities import probabilities_of
 
 
 class TilesCsv:
@@ -22,23 +22,19 @@ class TilesCsv:
 WRITER = TilesCsv()
 
 
-def tile_rows(classes: tuple[str, ...], tiles: TilesRead, task: str = "multi-class") -> list[list[object]]:
+def tile_rows(classes: tuple[str, ...], tiles: TilesRead, task: str = DEFAULT_TASK) -> list[list[object]]:
     """Return the rows of tiles.csv, the heading first.
 
-    Boxes in level-0 pixels; each tile's own class probabilities; what it counts for; its exact shares of the slide's
-    logits, which sum to logit minus bias. A tile that could not be read has weight 0, and no probabilities. Of
-    regression, `value` is what the tile alone would give.
+    Boxes in level-0 pixels; the answer of each tile alone; its attention, weight and draws; its exact shares of the
+    slide's logits, which sum to logit minus bias. A tile that could not be read has weight 0 and no answer.
     """
-    logits = tiles.terms + tiles.bias
-    own = logits if task == "regression" else probabilities_of(logits, task)
+    answers, columns = TASKS[task].tile_values(tiles.terms + tiles.bias), TASKS[task].tile_columns(classes)
     shares = tiles.weights[:, None] * tiles.terms
-    heading: list[object] = ["minx", "miny", "width", "height", *(f"prob_{name}" for name in classes)]
-    if task == "regression":
-        heading[4:] = ["value"]
+    heading: list[object] = ["minx", "miny", "width", "height", *columns]
     heading += ["attention", "weight", "draws", *(f"share_{name}" for name in classes)]
     rows = zip(
         tiles.boxes.tolist(),
-        own.tolist(),
+        answers.tolist(),
         tiles.attention.tolist(),
         tiles.weights.tolist(),
         tiles.draws.tolist(),
@@ -46,10 +42,10 @@ def tile_rows(classes: tuple[str, ...], tiles: TilesRead, task: str = "multi-cla
         tiles.readable.tolist(),
         strict=True,
     )
-    nothing = (None,) * len(classes)
+    no_answer, no_share = (None,) * len(columns), (None,) * len(classes)
     return [heading] + [
-        [*map(_pixels, box), *(p if readable else nothing), a, w, n, *(share if readable else nothing)]
-        for box, p, a, w, n, share, readable in rows
+        [*map(_pixels, box), *(answer if readable else no_answer), a, w, n, *(share if readable else no_share)]
+        for box, answer, a, w, n, share, readable in rows
     ]
 
 

@@ -1,0 +1,46 @@
+"""What tasks have in common whose answer is a probability for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ats_cli.records import Prediction
+from ats_cli.tasks.task import Floats, Scale
+
+
+class ClassProbabilities:
+    """The base of such tasks: columns prob_<class> and se_<class>, and no number."""
+
+    heading, answer_fields = "probability", ("probabilities", "se")
+
+    def probabilities(self, logits: NDArray[np.floating]) -> Floats:
+        raise NotImplementedError
+
+    def label_problem(self, label: str) -> str | None:
+        return None
+
+    def value(self, logits: Floats) -> float | None:
+        return None
+
+    def tile_columns(self, classes: Sequence[str]) -> list[str]:
+        return [f"prob_{name}" for name in classes]
+
+    def tile_values(self, logits: Floats) -> Floats:
+        return self.probabilities(logits)
+
+    def scale(self, labels: Sequence[str]) -> Scale:
+        return 0.0, 1.0
+
+
+def probability_and_error(prediction: Prediction, index: int) -> tuple[float | None, float | None]:
+    """Return the probability of a class and its standard error, None where there is none."""
+    p, se = prediction.probabilities, prediction.se
+    return None if p is None else p[index], None if p is None or se is None else se[index]
+
+
+def entropy(shares: Floats) -> Floats:
+    """Return the entropy over the first axis of shares that sum to 1, in nats."""
+    return np.asarray(-(shares * np.log(np.clip(shares, 1e-12, 1))).sum(0))

@@ -1,0 +1,91 @@
+"""A number per slide, learned in units of the training labels' standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ats_cli.records import Prediction
+from ats_cli.tasks.task import Floats, Scale
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_NUMBER = 1e30  # of a label: squared deviations must be finite too
+
+
+class Regression:
+    """The first logit is the number, trained with the squared error."""
+
+    name, heading, answer_fields = "regression", "value", ("value", "se_value")
+    single_label, can_settle, label_optional = False, False, False
+
+    def class_names(self, label: str) -> list[str]:
+        return []
+
+    def label_problem(self, label: str) -> str | None:
+        try:
+            valid = abs(float(label)) <= MAX_NUMBER
+        except ValueError:
+            valid = False
+        return None if valid else f"is not a number, as regression needs it (up to {MAX_NUMBER:g})"
+
+    def labels_problem(self, labels: Sequence[str]) -> str | None:
+        numbers = {float(label) for label in labels}  # "5" and "5.0" are one number
+        return None if len(numbers) > 1 else f"have the same number, {', '.join(f'{number:g}' for number in numbers)}"
+
+    def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return ("value",)
+
+    def probabilities(self, logits: NDArray[np.floating]) -> Floats | None:
+        return None
+
+    def probability_gradient(self, terms: Floats, probabilities: Floats) -> Floats:
+        raise ValueError("a number has no probabilities")
+
+    def complement(self, probabilities: Floats) -> Floats:
+        raise ValueError("a number has no probabilities")
+
+    def predicted(self, logits: Floats, classes: Sequence[str]) -> str | None:
+        return None
+
+    def value(self, logits: Floats) -> float | None:
+        return float(logits[0])
+
+    def shown(self, prediction: Prediction) -> tuple[float | None, float | None]:
+        return prediction.value, prediction.se_value
+
+    def tile_columns(self, classes: Sequence[str]) -> list[str]:
+        return ["value"]
+
+    def tile_values(self, logits: Floats) -> Floats:
+        return logits
+
+    def scale(self, labels: Sequence[str]) -> Scale:
+        numbers = np.array([float(label) for label in labels])
+        return float(numbers.mean()), float(numbers.std()) or 1.0
+
+    def targets(self, labels: Sequence[str], classes: Sequence[str], scale: Scale) -> Tensor:
+        import torch
+
+        return torch.tensor([[(float(label) - scale[0]) / scale[1]] for label in labels], dtype=torch.float32)
+
+    def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return (logits - targets).square().mean(1)
+
+    def accuracy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """1 within half a standard deviation of the label, else 0."""
+        return ((logits - targets).abs() < 0.5).float().mean(1)
+
+    def balanced(self, weights: Floats, labels: Sequence[str], classes: Sequence[str]) -> Floats:
+        return weights
+
+    def baseline_loss(self, labels: Sequence[str], classes: Sequence[str], weights: Floats) -> float:
+        targets = self.targets(labels, classes, self.scale(labels)).double().numpy()
+        return float(np.average(targets[:, 0] ** 2, weights=weights))
+
+
+TASK = Regression()
