@@ -192,7 +192,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """The attention over a slide's positions.
+    """The attention over a slide's positions. `positions`: how many of them can be drawn.
 
     `values`: (rows, cols) float64, non-negative, sums to 1; 0 where a position is off the tissue.
     `pitch`: side of a position in level-0 pixels; position (row, col) covers the square
@@ -206,7 +206,7 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class DrawnTile:
-    """One tile that was read: its box in level-0 pixels, and what it counts for.
+    """One tile that was read: its box in level-0 pixels, and its part in the answer.
 
     `probabilities` are the tile's own, softmax(W f + b). `shares` are its exact shares of the slide's class
     logits: they sum over the tiles to logit minus bias.
@@ -225,14 +225,15 @@ class DrawnTile:
 
 @dataclass(frozen=True)
 class TilesRead:
-    """All tiles read of one slide as arrays, n of them in the order of the draw: what a longer draw can go on from.
+    """All n tiles read of one slide as arrays, in the order of the draw. A longer draw can resume from them.
 
-    `positions`: (n,) int64, row * cols + col on a `grid` of (rows, cols). `attention`, `weights`: (n,). `draws`: (n,)
-    int64. `boxes`: (n, 4), x, y, width, height in level-0 pixels. `terms`: (n, C), what each adds to the class logits
-    at weight 1: logits = weights @ terms + bias. `readable`: (n,) bool; a tile that could not be read has weight and
-    terms 0. `log_z`: of a race, log of the sum of exp(logit) over all positions, such that
-    attention = exp(logit - log_z). `features`: (n, d), summaries of the tiles' features, of a model that keeps what is
-    familiar to it.
+    positions: (n,) int64, row * cols + col on a `grid` of (rows, cols).
+    attention, weights: (n,) float64. draws: (n,) int64.
+    boxes: (n, 4) x, y, width, height in level-0 pixels.
+    terms: (n, C), what each tile adds to the class logits at weight 1: logits = weights @ terms + bias.
+    readable: (n,) bool. A tile that could not be read has weight and terms 0.
+    log_z: for a race, log of the sum of exp(logit) over all positions: attention = exp(logit - log_z).
+    features: (n, d) summaries of the tiles' features, for a model that computes slide embeddings.
     """
 
     positions: NDArray[np.int64]
@@ -249,8 +250,10 @@ class TilesRead:
 
 
 class Fingerprint(NamedTuple):
-    """What tells a slide from another: its `content` (size and samples of its files), the same of a copy; and the
-    `time` that it was written, or the version that a server gives it.
+    """Identifies a slide.
+
+    content: size and samples of its files; equal for a copy.
+    time: when it was written, or the version that a server gives it.
     """
 
     content: str
@@ -259,19 +262,18 @@ class Fingerprint(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `ats predict` says of one slide. A value that does not apply is None.
+    """The result of one slide. A value that does not apply is None. `results.columns` lists how each is written.
 
-    `se` and `logits_se` are the standard errors of `probabilities` and `logits` by the sampling of tiles alone: how
-    far they may be from those of the same net over all positions. Of several labels (`task`), each has a probability
-    of its own, and `predicted` joins those above one half with ";"; of regression there is a `value` and no
-    probability. `settled`, with a confidence: whether the class was settled before the budget was spent.
-    `tiles_unreadable`: how many of the `tiles` drawn could not be read; `mass_unreadable`: the share of the attention
-    that is estimated to lie on what cannot be read. `bytes_view`: what of `bytes_read` the look took, before any
-    tile. `kept`: for a run folder, the tiles as arrays. `fingerprint`: of the file that was read.
-
-    `unfamiliar`: whether the slide is unlike those that the model was trained on; `unfamiliar_score`: its distance from
-    them, 1 being the limit; `unfamiliar_to`: which these are. None of a model that does not know. `traits`: what is
-    compared.
+    se, logits_se: standard errors of `probabilities` and `logits` by the sampling of tiles alone: how far they may be
+    from those of the same networks over all positions.
+    task: with several labels, each has its own probability, and `predicted` joins those above one half with ";". A
+    regression has a `value` and no probabilities.
+    settled: with a confidence, whether the class was settled before the budget was spent.
+    tiles_unreadable: how many of the `tiles` drawn could not be read.
+    mass_unreadable: the estimated share of the attention on what cannot be read.
+    bytes_view: the part of `bytes_read` that was read before the first tile.
+    unfamiliar, unfamiliar_score: whether the distance of its `embedding` from those of the slides `unfamiliar_to`, on
+    which the model was trained, exceeds the limit; the distance divided by the limit.
     """
 
     slide_id: str

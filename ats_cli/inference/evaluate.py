@@ -1,4 +1,4 @@
-"""Labelled slides, and what they are predicted to be at several budgets."""
+"""Labelled slides, and their predictions at several budgets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAIN, TEST = "train", "test"
 
 @dataclass(frozen=True)
 class Labelled:
-    """A slide and its class. `group`: slides of one group (a patient's) are alike; without one, a slide is its own."""
+    """A slide and its class. `group`: slides of one group (a patient) are dependent; by default a slide is a group."""
 
     source: SlideSource
     label: str
@@ -31,7 +31,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Rows:
-    """The split of each row of a table that is taken, and of each that is left; "" for none."""
+    """The split of each row of a table that is used, and of each that is left out; "" for none."""
 
     taken: tuple[str, ...]
     left: tuple[str, ...] = ()
@@ -66,10 +66,9 @@ def labelled_sources(
 ) -> tuple[list[Labelled], Rows]:
     """Slides with labels out of `classes`: from a folder with a subfolder a class, or from a manifest.
 
-    A manifest's rows are those of `split`; without it, those of "test" where there are any, else all. A table whose
-    splits have names of its own has them all taken as they are written where `split` is such a name. `group_by`: the
-    column of the groups that are to have one answer each, and so one label. Raises AtsError with a sentence that names
-    the row or the folder.
+    Of a manifest, the rows of `split` are used; without it those of "test" if there are any, else all. If `split` is
+    not a standard name, splits are compared as written. `group_by`: the column of the groups; all slides of a group
+    must have one label. Raises AtsError with a sentence that names the row or the folder.
     """
     if (folder is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest with columns slide,label.")
@@ -111,7 +110,7 @@ def _from_manifest(
     split = _split_to_take(manifest, manifest_splits(manifest, group_by), split)
     rows: list[ManifestRow] = []
     left: list[str] = []
-    for row in manifest_rows(manifest, slides_root, group_by):  # of a long table, only what is taken is kept
+    for row in manifest_rows(manifest, slides_root, group_by):  # rows left out are not stored: tables may be long
         if split and row.split != split:
             left.append(row.split or "")
         else:
@@ -137,7 +136,7 @@ def _from_manifest(
 
 
 def _split_to_take(manifest: Path, splits: Mapping[str, int], asked: str | None) -> str | None:
-    """The split whose rows are taken, None for all rows. AtsError for a split that is not understood, or has none.
+    """Return the split whose rows are used, None for all rows. Raises AtsError for an unknown or empty split.
 
     `splits`: those of the manifest, each with its first row.
     """
@@ -173,9 +172,9 @@ def at_budgets(
 ) -> Iterator[tuple[int | None, Prediction]]:
     """Yield each slide's prediction at each budget, as (budget, prediction), in any order.
 
-    `predict` yields all slides' predictions at one budget. The shorter draws of a race are the beginnings of the
-    longest, so that is all that is read; unless it `stops` by itself, or the sampler is no race: then each budget is
-    a draw of its own.
+    `predict` yields all slides' predictions at one budget. With a nested sampler, smaller draws are the beginnings of
+    the largest, so only the largest is read. Otherwise, or if the draw `stops` by itself, each budget is a separate
+    draw.
     """
     sizes = [budget for budget in budgets if budget is not None]
     if sampler in SAMPLERS and SAMPLERS[sampler].nested and not stops and len(sizes) == len(budgets):

@@ -1,4 +1,4 @@
-"""What the numbers of a model.toml may be. A damaged or hostile one is refused before anything is made of it."""
+"""Bounds of the numbers in model.toml. A damaged or hostile file is refused before a network is built from it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from ats_cli.records import AtsError, ModelError, ModelSpec
 from ats_cli.registry import SAMPLERS, TASKS
 
-# Layers of an attention network, channels of a layer, pixels a side of a patch: no model comes near, and beyond them
-# memory would not do.
-MOST_LAYERS, MOST_CHANNELS, MOST_PIXELS = 16, 2048, 4096
-MOST_TILES, MOST_CLASSES, MOST_STEPS = 10_000_000, 100_000, 1_000_000_000
+# Layers of an attention network, channels of a layer, pixels of a patch side: far above any model, and what memory
+# allows.
+MAX_LAYERS, MAX_CHANNELS, MAX_PIXELS = 16, 2048, 4096
+MAX_TILES, MAX_CLASSES, MAX_STEPS = 10_000_000, 100_000, 1_000_000_000
 _SCALE = (1e-4, 1e6)
 _FACTOR = (1e-6, 1e6)
 
-# Options of timm that fetch or load weights, which no model.toml may do.
+# Options of timm that fetch or load weights. model.toml must not set them.
 _LOADS = ("pretrained", "checkpoint", "cache_dir")
 
 
 def refuse_nonsense(spec: ModelSpec, where: str) -> None:
-    """ModelError for a number out of its bounds, or values that contradict each other."""
+    """Raise ModelError for a number out of bounds, or for values that contradict each other."""
     for key, value, least, most in _positive(spec):
         if not value > 0:
             raise ModelError(f"{where}: {key} must be a number above 0, not {shown(value)}.")
@@ -44,10 +44,10 @@ def refuse_nonsense(spec: ModelSpec, where: str) -> None:
         if len(values) not in (0, 3):
             raise ModelError(f"{where}: features.{key} must be three numbers, or none, not {len(values)}.")
     for key, channels in (("attention", spec.attention.channels), ("features", spec.features.channels)):
-        if len(channels) > MOST_LAYERS:
-            raise ModelError(f"{where}: {key}.channels are {len(channels)} layers, more than {MOST_LAYERS}.")
-    if len(spec.classes) > MOST_CLASSES:
-        raise ModelError(f"{where}: {len(spec.classes)} classes, more than {MOST_CLASSES}.")
+        if len(channels) > MAX_LAYERS:
+            raise ModelError(f"{where}: {key}.channels are {len(channels)} layers, more than {MAX_LAYERS}.")
+    if len(spec.classes) > MAX_CLASSES:
+        raise ModelError(f"{where}: {len(spec.classes)} classes, more than {MAX_CLASSES}.")
     if len(set(spec.classes)) != len(spec.classes):
         raise ModelError(f"{where}: classes name the same class twice.")
     for key, option in spec.features.options.items():
@@ -55,31 +55,31 @@ def refuse_nonsense(spec: ModelSpec, where: str) -> None:
 
 
 def _positive(spec: ModelSpec) -> Iterator[tuple[str, float, float, float]]:
-    """Key, value, least and most."""
+    """Yield key, value, minimum and maximum."""
     attention, features, training = spec.attention, spec.features, spec.training
     yield "attention.scale", attention.scale, *_SCALE
-    yield "attention.stride", attention.stride, 1, MOST_PIXELS
+    yield "attention.stride", attention.stride, 1, MAX_PIXELS
     yield "attention.prior_saturation", attention.prior_saturation, *_FACTOR
     yield "features.scale", features.scale, *_SCALE
-    yield "features.patch_size", features.patch_size, 1, MOST_PIXELS
-    yield "tiles", spec.tiles, 1, MOST_TILES
+    yield "features.patch_size", features.patch_size, 1, MAX_PIXELS
+    yield "tiles", spec.tiles, 1, MAX_TILES
     yield "head_scale", spec.head_scale, *_FACTOR
     for name in ("steps", "batch_size", "validate_every"):
-        yield f"training.{name}", getattr(training, name), 1, MOST_STEPS
+        yield f"training.{name}", getattr(training, name), 1, MAX_STEPS
     for key, values in (("features.std", features.std), ("std", spec.std)):
         yield from ((f"{key}[{i}]", value, *_FACTOR) for i, value in enumerate(values))
     for key, channels in (("attention.channels", attention.channels), ("features.channels", features.channels)):
-        yield from ((f"{key}[{i}]", value, 1, MOST_CHANNELS) for i, value in enumerate(channels))
+        yield from ((f"{key}[{i}]", value, 1, MAX_CHANNELS) for i, value in enumerate(channels))
 
 
 def _not_negative(spec: ModelSpec) -> Iterator[tuple[str, float, float]]:
-    """Key, value and most."""
+    """Yield key, value and maximum."""
     training = spec.training
     yield "background", spec.background, 255
     yield "training.freeze", training.freeze, 1
     yield "training.hue_jitter", training.hue_jitter, 0.5
-    yield "training.patience", training.patience, MOST_STEPS
-    yield "training.crop", training.crop, MOST_STEPS
+    yield "training.patience", training.patience, MAX_STEPS
+    yield "training.crop", training.crop, MAX_STEPS
     rates = ("lr", "weight_decay", "lr_attention", "lr_features", "lr_head")
     for name in (*rates, "colour_jitter", "brightness_jitter", "saturation_jitter"):
         yield f"training.{name}", getattr(training, name), math.inf
@@ -105,7 +105,7 @@ def _refuse_option(key: str, option: Any, where: str) -> None:
 
 
 def shown(value: object) -> str:
-    """A value of model.toml in a message."""
+    """Return a value of model.toml as text for a message."""
     try:
         return f"{value}"[:80]
     except ValueError:  # an integer of thousands of digits

@@ -1,4 +1,4 @@
-"""The model that is used when none is named, kept in the user's configuration folder. No torch."""
+"""The default model, stored in the user's configuration folder. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER_VARIABLE = "ATS_CONFIG"
 
 
 def config_file() -> Path:
-    """config.toml in the folder that ATS_CONFIG names, else where the system keeps configurations."""
+    """Return config.toml in the folder that ATS_CONFIG names, else in the system's folder for configurations."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named) / "config.toml"
@@ -22,7 +22,7 @@ def config_file() -> Path:
 
 
 def default_model() -> str | None:
-    """What `ats models default` was told last, or None. AtsError for a file that cannot be understood."""
+    """Return the model that `ats models default` set, or None. Raises AtsError for a file that cannot be parsed."""
     file = config_file()
     try:
         model = tomllib.loads(file.read_text(encoding="utf-8")).get("model")
@@ -36,7 +36,7 @@ def default_model() -> str | None:
 
 
 def set_default_model(name: str | None) -> None:
-    """Keep a model's name, or forget it. OSError where the file cannot be written."""
+    """Store a model's name, or delete it for None. Raises OSError if the file cannot be written."""
     import tomli_w
 
     file = config_file()
@@ -44,6 +44,6 @@ def set_default_model(name: str | None) -> None:
         file.unlink(missing_ok=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    beside.write_text(tomli_w.dumps({"model": name}), encoding="utf-8")
-    beside.replace(file)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part.write_text(tomli_w.dumps({"model": name}), encoding="utf-8")
+    part.replace(file)

@@ -13,9 +13,9 @@ MODEL_VARIABLE = "ATS_MODEL"
 
 
 def find_model(name: str | None = None) -> ModelFolder:
-    """A model with weights, by folder, shipped name or hf://owner/name; without a name, the default.
+    """Return a model with weights, by folder, shipped name or hf://owner/name; without a name, the default.
 
-    Raises ModelError when there is none, naming those that ship.
+    Raises ModelError if there is none, and lists the shipped ones.
     """
     chosen, because = default_name() if name is None else (name, "named by --model")
     folder = find_recipe(chosen, because)
@@ -28,23 +28,22 @@ def find_model(name: str | None = None) -> ModelFolder:
 
 
 def default_name() -> tuple[str, str]:
-    """The model that is used when none is named, and why: ATS_MODEL, else what `ats models default` was told, else the
-    shipped demonstration."""
+    """Return the default model and why it is: from ATS_MODEL, `ats models default`, or the shipped demonstration."""
     if named := os.environ.get(MODEL_VARIABLE):
         return named, f"named by {MODEL_VARIABLE}"
-    if kept := default_model():
-        return kept, "named by `ats models default`"
+    if name := default_model():
+        return name, "named by `ats models default`"
     return DEFAULT_MODEL, f"the default, as neither --model nor {MODEL_VARIABLE} nor `ats models default` names one"
 
 
 def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
-    """A model folder, with or without weights, by path, shipped name or hf://owner/name."""
+    """Return a model folder, with or without weights, by path, shipped name or hf://owner/name."""
     if is_hub_name(name):
         return read_folder(pull(name), chosen_because)
     path = Path(name)
     if path.is_file() and path.name == SPEC_FILE:
         return read_folder(path.parent, chosen_because)
-    # A folder of slides may happen to be called as a shipped model is: only a folder with a model in it comes first.
+    # A folder of slides may have the name of a shipped model: only a folder with a model in it takes precedence.
     shipped = shipped_folder() / name
     if os.sep not in name and (shipped / SPEC_FILE).is_file() and not (path / SPEC_FILE).is_file():
         return read_folder(shipped, chosen_because)
@@ -57,20 +56,20 @@ def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
 
 
 def model_names() -> list[str]:
-    """Names of the shipped models that have weights, sorted."""
+    """Return the names of the shipped models that have weights, sorted."""
     return sorted(p.parent.name for p in shipped_folder().glob(f"*/{WEIGHTS_FILE}"))
 
 
 def recipe_names() -> list[str]:
-    """Names of everything that ships and can be trained, with weights or without, sorted."""
+    """Return the names of all shipped models and recipes, with weights or without, sorted."""
     return sorted(p.parent.name for p in shipped_folder().glob(f"*/{SPEC_FILE}"))
 
 
 def shipped_folder() -> Path:
-    """Where the shipped models lie: beside the package in a checkout, inside it in a wheel."""
+    """Return the folder of the shipped models: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).resolve().parents[1]
     beside = package.parent / "models"
-    # The checkout is asked for first and by its project file: an unrelated folder called models proves nothing.
+    # A checkout is recognised by its project file: an unrelated folder may be called models too.
     if beside.is_dir() and (package.parent / "pyproject.toml").is_file():
         return beside
     return package / "_models"

@@ -1,4 +1,4 @@
-"""What is in a model folder, and whether it makes sense. Reads model.toml; no torch."""
+"""Read and validate a model folder's model.toml. No torch."""
 
 import difflib
 import hashlib
@@ -21,15 +21,15 @@ MODEL_FILES = (
     SPEC_FILE, WEIGHTS_FILE, "familiarity.safetensors", "SHA256SUMS", "README.md", "metrics.json", "calibration.json",
     "data.json",
 )  # fmt: skip
-"""What ats reads of a model folder."""
-MOST_BYTES = 1 << 20  # of model.toml
-LINES = ("description", "notice")  # texts that may have several lines
+"""The files of a model folder that ats reads."""
+MAX_BYTES = 1 << 20  # of model.toml
+MULTILINE = ("description", "notice")  # texts that may have several lines
 TABLES = {"attention": AttentionSpec, "features": FeatureSpec, "training": TrainingSpec}
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder as found on disk. Without weights it is a recipe: something to train."""
+    """A model folder on disk. Without weights it is a recipe: a model to train."""
 
     path: Path
     spec: ModelSpec
@@ -44,7 +44,7 @@ class ModelFolder:
 def read_folder(path: Path, chosen_because: str = "") -> ModelFolder:
     """Read and check a model folder. Raises ModelError with a sentence that names file and key.
 
-    Its texts come without control characters.
+    Control characters are removed from its texts.
     """
     file = path / SPEC_FILE
     _refuse_links_out(path)
@@ -52,9 +52,9 @@ def read_folder(path: Path, chosen_because: str = "") -> ModelFolder:
         raise ModelError(f"{path}: no {SPEC_FILE} in this folder. A model is a folder that `ats train` wrote.")
     try:
         with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ModelError(f"{file}: larger than {MOST_BYTES:,} bytes. Take it from a good copy.")
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ModelError(f"{file}: larger than {MAX_BYTES:,} bytes. Take it from a good copy.")
         table = tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror}). Check its access rights.") from error
@@ -66,7 +66,7 @@ def read_folder(path: Path, chosen_because: str = "") -> ModelFolder:
 
 
 def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
-    """A model.toml's table as a ModelSpec. Raises ModelError; an unknown key is named with the nearest known one."""
+    """Return the table of a model.toml as a ModelSpec. Raises ModelError, which names the nearest known key."""
     try:
         table = _printable(table)
     except RecursionError as error:
@@ -93,7 +93,7 @@ def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
 
 
 def write_spec(spec: ModelSpec, path: Path) -> None:
-    """Write model.toml. What is empty is left out."""
+    """Write model.toml without empty values."""
     path.write_text(tomli_w.dumps(_without_empty(asdict(spec))), encoding="utf-8")
 
 
@@ -113,20 +113,20 @@ def _refuse_unknown_keys(table: dict[str, Any], kind: type, where: str) -> None:
 
 
 def _printable(value: Any, lines: bool = False) -> Any:
-    """A value of model.toml in which no text does more to a terminal than be shown."""
+    """Return a value of model.toml without control characters in its texts."""
     if isinstance(value, str):
         return printable(value, lines)
     if isinstance(value, list | tuple):
         return type(value)(_printable(item) for item in value)
     if isinstance(value, dict):
-        return {printable(key): _printable(item, key in LINES) for key, item in value.items()}
+        return {printable(key): _printable(item, key in MULTILINE) for key, item in value.items()}
     return value
 
 
 def _refuse_links_out(folder: Path) -> None:
-    """ModelError where a file of a model is no file, or a link that leads out of its folder.
+    """Raise ModelError if a file of a model is not a regular file, or is a link that leads out of its folder.
 
-    What is fetched from the hub lies as links to the blobs beside its snapshots.
+    Models fetched from the hub consist of links to the blobs beside their snapshots.
     """
     inside = [folder.resolve()]
     if inside[0].parent.name == "snapshots":
@@ -139,7 +139,7 @@ def _refuse_links_out(folder: Path) -> None:
 
 
 def _hash(path: Path) -> str:
-    """What makes the model answer as it does: sha256 over model.toml and the weights, the first 16 hex digits."""
+    """Return the first 16 hex digits of the sha256 over model.toml and the weights."""
     digest = hashlib.sha256((path / SPEC_FILE).read_bytes())
     weights = path / WEIGHTS_FILE
     if weights.is_file():

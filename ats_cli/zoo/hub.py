@@ -19,10 +19,10 @@ def is_hub_name(name: str) -> bool:
 
 
 def pull(name: str) -> Path:
-    """Fetch a model folder into the hub's cache, or find it there; return where it lies.
+    """Fetch a model folder into the hub's cache, unless it is there, and return its path.
 
-    `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN` mean what they mean to huggingface-hub. Without a connection, what was
-    fetched before is used. Raises ModelError with a sentence.
+    huggingface-hub reads `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN`. Without a connection, a model fetched before is used.
+    Raises ModelError with a sentence.
     """
     match = NAME.fullmatch(name)
     if match is None:
@@ -35,7 +35,7 @@ def pull(name: str) -> Path:
     set_verbosity_error()  # type: ignore[no-untyped-call]
     if not sys.stderr.isatty():
         disable_progress_bars()
-    # Whatever else lies there is not fetched: no code, no pickle.
+    # No other file is fetched: no code, no pickle.
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         found = huggingface_hub.snapshot_download(
@@ -56,7 +56,7 @@ def pull(name: str) -> Path:
             f"{name}: the hub cannot be reached, and this model has not been fetched before. Check the connection, or "
             "fetch it elsewhere and give its folder."
         ) from error
-    except Exception as error:  # whatever the network throws: offline, proxies, certificates
+    except Exception as error:  # errors of the network: offline, proxies, certificates
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{name}: could not be fetched from the hub ({type(error).__name__}: {reason}). Check the connection, or "
@@ -69,7 +69,7 @@ def pull(name: str) -> Path:
 
 
 def pulled() -> list[str]:
-    """Names of the model folders in the hub's cache, sorted."""
+    """Return the names of the model folders in the hub's cache, sorted."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

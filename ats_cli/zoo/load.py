@@ -1,4 +1,4 @@
-"""From a model folder to nets, and back. Weights are safetensors: numbers, nothing executable."""
+"""Load the networks of a model folder, and save them. Weights are safetensors: numbers, nothing executable."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def load_model(
     """Load a model by name, folder or None (the default), in eval mode. Raises ModelError with a sentence.
 
     `precision`, "fp32", "bf16" or "fp16", is what the feature net's backbone computes in; all else is in float32.
-    A folder that is not what its SHA256SUMS lists is refused.
+    A folder that does not match its SHA256SUMS is refused.
     """
     if precision not in DTYPES:
         raise AtsError(f'precision "{precision}" is not one of {", ".join(DTYPES)}.')
@@ -61,12 +61,12 @@ def load_model(
 
 
 def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp32") -> LoadedModel:
-    """`load_model`, whatever the checksums are."""
+    """Load a model without comparing its checksums."""
     file = folder.path / WEIGHTS_FILE
     nets = _nets(folder)
     try:
         weights = load_file(file)
-    except Exception as error:  # of a file that is damaged, its reader raises what it likes
+    except Exception as error:  # the reader of a damaged file raises errors of many types
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{file}: not a readable safetensors file ({reason}). Take it from a good copy.") from error
     for name, tensor in weights.items():
@@ -81,17 +81,17 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise ModelError(f"{file}: the weights do not fit model.toml ({detail}).") from error
-    where = torch.device(device)
-    nets = nets.eval().requires_grad_(False).to(where)
+    torch_device = torch.device(device)
+    nets = nets.eval().requires_grad_(False).to(torch_device)
     nets.features.backbone.to(DTYPES[precision])
     reference = read_out_of_distribution(folder.path, fingerprint(weights))
-    return LoadedModel(nets, folder.spec, folder.hash, where, precision, reference, reference is not None)
+    return LoadedModel(nets, folder.spec, folder.hash, torch_device, precision, reference, reference is not None)
 
 
 def _nets(folder: ModelFolder) -> Model:
     try:
         return Model(folder.spec)
-    except (RuntimeError, MemoryError, TypeError, ValueError) as error:  # what a network refuses to be built of
+    except (RuntimeError, MemoryError, TypeError, ValueError) as error:  # options that a network does not accept
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{folder.path / SPEC_FILE}: its networks cannot be built ({reason}). Mend it, or take it from a good copy."
@@ -99,7 +99,7 @@ def _nets(folder: ModelFolder) -> Model:
 
 
 def fingerprint(weights: dict[str, torch.Tensor]) -> str:
-    """Tells one training's weights from another's: a hash of the head's, 16 hex digits."""
+    """Return a hash of the head's weights, 16 hex digits: it differs between trainings."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         if name.startswith("head."):
@@ -108,17 +108,16 @@ def fingerprint(weights: dict[str, torch.Tensor]) -> str:
 
 
 def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) -> None:
-    """Write the files of a model folder. The weights are written last: a folder with weights is whole, but for
-    their checksums."""
+    """Write the files of a model folder. Weights come last: a folder with weights lacks at most its checksums."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (SUMS_FILE, OUT_OF_DISTRIBUTION_FILE):  # of other weights
+    for name in (SUMS_FILE, OUT_OF_DISTRIBUTION_FILE):  # they belong to the previous weights
         (folder / name).unlink(missing_ok=True)
     write_spec(nets.spec, folder / "model.toml")
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in nets.state_dict().items()}
-    beside = folder / (WEIGHTS_FILE + ".part")
-    # Not save_file: what it writes only its owner may read.
-    beside.write_bytes(save(tensors))
-    beside.replace(folder / WEIGHTS_FILE)
+    part = folder / (WEIGHTS_FILE + ".part")
+    # Not save_file: only the owner could read its file.
+    part.write_bytes(save(tensors))
+    part.replace(folder / WEIGHTS_FILE)
     write_sums(folder)

@@ -1,4 +1,4 @@
-"""SHA256SUMS, as `sha256sum` writes and checks it: over what makes a model answer as it does."""
+"""SHA256SUMS, in the format of `sha256sum`, over the files that determine a model's answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_sums(folder: Path) -> None:
 
 
 def differing(folder: Path) -> list[str]:
-    """Names of files that are missing, or not what the checksums say; none where a folder has no checksums.
+    """Return the names of files that are missing or differ from their checksums; none if a folder has no checksums.
 
-    Weights and description have to be listed.
+    Weights and model.toml must be listed.
     """
     file = folder / SUMS_FILE
     if not file.is_file():
@@ -33,7 +33,7 @@ def differing(folder: Path) -> list[str]:
 
 
 def _sha256(path: Path) -> str:
-    """The digest of a file in hex; empty where it cannot be read."""
+    """Return the digest of a file in hex; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Whether a model folder is whole: checksums, description, shapes of the weights, and that all are numbers."""
+"""Verify a model folder: checksums, model.toml, shapes of the weights, and that all are finite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ats_cli.zoo.sums import SUMS_FILE, differing
 
 
 def verify(folder: Path) -> list[str]:
-    """What is wrong with a model folder, a sentence each; none when it is sound."""
+    """Return the problems of a model folder, a sentence each; none if it is sound."""
     problems = [
         f"{folder / name}: not the file that {SUMS_FILE} lists. Fetch the model again, or train it anew."
         for name in differing(folder)
