@@ -17,7 +17,6 @@ DEFAULT_TASK = "multi-class"
 """The task of a recipe or a record that names none; `ats_cli.registry.TASKS` has all."""
 
 COLOR_PROFILES = ("none", "srgb")
-BACKENDS = ("openslide", "tiff", "zarr", "dicom", "image")
 
 PICTURE_SOFTWARE = "ats, attention sampling"
 """What pictures that are written name as their software, so that they are not taken for slides."""

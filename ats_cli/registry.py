@@ -17,6 +17,7 @@ from ats_cli.records import AtsError
 if TYPE_CHECKING:
     from ats_cli.results.writer import Writer
     from ats_cli.sampling.sampler import Sampler
+    from ats_cli.slides.format import Format
     from ats_cli.tasks.task import Task
 
 Member = TypeVar("Member")
@@ -113,4 +114,17 @@ WRITERS: Registry[Writer] = Registry(
         "tiles.csv": "ats_cli.results.writers.tiles_csv:WRITER",
         "prediction.json": "ats_cli.results.writers.prediction_json:WRITER",
     },
+)
+
+# A slide's format is looked for from the last to the first, so a format that is added is asked before these.
+FORMATS: Registry[Format] = Registry(
+    "format",
+    {
+        "image": "ats_cli.slides.image_format:FORMAT",
+        "tiff": "ats_cli.slides.tiff_format:FORMAT",
+        "openslide": "ats_cli.slides.openslide_format:FORMAT",
+        "dicom": "ats_cli.slides.dicom_format:FORMAT",
+        "zarr": "ats_cli.slides.zarr_format:FORMAT",
+    },
+    entry_points="ats_cli.formats",
 )

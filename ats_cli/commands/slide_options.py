@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ats_cli.registry import FORMATS
+
 SLIDES = "Slides"
 
+# typer takes the choices of an option from its type.
+if TYPE_CHECKING:
+    BackendName = str
+else:
+    BackendName = Literal[FORMATS.names]
 # Spelt out for the help page; a test compares them with `ats_cli.records`.
-BackendName = Literal["openslide", "tiff", "zarr", "dicom", "image"]
 ColorProfileName = Literal["none", "srgb"]
 
 

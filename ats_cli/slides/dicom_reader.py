@@ -43,6 +43,7 @@ class DicomReader:
     """
 
     name = "dicom"
+    absent_is_white = True
     holds_handle = False
     vendor = "dicom"
     reduced: tuple[Level, ...] = ()

@@ -15,8 +15,9 @@ from pathlib import Path
 from ats_cli.records import SlideError
 from ats_cli.slides.dicom_files import is_dicom, series_of_file
 from ats_cli.slides.file_state import absent
+from ats_cli.slides.format_lookup import extensions
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
-from ats_cli.slides.walk import EXTENSIONS, SYSTEM_FOLDERS, FolderWalk
+from ats_cli.slides.walk import SYSTEM_FOLDERS, FolderWalk
 from ats_cli.text import printable
 
 _log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ def _folders(path: Path) -> tuple[str, ...]:
 
 def stem(name: str) -> str:
     """A file's name without its extension, both parts of `.ome.tif`, all of `.ome.zarr.zip`."""
-    longest = max((extension for extension in EXTENSIONS if name.lower().endswith(extension)), key=len, default="")
+    longest = max((extension for extension in extensions() if name.lower().endswith(extension)), key=len, default="")
     base = name.removesuffix(name[len(name) - len(longest) :])
     base = base[:-4] if base.lower().endswith(".ome") else base
     return name if base in RUN_FILES or not base.strip(". ") else base
@@ -174,7 +175,7 @@ def _in_files(item: str, path: Path, passed: Counter[str]) -> Sequence[Path]:
             found = list(walk.slides(path))
         passed.update(walk.passed)
         if not found:
-            raise SlideError(f"{path.name or item}: no slide in this folder. Looked for {', '.join(EXTENSIONS)}.")
+            raise SlideError(f"{path.name or item}: no slide in this folder. Looked for {', '.join(extensions())}.")
         return found
     if path.exists():
         return [path]
@@ -188,7 +189,7 @@ def _in_files(item: str, path: Path, passed: Counter[str]) -> Sequence[Path]:
     # A glob that names no known extension means what it matches.
     found = found or [match for match in matches if match.is_file()]
     if not found:
-        raise SlideError(f"{item}: nothing matches. Looked for {', '.join(EXTENSIONS)}.")
+        raise SlideError(f"{item}: nothing matches. Looked for {', '.join(extensions())}.")
     return found
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from ats_cli.records import Fingerprint, SlideError
 from ats_cli.slides.byte_source import ByteSource
 from ats_cli.slides.companions import slide_files, with_companions
-from ats_cli.slides.opening import is_zarr_folder
 from ats_cli.slides.remote_path import AnyPath, RemotePath
 from ats_cli.slides.slide import Slide
+from ats_cli.slides.zarr_format import is_zarr_folder
 
 SAMPLE = 4096
 # Of the chunks of a Zarr, which may be 100,000 files: as many are read, evenly spaced; of the others the size counts.

@@ -45,6 +45,7 @@ class ImageReader:
     """
 
     name = "image"
+    absent_is_white = True
     reduced: tuple[Level, ...] = ()
     holds_handle = False
     plane: str | None = None

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from ats_cli.records import SlideError
 from ats_cli.slides.csv_rows import csv_rows
+from ats_cli.slides.format_lookup import extensions
 from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.splits import split_of
-from ats_cli.slides.walk import EXTENSIONS
 from ats_cli.text import existing_path
 
 COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight", "roi")
@@ -174,9 +174,9 @@ def _check_header(name: str, header: list[str]) -> str:
 
 def _with_extension(path: Path) -> Path:
     """CLAM's slide_id is a file's name without its extension."""
-    if path.suffix.lower() in EXTENSIONS or path.exists() or not path.parent.is_dir():
+    if path.suffix.lower() in extensions() or path.exists() or not path.parent.is_dir():
         return path
-    found = [p for extension in EXTENSIONS if (p := path.with_name(path.name + extension)).exists()]
+    found = [p for extension in extensions() if (p := path.with_name(path.name + extension)).exists()]
     return found[0] if len(found) == 1 else path
 
 

@@ -39,6 +39,7 @@ class OpenSlideReader:
     """A handle for each thread: OpenSlide's own lock is held while it decodes. Handles are opened when first needed."""
 
     name = "openslide"
+    absent_is_white = True
     reduced: tuple[Level, ...] = ()
     holds_handle = True
     plane: str | None = None

@@ -64,8 +64,7 @@ class Slide:
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
         self._all_levels = reader.levels + reader.reduced
-        white = reader.name != "zarr"
-        self._holes = Holes(self._all_levels, len(self.levels), self._next_finer, reader.absent, white)
+        self._holes = Holes(self._all_levels, len(self.levels), self._next_finer, reader.absent, reader.absent_is_white)
         self.width, self.height = self.levels[0].width, self.levels[0].height
         self._mpp_problem = _mpp_problem(path.name, reader.mpp)
         self.mpp: float | None = None
@@ -77,7 +76,7 @@ class Slide:
 
     @property
     def reader(self) -> str:
-        """The reader's name, one of `records.BACKENDS`."""
+        """The reader's name, one of `registry.FORMATS`."""
         return self._reader.name
 
     @property

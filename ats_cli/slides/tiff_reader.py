@@ -52,6 +52,7 @@ class TiffReader:
     """A TIFF, from its index. Raises SlideError where its tiles cannot be read one by one."""
 
     name = "tiff"
+    absent_is_white = True
     holds_handle = False
 
     def __init__(self, source: ByteSource, index: TiffIndex) -> None:

@@ -11,14 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ats_cli.records import PICTURE_SOFTWARE
-from ats_cli.slides.dicom_files import group_by_series, is_dicom, is_dicom_folder
-from ats_cli.slides.opening import is_zarr_folder
-
-EXTENSIONS = (
-    ".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8",
-    ".dcm", ".dicom", ".zarr", ".zarr.zip", ".ozx", ".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".webp", ".ppm",
-)  # fmt: skip
-"""What is looked for in a folder. A file that is named itself is opened whatever it is called."""
+from ats_cli.slides.format_lookup import is_slide_folder, may_be_slide
 
 SYSTEM_FOLDERS = frozenset({
     "@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot",  # network storage
@@ -51,11 +44,11 @@ class FolderWalk:
         self._searched.add(real)
         try:
             entries = sorted(path.iterdir())
-            one_slide = is_zarr_folder(path) or _one_dicom_slide(path)
+            is_slide = is_slide_folder(path)
         except OSError:
             yield path
             return
-        if one_slide:
+        if is_slide:
             yield path
             return
         if _is_run(path):
@@ -86,11 +79,7 @@ class FolderWalk:
 
 def _may_be_slide(path: Path) -> bool:
     """By its name; a link that leads nowhere and has no extension may have been to a folder of slides."""
-    return (
-        path.name.lower().endswith(EXTENSIONS)
-        or is_dicom(path)
-        or (not path.suffix and _holds(Path.is_symlink, path) and not _holds(Path.exists, path))
-    )
+    return may_be_slide(path) or (not path.suffix and _holds(Path.is_symlink, path) and not _holds(Path.exists, path))
 
 
 def _holds(of: Callable[[Path], bool], path: Path) -> bool:
@@ -126,13 +115,3 @@ def _is_picture_of_ats(path: Path) -> bool:
     except OSError:
         return False
     return b"tEXtSoftware\0" + PICTURE_SOFTWARE.encode() in head.partition(b"IDAT")[0]
-
-
-def _one_dicom_slide(folder: Path) -> bool:
-    """Whether a folder holds one DICOM series and nothing else, so that it is a slide as a whole."""
-    return is_dicom_folder(folder) and _nothing_but_dicom(folder) and len(group_by_series(folder)) <= 1
-
-
-def _nothing_but_dicom(folder: Path) -> bool:
-    others = set(EXTENSIONS) - {".dcm", ".dicom"}
-    return not any(entry.is_dir() or entry.suffix.lower() in others for entry in folder.iterdir())

@@ -52,6 +52,7 @@ class ZarrReader:
     """
 
     name = "zarr"
+    absent_is_white = False
     reduced: tuple[Level, ...] = ()
 
     def __init__(self, path: AnyPath, plane: Plane | None = None, store: CountingStore | None = None) -> None:

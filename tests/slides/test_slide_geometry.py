@@ -27,7 +27,7 @@ class ArrayReader:
     """
 
     name, vendor, mpp, mpp_source = "image", "test", (0.5, 0.5), "test"
-    holds_handle, identity, plane = False, None, None
+    holds_handle, identity, plane, absent_is_white = False, None, None, True
     bytes_total: int | None = None
     bytes_read: int | None = None
     reduced: tuple[Level, ...] = ()
