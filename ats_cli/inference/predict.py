@@ -172,13 +172,13 @@ def _drawn_tiles(
 ) -> tuple[DrawnTile, ...]:
     """Return the readable tiles as records."""
     readable, terms, weights = tiles.readable, tiles.terms, estimate.weights
-    probabilities = TASKS[task].probabilities(terms + bias)
+    of_tiles = TASKS[task].probabilities(terms + bias)
     rows = zip(
         plan.boxes()[readable].tolist(),
         plan.draw.attention[readable].tolist(),
         weights[readable].tolist(),
         plan.draw.draws[readable].tolist(),
-        [()] * int(readable.sum()) if probabilities is None else probabilities[readable].tolist(),
+        [()] * int(readable.sum()) if of_tiles is None else of_tiles[readable].tolist(),
         (weights[:, None] * terms)[readable].tolist(),
         strict=True,
     )
