@@ -1,4 +1,4 @@
-"""`predict` from Python: one slide, with what the command line fills in filled in."""
+"""`predict` for Python programs: one slide, with the defaults of the command line."""
 
 import time
 from dataclasses import replace
@@ -27,26 +27,28 @@ def predict(
     precision: str = "auto",
     **draw: Any,
 ) -> Prediction:
-    """Classify a slide: the record, and the figures, of `ats predict SLIDE --json` (`prediction_dict` is that line).
+    """Classify a slide. `prediction_dict` of the result is the record of `ats predict SLIDE --json`.
 
-    `slide`: a path, a URL, or what `open_slide` gave. `mpp` and `backend` are for opening it. `model`: a folder, a
-    name, None for the default, or what `load_model` gave, which is loaded once for many slides and has its own device
-    and precision. `draw`: the fields of `DrawOptions`, like `tiles`, `sampler`, `seed`, `confidence`, `exhaustive`.
+    slide: a path, a URL, or a slide from `open_slide`.
+    model: a folder, a name, None for the default, or a model from `load_model`, to load it once for many slides.
+    mpp, backend: options of `open_slide`, for a path or a URL.
+    device, precision: options of `load_model`, for a model that is not loaded yet.
+    draw: fields of `DrawOptions`, like `tiles`, `sampler`, `seed`, `confidence`, `exhaustive`.
 
-    Raises SlideError for a slide that cannot be predicted and ModelError for a model that is not there, each with a
-    sentence.
+    Raises SlideError for a slide that cannot be predicted and ModelError for a model that is not found.
     """
     start = time.perf_counter()
     if not isinstance(slide, Slide):
         with open_slide(slide, mpp=mpp, backend=backend) as opened:
-            mark = fingerprint_of(opened)
-            took = time.perf_counter() - start
+            fingerprint = fingerprint_of(opened)
+            open_seconds = time.perf_counter() - start
             prediction = predict(opened, model, device=device, precision=precision, **draw)
-        spent = prediction.seconds or {}
-        total = round(took + spent.get("total", 0.0), 4)
-        return replace(prediction, seconds={"open": round(took, 4), **spent, "total": total}, fingerprint=mark)
+        stages = prediction.seconds or {}
+        total = round(open_seconds + stages.get("total", 0.0), 4)
+        seconds = {"open": round(open_seconds, 4), **stages, "total": total}
+        return replace(prediction, seconds=seconds, fingerprint=fingerprint)
     if mpp is not None or backend is not None:
-        raise TypeError("mpp and backend are for opening a slide, and this one is open")
+        raise TypeError("mpp and backend are options for opening a slide, but this slide is open")
     if not isinstance(model, LoadedModel):
         folder, device = find_model(None if model is None else str(model)), resolve_device(device)
         model = load_model(folder, device, resolve_precision(precision, device, folder.spec.features))
