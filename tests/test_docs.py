@@ -12,6 +12,7 @@ PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 
+@pytest.mark.integration
 def test_python_on_the_page_about_the_command_line() -> None:
     one, many = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "cli.md").read_text(), re.S)
     done = subprocess.run([sys.executable, "-c", one], cwd=PROJECT, capture_output=True, text=True, check=True)

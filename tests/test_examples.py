@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent / "commands"))
 
 from night import good_slide, night_model, rows
 
+pytestmark = pytest.mark.integration
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -20,6 +20,8 @@ from ats_cli.slides import check_slide
 from ats_cli.slides.regions import read_regions
 from tests.small import write_model
 
+pytestmark = pytest.mark.integration
+
 FAULTS = Path(__file__).parent / "data" / "faults"
 DIGITS = Path(__file__).parents[1] / "examples" / "digits.tif"
 

@@ -22,6 +22,8 @@ from safetensors.numpy import load_file
 from ats_cli.app import run
 from tests.recorded_commands import COMMANDS, DIGITS, RECORD, environment, make_slides, run_all
 
+pytestmark = pytest.mark.integration
+
 # What differs from run to run, or says who ran it.
 VOLATILE = {
     "seconds", "started", "ended", "process", "host", "versions", "ats", "arguments", "command", "files", "python",

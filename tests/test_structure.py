@@ -280,6 +280,7 @@ def test_a_member_is_named_in_its_own_file_and_the_registry_only() -> None:
     check("members are named in their own file", wrong)
 
 
+@pytest.mark.integration
 def test_help_is_light() -> None:
     """Every help page, one after the other in one process: none of them imports a heavy library."""
     code = (

@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no part
 
 from benchmarks.make_slide import make_slide
 
+pytestmark = pytest.mark.integration
+
 SIZE = (6000, 4100)
 
 

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no part
 
 from benchmarks.megapixel_mnist import make as mm
 
+pytestmark = pytest.mark.integration
+
 PER_CLASS = 40
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT.parent / "shared" / "data" / "labelled" / "mnist"
 

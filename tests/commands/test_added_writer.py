@@ -9,6 +9,8 @@ import pytest
 from ats_cli.records import Prediction
 from ats_cli.registry import WRITERS
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -50,6 +50,7 @@ def test_a_torn_slide_fails_until_one_accepts_it(ats: Run, model: Path, folder: 
     assert sum(float(tile["weight"]) for tile in tiles) == pytest.approx(1)
 
 
+@pytest.mark.integration
 def test_a_heatmap_of_a_torn_slide_is_drawn_and_it_is_said(ats: Run, model: Path, tmp_path: Path) -> None:
     torn = damage(write_slide(tmp_path / "torn.tif", noise(256, 320)), 6)
     status, _, err = ats("heatmap", torn, "-m", model, "-o", tmp_path / "torn.png")

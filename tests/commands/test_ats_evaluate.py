@@ -11,6 +11,8 @@ import pytest
 import sklearn.metrics as sk
 from PIL import Image
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 PLOTS = ("roc", "pr", "calibration", "accuracy_tiles")
 

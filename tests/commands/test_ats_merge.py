@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from small import noise
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 
 

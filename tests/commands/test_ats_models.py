@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from ats_cli.zoo.find import find_model
 from tests.hub_server import COMMIT, hub
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 Hub = Callable[..., "subprocess.CompletedProcess[str]"]
 

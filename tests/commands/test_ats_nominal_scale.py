@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 
 

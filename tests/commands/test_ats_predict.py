@@ -146,6 +146,7 @@ def test_an_interrupted_run_keeps_what_is_done(
     assert "Traceback" not in err
 
 
+@pytest.mark.integration
 def test_a_closed_pipe_ends_quietly(ats_command: list[str], model: Path, slides: Path) -> None:
     read, write = os.pipe()
     os.close(read)
@@ -156,6 +157,7 @@ def test_a_closed_pipe_ends_quietly(ats_command: list[str], model: Path, slides:
     assert done.returncode in (1, -signal.SIGPIPE)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_one_sentence(ats_command: list[str], model: Path, slides: Path) -> None:
     with Path("/dev/full").open("w") as full:

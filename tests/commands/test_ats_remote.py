@@ -12,6 +12,8 @@ from range_server import RangeServer, range_server
 from ats_cli.slides import remote_tries
 from ats_cli.slides.fingerprint import SAMPLE
 
+pytestmark = pytest.mark.integration
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
 SECRET = "s3cr3tT0ken"
 Run = Callable[..., tuple[int, str, str]]

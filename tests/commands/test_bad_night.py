@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from night import BAD, answers, good_slide, night_model, rows, untimed
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 BAD_READERS = Path(__file__).parents[1] / "bad_readers"
 

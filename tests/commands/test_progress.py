@@ -20,6 +20,8 @@ from ats_cli.commands.progress_display import render
 from ats_cli.inference.signals import delayed_signals
 from ats_cli.records import Prediction
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 GOOD = Prediction("a", "a.svs", "ok", tiles=100, bytes_read=5_000_000)
 BAD = Prediction("b", "b.svs", "failed", "b.svs: broken.", "unreadable")

@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "slides"))
 
 from test_file_state import LONG_AGO, dicom, png, strips, tiff, zarr_folder, zarr_zip
 
+pytestmark = pytest.mark.integration
+
 Run = Callable[..., tuple[int, str, str]]
 SLIDES = {"a.tif": tiff, "b.tif": strips, "a.png": png, "0.dcm": dicom, "a.zarr": zarr_folder, "a.zarr.zip": zarr_zip}
 

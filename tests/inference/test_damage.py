@@ -51,6 +51,7 @@ def on(boxes: np.ndarray, *tiles: int) -> np.ndarray:
     return touched
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("how", [*({"sampler": s, "tiles": 40} for s in SAMPLERS), {"exhaustive": True}])
 def test_drawn_tiles_that_cannot_be_read_leave_the_ratio_over_the_others(slide: Path, how: dict[str, Any]) -> None:
     sound = predict(slide, **how).tile_arrays
@@ -80,6 +81,7 @@ def test_drawn_tiles_that_cannot_be_read_leave_the_ratio_over_the_others(slide: 
     np.testing.assert_allclose(np.sum([t.shares for t in found.drawn], 0), expected - BIAS, rtol=0, atol=1e-9)
 
 
+@pytest.mark.integration
 def test_where_the_view_cannot_be_read_nothing_is_drawn(tmp_path: Path) -> None:
     # One level: what is damaged is missing in the view too.
     path = write_slide(tmp_path / "slide.tif", noise(256, 320))
@@ -101,6 +103,7 @@ def test_where_the_view_cannot_be_read_nothing_is_drawn(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("strip", [1, 3000, 10_000_000])
 @pytest.mark.parametrize("stride", [1, 3])
 def test_what_the_file_lacks_is_background(
@@ -144,6 +147,7 @@ def test_too_much_damage_is_a_failed_slide_with_the_place_and_the_way_out(slide:
     assert predict(slide, tiles=40, max_unreadable=advised).status == "ok"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("how", [{"tiles": 3}, {"exhaustive": True}, {"confidence": 0.95}])
 def test_nothing_readable_is_a_sentence(slide: Path, how: dict[str, Any]) -> None:
     damage(slide, *range(20))
@@ -173,6 +177,7 @@ def test_going_on_with_a_race_is_the_longer_race(slide: Path, tmp_path: Path, re
     assert extended.se_kind == fresh.se_kind
 
 
+@pytest.mark.integration
 def test_an_adaptive_run_stops_no_earlier_over_damage(slide: Path) -> None:
     model = random_model(small_spec(head_scale=0.5), seed=3)
     sound = predict(slide, model, confidence=0.9, tiles=3000)

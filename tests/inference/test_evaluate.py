@@ -39,6 +39,7 @@ def small_model():
     return random_model(small_spec())
 
 
+@pytest.mark.integration
 @settings(max_examples=25, deadline=None)
 @given(
     st.sets(st.integers(0, 19), max_size=12),

@@ -61,6 +61,7 @@ def test_twenty_tiles_and_sixty_more_are_eighty(slide: Path, boxes_read: list[An
     the_same(extended, predict(slide, sampler="murthy", tiles=80))
 
 
+@pytest.mark.integration
 def test_to_the_last_position_it_is_exact(slide: Path) -> None:
     some = predict(slide, sampler="murthy", tiles=7)
     extended = predict(slide, sampler="murthy", tiles=10_000, before=some.tile_arrays)

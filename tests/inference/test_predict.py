@@ -96,6 +96,7 @@ def test_with_all_tiles_it_is_the_full_computation(tmp_path: Path, spec: Any, sa
     np.testing.assert_allclose(found.logits, exact, rtol=0, atol=2e-5)
 
 
+@pytest.mark.integration
 def test_a_few_tiles_estimate_what_all_of_them_say(slide: Path) -> None:
     exact = np.array(predict(slide, tiles=10_000).logits)
     for sampler in SAMPLERS:

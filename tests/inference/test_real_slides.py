@@ -24,7 +24,10 @@ SPEC = small_spec({"scale": 16.0}, features=FeatureSpec(scale=1.0, patch_size=32
 PATIENCE = 60
 """Seconds for one small slide, on a busy machine."""
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no collection of slides in {DATA}: this walk is not made")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"no collection of slides in {DATA}: this walk is not made"),
+]
 
 
 class Hangs(BaseException):

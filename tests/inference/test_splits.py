@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(st.lists(splits(), min_size=2, max_size=12), st.sampled_from([None, *SPELLINGS]))
 def test_evaluate_and_train_read_a_split_alike(folder: Path, drawn: list[tuple[str, str]], asked: str | None) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ats_cli import attention_sampling
 from ats_cli.nets.attention_sampling import AttentionSampling, entropy_penalty
+from ats_cli.records import AtsError
 from ats_cli.registry import SAMPLERS
 
 DOC = Path(__file__).parents[2] / "docs" / "attention_sampling.md"
@@ -130,6 +131,7 @@ def test_with_every_position_drawn_it_is_the_full_expectation(sampler: str, tile
         torch.testing.assert_close(ours, exact, rtol=0, atol=1e-12)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_each_sampler_is_right_on_average(sampler: str) -> None:
     small, large = pictures(24, 21, 4, 3)
@@ -214,10 +216,11 @@ def test_a_map_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_an_unknown_sampler_is_refused() -> None:
-    with pytest.raises(ValueError, match="dice"):
+    with pytest.raises(AtsError, match="dice"):
         sampler_over(4, 3, 6, 2, sampler="dice")(*pictures(24, 21, 4, 3))
 
 
+@pytest.mark.integration
 def test_the_example_of_the_documentation_learns_and_gives_the_same_every_time() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", DOC.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     (example,) = [block for block in blocks if "import" in block]

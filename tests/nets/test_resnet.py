@@ -17,6 +17,7 @@ def test_the_weights_are_named_and_shaped_as_timm_s(name: str) -> None:
     assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_the_features_are_timm_s(name: str) -> None:
     torch.manual_seed(0)

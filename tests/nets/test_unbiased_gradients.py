@@ -62,6 +62,7 @@ CASES = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("centre", [None, [0.4, -2.0]], ids=["", "centred"])
 @pytest.mark.parametrize(("scheme", "name", "tiles"), CASES)
 def test_value_and_gradients_are_right_on_average(

@@ -75,6 +75,7 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
+@pytest.mark.integration
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_value_of_another_type(tmp_path_factory: pytest.TempPathFactory, run: Path, data: st.DataObject) -> None:

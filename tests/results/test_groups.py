@@ -57,6 +57,7 @@ def test_one_slide_is_a_group_like_itself() -> None:
         assert p.se == pytest.approx(own.se) and p.logits_se == pytest.approx(own.logits_se)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("task", ["multi-class", "multi-label"])
 def test_the_errors_are_how_far_groups_of_draws_are_off(task: str) -> None:
     """Draws of two slides again and again: their groups scatter by the standard error that is said."""

@@ -53,6 +53,7 @@ def test_runs_become_one(tmp_path: Path) -> None:
     assert merge_runs(parts, tmp_path / "all", {}, overwrite=True)[:2] == (3, 1)
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_what_is_missing_of_a_whole_is_said(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
@@ -94,6 +95,7 @@ def test_the_same_merge_goes_on_once_what_it_lacked_is_there(tmp_path: Path) -> 
         merge_runs(parts, tmp_path / "all", {})
 
 
+@pytest.mark.integration
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 20))
 def test_a_merge_that_was_killed_goes_on_with_the_same_call(tmp_path_factory: pytest.TempPathFactory, at: int) -> None:

@@ -19,6 +19,7 @@ def field(rng, side=16):
     return np.lib.stride_tricks.sliding_window_view(white, (7, 7)).mean((2, 3)) * 7
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("sharpness", [0.3, 1.5, 4.0, 8.0])
 def test_a_tie_is_settled_either_way_at_most_as_often_as_promised(sharpness):
     rng = np.random.default_rng(int(10 * sharpness))

@@ -66,6 +66,7 @@ def smooth(rng, side, reach):
     return np.lib.stride_tricks.sliding_window_view(white, (reach + 1,) * 2).mean((2, 3)) * (reach + 1)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("sampler", ["pivotal", "murthy", "without-replacement", "with-replacement"])
 @pytest.mark.parametrize("sharpness", [0.5, 2.0])
 def test_the_standard_error_is_the_spread_of_many_draws(sampler, sharpness):

@@ -118,6 +118,7 @@ def test_independent_draws_do_not_depend_on_the_blocks():
     assert replaced(LOGITS, 500, 1, seed=4).draw().positions.tolist() != whole.positions.tolist()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("blocks", [1, 5])
 def test_independent_draws_come_with_their_probability(blocks):
     """Pairs of draws: independent, each in proportion to attention."""

@@ -49,6 +49,7 @@ def test_a_slide_is_the_same_whatever_the_platform_has(tmp_path: Path) -> None:
     assert np.array_equal(open_slide(tmp_path / "a.tif").read_view(1), pixels)
 
 
+@pytest.mark.integration
 def test_opening_reads_the_headers_and_counts_them(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, picture(3200, 4800), tile=(32, 48), photometric="rgb", metadata=None)

@@ -43,6 +43,7 @@ def test_names_and_colours_that_writers_give(names: tuple[str, ...], colours: tu
     assert are_red_green_blue(names, colours) is are
 
 
+@pytest.mark.integration
 @settings(max_examples=25, deadline=None)
 @given(
     names=st.lists(MARKERS, min_size=3, max_size=3, unique=True), shown=st.permutations(RGB),

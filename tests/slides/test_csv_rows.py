@@ -87,6 +87,7 @@ def test_a_name_too_long_for_a_file_is_a_slide_that_is_not_there(tmp_path: Path)
     assert len(slide_ids([row.path for row in read_manifest(tmp_path / "m.csv")])) == 2
 
 
+@pytest.mark.integration
 def test_a_long_table_costs_little_and_what_is_left_of_it_less(tmp_path: Path) -> None:
     """Peak memory of a process that reads 60,000 rows and gives each an id; and of one that takes ten for figures."""
     file = tmp_path / "m.csv"

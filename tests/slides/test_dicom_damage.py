@@ -44,6 +44,7 @@ WRONG = {
 }
 
 
+@pytest.mark.integration
 @settings(max_examples=100, deadline=None)
 @given(
     how=st.sampled_from(sorted(WRONG)),

@@ -124,6 +124,7 @@ def read_a_level(slide: Slide) -> None:
     list(slide.scan_level(0, [(0, 0, 30, 30), (40, 40, 10, 10)], 2))
 
 
+@pytest.mark.integration
 @given(
     st.sampled_from([tiff, strips, png, svs, dicom, mirax, zarr_folder, zarr_zip]),
     st.sampled_from([replace, overwrite, cut_off, append, Path.unlink]),

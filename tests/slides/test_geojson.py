@@ -98,6 +98,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=150)
 @given(st.one_of(JSON.map(lambda value: json.dumps(value).encode()), st.binary(max_size=60)))
 def test_anything_else_is_a_sentence(content: bytes) -> None:

@@ -19,6 +19,8 @@ from ats_cli.records import SlideError
 from ats_cli.slides import open_slide
 from ats_cli.slides.image_memory import decoding_bytes
 
+pytestmark = pytest.mark.integration
+
 HEIGHT, WIDTH = 3000, 4000
 # Of numpy, of the blocks in which a view is read, and of the file.
 BESIDE = 40_000_000

@@ -10,6 +10,8 @@ from mutations import mutations, originals
 from promises import PROMISES
 from supervised import Look, looks
 
+pytestmark = pytest.mark.integration
+
 COUNT = 200
 
 # What a file of a few hundred bytes may come to, whatever it promises.

@@ -20,6 +20,8 @@ from ats_cli.slides import Slide, header_cache, open_slide, remote_file, remote_
 from ats_cli.slides.remote_file import RemoteFile, merged
 from ats_cli.slides.remote_path import RemotePath
 
+pytestmark = pytest.mark.integration
+
 SECRET = "?token=s3cr3t"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
 

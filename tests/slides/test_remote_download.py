@@ -19,6 +19,8 @@ from slide_pictures import picture
 from ats_cli.records import SlideError
 from ats_cli.slides import open_slide, remote_tries
 
+pytestmark = pytest.mark.integration
+
 READER = """
 import sys
 from ats_cli.slides import open_slide

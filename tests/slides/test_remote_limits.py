@@ -24,6 +24,8 @@ from ats_cli.slides import open_slide, remote_tries
 from ats_cli.slides.remote_answer import WholeOnlyError, content_range
 from ats_cli.slides.remote_path import RemotePath
 
+pytestmark = pytest.mark.integration
+
 TRIES = remote_tries.TRIES
 
 

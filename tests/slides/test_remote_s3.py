@@ -19,6 +19,8 @@ from ats_cli.slides import open_slide, remote_tries
 from ats_cli.slides.remote_answer import Passing
 from ats_cli.slides.remote_s3 import S3Object
 
+pytestmark = pytest.mark.integration
+
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")
 

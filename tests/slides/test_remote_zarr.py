@@ -14,6 +14,8 @@ from test_zarr import write
 from ats_cli.records import SlideError
 from ats_cli.slides import open_slide, remote_tries
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:

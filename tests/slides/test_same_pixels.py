@@ -13,6 +13,8 @@ from PIL import Image
 
 from ats_cli.slides import Slide, open_slide
 
+pytestmark = pytest.mark.integration
+
 
 def region(slide: Slide, level: int, box: tuple[int, int, int, int]) -> np.ndarray:
     (found,) = slide._reader.read(level, [box], 2)

@@ -24,6 +24,7 @@ def bytes_of_this_process() -> int:
         pytest.skip("no counts of what a process reads here")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("options", [{"tile": (128, 128)}, {"rowsperstrip": 16, "compression": "zlib"}])
 def test_opening_reads_headers_only_and_counts_them(tmp_path: Path, options: dict[str, object]) -> None:
     path = tmp_path / "a.tif"

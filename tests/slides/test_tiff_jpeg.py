@@ -66,6 +66,7 @@ GDAL = {
 }
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(sizes, sizes, tiles, tiles, st.sampled_from(sorted(GDAL)), st.booleans(), st.integers(0, 99))
 def test_gdals_jpeg_has_gdals_pixels_at_every_downsample(

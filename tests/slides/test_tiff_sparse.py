@@ -39,6 +39,7 @@ def write(path: Path, levels: list[np.ndarray], held: list[np.ndarray], **option
     return path
 
 
+@pytest.mark.integration
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**6), st.integers(1, 8))
 def test_a_view_is_the_mean_of_level_0_whatever_is_left_out_below(

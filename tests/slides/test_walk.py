@@ -96,6 +96,7 @@ def build(folder: Path, kinds: list[str], heatmap: bytes, elsewhere: Path) -> tu
     return slides, passed
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=60)
 @given(kinds=st.lists(st.sampled_from(KINDS), max_size=12))
 def test_a_row_for_each_name_and_nothing_ends_the_search(kinds: list[str], heatmap: bytes) -> None:

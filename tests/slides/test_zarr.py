@@ -75,6 +75,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", ["folder", "zip", "zip of a folder"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_coordinates_printed_in_the_grid(data: Path, tmp_path: Path, layout: str, form: str) -> None:
@@ -111,6 +112,7 @@ def test_jpeg_chunks_without_metadata_are_the_svs(data: Path) -> None:
             assert np.abs(ours.astype(int) - theirs).max() <= 2
 
 
+@pytest.mark.integration
 @settings(max_examples=25, deadline=None)
 @given(
     order=st.permutations("tczyx"),

@@ -80,6 +80,7 @@ def colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
+@pytest.mark.integration
 @settings(max_examples=12, deadline=None)
 @given(data=st.data(), form=st.sampled_from(["folder", "zip", "far"]))
 def test_a_chunk_that_a_lower_level_lacks_is_read_from_the_level_that_has_it(data: st.DataObject, form: str) -> None:
@@ -118,6 +119,7 @@ def test_a_chunk_that_a_lower_level_lacks_is_read_from_the_level_that_has_it(dat
             assert {problem.level for problem in check_slide(slide).problems} == set(range(len(levels))) - set(left)
 
 
+@pytest.mark.integration
 @settings(max_examples=30, deadline=None)
 @given(
     written=st.sampled_from(list(NAMES)), asked=st.sampled_from(list(NAMES)),

@@ -79,6 +79,7 @@ def chunks(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name[0].isdigit())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_chunk_that_unpacks_to_far_more_than_a_chunk_is_damage_and_no_memory(tmp_path: Path, kind: str) -> None:
     version, codec, bomb = BOMBS[kind]
@@ -91,6 +92,7 @@ def test_a_chunk_that_unpacks_to_far_more_than_a_chunk_is_damage_and_no_memory(t
         assert "is damaged or cut short" in problem.sentence
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", ["folder", "zip", "shard"])
 def test_a_chunk_of_five_gigabytes_is_not_read(tmp_path: Path, form: str) -> None:
     shards = {"shards": (64, 64, 3)} if form == "shard" else {}
@@ -131,6 +133,7 @@ CHECKED: dict[str, tuple[int, Any]] = {
 }
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(kind=st.sampled_from(list(CHECKED)), at=st.floats(0, 0.999), bit=st.integers(0, 7), sharded=st.booleans())
 def test_a_bit_that_is_flipped_under_a_checksum_is_found(kind: str, at: float, bit: int, sharded: bool) -> None:
@@ -218,6 +221,7 @@ def test_a_zip_is_read_as_pythons_own_module_reads_it(
         store.close()
 
 
+@pytest.mark.integration
 def test_a_zip_of_more_files_than_its_first_kind_of_directory_counts(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr.zip"
     side = 260

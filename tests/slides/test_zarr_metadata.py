@@ -78,6 +78,7 @@ def read_or_refused(path: Path) -> None:
         assert len(sentence) < 500
 
 
+@pytest.mark.integration
 @settings(max_examples=120, deadline=None)
 @given(data=st.data(), version=st.sampled_from([2, 3]))
 def test_metadata_with_something_else_anywhere_is_a_result_or_a_sentence(data: st.DataObject, version: int) -> None:

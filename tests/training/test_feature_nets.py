@@ -25,6 +25,8 @@ from ats_cli.training import state as module
 from ats_cli.training.train import TrainingProgress
 from ats_cli.zoo import load_model
 
+pytestmark = pytest.mark.integration
+
 VIT = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 
 

@@ -28,6 +28,8 @@ from ats_cli.training.train import TrainingProgress
 from ats_cli.training.views import ViewCache
 from ats_cli.zoo import load_model, save_model
 
+pytestmark = pytest.mark.integration
+
 SPEC = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 4, "batch_size": 4}, tiles=6)
 
 

@@ -29,6 +29,8 @@ from ats_cli.training.interrupts import stop_requests
 from ats_cli.training.output import interruption_message
 from ats_cli.training.train import TrainingProgress
 
+pytestmark = pytest.mark.integration
+
 # BatchNorm, of whose statistics a step that is broken off would leave a trace; 3 of 7 slides a step, so that most
 # batches cross an epoch; weight decay, patience and a centre, which all have a memory.
 SPEC = small_spec(

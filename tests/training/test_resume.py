@@ -24,6 +24,8 @@ from ats_cli.training import labelled_slides, split_off
 from ats_cli.training.diary import TrainingLog
 from ats_cli.training.train import TrainingProgress
 
+pytestmark = pytest.mark.integration
+
 SPEC = small_spec(
     {"prior": "none", "channels": (8, 8)},
     {"lr": 0.01, "steps": 40, "batch_size": 3, "flips": True, "colour_jitter": 0.1, "centred": True},

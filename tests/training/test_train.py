@@ -54,6 +54,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.integration
 def test_two_classes_are_learnt_in_a_few_steps(data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path) -> None:
     spec = small_spec({"prior": "none", "channels": (8, 8)}, {"lr": 0.01, "steps": 60, "batch_size": 8}, tiles=6)
     seen: list[TrainingProgress] = []
@@ -113,6 +114,7 @@ def test_attention_stays_at_its_prior_while_it_is_frozen(data: Path, monkeypatch
         assert not torch.equal(weights_then["head.weight"], start["head.weight"])
 
 
+@pytest.mark.integration
 def test_interrupted_it_writes_what_it_has(
     data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_training_that_fails_leaves_no_folder(data: Path, recipe: Callable[[Mo
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.integration
 def test_a_model_is_called_as_its_folder_is(
     data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

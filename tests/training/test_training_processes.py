@@ -22,6 +22,8 @@ from ats_cli.training.processes import launch
 from ats_cli.training.store import SlideView
 from ats_cli.training.train import TrainingProgress
 
+pytestmark = pytest.mark.integration
+
 SPEC = small_spec(
     {"prior": "none", "channels": (8, 8)},
     {"lr": 0.005, "steps": 12, "batch_size": 5, "flips": True, "centred": True, "freeze": 0.25, "balance": "weights"},

@@ -17,6 +17,8 @@ from ats_cli.training import state as module
 from ats_cli.training.diary import TrainingLog
 from ats_cli.training.train import TrainingProgress
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def alike(tmp_path: Path) -> list[LabelledSlide]:

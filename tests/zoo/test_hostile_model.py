@@ -56,6 +56,7 @@ def refused(folder: Path) -> str:
     return message
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from(["model.toml", "weights.safetensors", "familiarity.safetensors", SUMS]),
@@ -95,6 +96,7 @@ def head_of(folder: Path) -> str:
     return fingerprint({k: torch.from_numpy(v) for k, v in load_file(folder / "weights.safetensors").items()})
 
 
+@pytest.mark.integration
 @settings(max_examples=80, deadline=None)
 @given(
     name=st.sampled_from(["weights.safetensors", "weights.safetensors", "familiarity.safetensors"]),
@@ -223,6 +225,7 @@ VALUES = st.recursive(
 ).filter(lambda value: value is not None)
 
 
+@pytest.mark.integration
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_value_of_any_key_is_read_or_refused_in_a_sentence(

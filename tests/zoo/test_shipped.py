@@ -61,6 +61,7 @@ def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return wheel, target
 
 
+@pytest.mark.integration
 def test_a_wheel_brings_its_models_and_takes_no_other_folder_for_them(
     installed: tuple[Path, Path], tmp_path: Path
 ) -> None:

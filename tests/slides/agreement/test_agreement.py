@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, given, note, settings
 from agreement.cases import OFFERS, Case, case_from_json, cases
 from agreement.compare import disagreements
 
+pytestmark = pytest.mark.integration
+
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 

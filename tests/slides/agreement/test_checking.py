@@ -9,6 +9,8 @@ from agreement.cases import OFFERS, Case
 from agreement.checking import unnoticed
 from agreement.damage import damaged
 
+pytestmark = pytest.mark.integration
+
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
