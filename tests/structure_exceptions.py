@@ -25,8 +25,6 @@ EXCEPTIONS: dict[str, set[str]] = {
         "commands/streams.py",
         "commands/tally.py",
     },
-    "commands are short": {"commands/models.py"},
-    "functions have few parameters": {"_begin", "begin"},
     "names": {
         "call",
         "described",

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ats_cli.commands import options as o
+from ats_cli.commands.messages import answer, say
+from ats_cli.commands.streams import console
 from ats_cli.records import AtsError
 
 EXAMPLES = """Examples:
@@ -16,12 +18,8 @@ ats models show megapixel-digits
 
 ats models default my-model"""
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    epilog=EXAMPLES,
-    help="List models, show one, choose the default, check one, fetch one from the hub.",
-)
+HELP = "List models, show one, choose the default, check one, fetch one from the hub."
+app = typer.Typer(add_completion=False, no_args_is_help=True, epilog=EXAMPLES, help=HELP)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a model, a line each.", rich_help_panel=o.OUTPUT)]
 NAME_HELP = "A model folder, the name of one that ships with ats, or hf://owner/name."
@@ -30,8 +28,6 @@ NAME_HELP = "A model folder, the name of one that ships with ats, or hf://owner/
 @app.command("list", epilog="Examples:\n\nats models list\n\nats models list --json")
 def list_(json: Json = False, debug: o.Debug = False) -> None:
     """List the models that ship, with the recipes to train by, and those fetched from the hub."""
-    from ats_cli.commands.messages import answer
-    from ats_cli.commands.streams import console
     from ats_cli.results.models import model_record, print_models
     from ats_cli.results.record import json_line
     from ats_cli.zoo.find import default_name, find_recipe, recipe_names
@@ -40,11 +36,10 @@ def list_(json: Json = False, debug: o.Debug = False) -> None:
     chosen, _ = default_name()
     folders = [(name, find_recipe(name)) for name in [*recipe_names(), *pulled()]]
     records = [model_record(name, f.path, f.spec, f.hash, f.has_weights, name == chosen) for name, f in folders]
-    if json:
-        for record in records:
-            answer(json_line(record))
-        return
-    print_models(console(), records)
+    if not json:
+        print_models(console(), records)
+    for record in records if json else ():
+        answer(json_line(record))
 
 
 @app.command(epilog="Examples:\n\nats models show megapixel-digits\n\nats models show my-model --json")
@@ -54,8 +49,6 @@ def show(
     debug: o.Debug = False,
 ) -> None:
     """Show what a model is, what it was trained on and how good it was: its card."""
-    from ats_cli.commands.messages import answer
-    from ats_cli.commands.streams import console
     from ats_cli.results.models import model_record, print_model
     from ats_cli.results.record import json_line
     from ats_cli.zoo.find import default_name, find_recipe
@@ -64,20 +57,17 @@ def show(
     record = model_record(name, folder.path, folder.spec, folder.hash, folder.has_weights, name == default_name()[0])
     if json:
         answer(json_line(record))
-        return
-    print_model(console(), record)
+    else:
+        print_model(console(), record)
 
 
 @app.command(epilog="Examples:\n\nats models default my-model\n\nats models default")
 def default(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help=f"{NAME_HELP} Without it, say which it is.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=f"{NAME_HELP} Without it, print it.")] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Forget it: the demonstration model again.")] = False,
     debug: o.Debug = False,
 ) -> None:
     """Choose the model that is used when none is named; ATS_MODEL comes before it."""
-    from ats_cli.commands.messages import answer, say
     from ats_cli.zoo.default import set_default_model
     from ats_cli.zoo.find import default_name, find_model
     from ats_cli.zoo.hub import is_hub_name
@@ -88,7 +78,7 @@ def default(
         set_default_model(None)
     if name is not None:
         find_model(name)
-        # A folder is one from everywhere; a shipped name stays a name.
+        # The path of a folder is made absolute; the name of a shipped model stays a name.
         is_folder = not is_hub_name(name) and Path(name).is_dir()
         set_default_model(str(Path(name).resolve()) if is_folder else name)
     chosen, because = default_name()
@@ -97,15 +87,11 @@ def default(
 
 
 @app.command(epilog="Examples:\n\nats models verify my-model\n\nats models verify hf://owner/name")
-def verify(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help=NAME_HELP)],
-    debug: o.Debug = False,
-) -> None:
+def verify(folder: Annotated[str, typer.Argument(metavar="FOLDER", help=NAME_HELP)], debug: o.Debug = False) -> None:
     """Check a model: its checksums, its description, that the weights fit it and are all numbers.
 
     Exit status: 0 sound, 1 not sound.
     """
-    from ats_cli.commands.messages import answer, say
     from ats_cli.zoo.find import find_recipe
     from ats_cli.zoo.sums import SUMS_FILE
     from ats_cli.zoo.verify import verify
@@ -117,7 +103,7 @@ def verify(
     if problems:
         raise typer.Exit(1)
     if not (path / SUMS_FILE).is_file():
-        say(f"{path}: has no {SUMS_FILE}, so whether its files are those that were written cannot be said.")
+        say(f"{path}: has no {SUMS_FILE}, so its files cannot be checked against what was written.")
     answer(f"{path}: sound")
 
 
@@ -131,7 +117,6 @@ def pull(
     Only a model's own files are fetched: nothing that can be executed. Without a connection, what was fetched before
     is found.
     """
-    from ats_cli.commands.messages import answer, say
     from ats_cli.zoo.find import find_model
     from ats_cli.zoo.hub import is_hub_name
 

@@ -13,6 +13,7 @@ from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.run import RunFolder
 from ats_cli.results.run_facts import facts
 from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run_request import RunRequest
 from ats_cli.slides import AnyPath, SlideSource, slide_path
 from ats_cli.slides.fingerprint import fingerprint
 from ats_cli.text import encodable, existing_path
@@ -67,13 +68,15 @@ def begin_run(
     paths = {source.slide_id: source.path for source in sources}
     shard = None if request.shard is None else "{}/{}".format(*request.shard)
     return run.begin(
-        [RunSlide(source.slide_id, _text_of(source.path), source.mpp, source.group) for source in sources],
-        settings,
-        {"name": model.spec.name, "hash": model.hash, "folder": str(model.path.absolute())},
-        model.spec.classes,
-        facts(request.arguments, device) | {"shard": shard},
-        task=model.spec.task,
-        group_by=request.group_by,
+        RunRequest(
+            [RunSlide(source.slide_id, _text_of(source.path), source.mpp, source.group) for source in sources],
+            settings,
+            {"name": model.spec.name, "hash": model.hash, "folder": str(model.path.absolute())},
+            model.spec.classes,
+            facts(request.arguments, device) | {"shard": shard},
+            task=model.spec.task,
+            group_by=request.group_by,
+        ),
         fingerprint=lambda slide_id: fingerprint(paths[slide_id]),
         extend=request.extend,
         retry_failed=request.retry_failed,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ats_cli.records import DEFAULT_TASK, AtsError
 from ats_cli.results.run import RunFolder
 from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run_request import RunRequest
 from ats_cli.results.same_run import differences
 
 NAMED = 5  # parts that are named in one message
@@ -51,7 +52,8 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
     task = next((task for run in runs if (task := run.task())), DEFAULT_TASK)
     first, of_all = runs[0], [slide for slide, _ in slides]
     into.begin(
-        of_all, first.settings, first.model, classes, facts, task=task, group_by=first.group_by, overwrite=overwrite
+        RunRequest(of_all, first.settings, first.model, classes, facts, task=task, group_by=first.group_by),
+        overwrite=overwrite,
     )
     lacking: dict[Path, int] = {}
     into.whole = False

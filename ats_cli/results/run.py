@@ -14,7 +14,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ats_cli.results.files import delete_parts, json_bytes, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.run_facts import now
 from ats_cli.results.run_file import RUN, RunSlide, read_run
+from ats_cli.results.run_request import RunRequest
 from ats_cli.results.run_table import predictions_csv
 from ats_cli.results.same_run import TakeFingerprint, changed_slides, refuse_other_settings
 from ats_cli.results.slide_files import copy_slide, delete_slide, slide_folder, write_slide
@@ -73,81 +74,69 @@ class RunFolder:
 
     def begin(
         self,
-        slides: Sequence[RunSlide],
-        settings: Mapping[str, Any],
-        model: Mapping[str, Any],
-        classes: tuple[str, ...],
-        facts: Mapping[str, Any],
+        request: RunRequest,
         *,
-        task: str = DEFAULT_TASK,
-        group_by: GroupBy | None = None,
         fingerprint: TakeFingerprint | None = None,
         extend: bool = False,
         overwrite: bool = False,
         retry_failed: bool = False,
     ) -> dict[str, Prediction]:
-        """Start or go on; return what is done already, by slide id.
+        """Begin the run or continue it; return the predictions that it has already, by slide id.
 
-        `facts` are added to run.json. `group_by`: without it, slides are grouped as they were. `fingerprint`: gives
-        that of a slide as it is now; one whose file has changed is in `changed`, and not done. `extend`: `settings`
-        may ask for more tiles than the run has. `overwrite`: what was there is deleted. AtsError, before anything is
-        touched, where the settings are not those of the run, a slide is not the one that has its id, an id cannot name
-        a folder, or another process is at work here.
+        `fingerprint`: returns that of a slide as it is now; a slide whose file has changed is in `changed`, and is to
+        be predicted again. `extend`: the settings may ask for more tiles than the run has. `overwrite`: the run is
+        deleted first. AtsError, before anything is changed, if the settings are not those of the run, a slide is not
+        the one that has its id, an id cannot name a folder, or another process writes this run.
         """
-        self._task = task
-        for slide in slides:
+        self._task = request.task
+        for slide in request.slides:
             self._folder(slide.slide_id)
-        self._hold()
+        self._acquire_lock()
         try:
-            return self._begin(
-                slides, settings, model, classes, facts, group_by, fingerprint, extend, overwrite, retry_failed
-            )
+            self._read()  # again, now that no other process writes
+            if self.exists and not overwrite:
+                self._continue(request, fingerprint, extend)
+            elif self.exists:
+                self._clear()
+            return self._begin(request, retry_failed)
         except BaseException:
             self._lock.release()
             raise
 
-    def _begin(
-        self,
-        slides: Sequence[RunSlide],
-        settings: Mapping[str, Any],
-        model: Mapping[str, Any],
-        classes: tuple[str, ...],
-        facts: Mapping[str, Any],
-        group_by: GroupBy | None,
-        fingerprint: TakeFingerprint | None,
-        extend: bool,
-        overwrite: bool,
-        retry_failed: bool,
-    ) -> dict[str, Prediction]:
-        self._read()  # as it is now that no one else writes
-        if self.exists and not overwrite:
-            refuse_other_settings(self.path, (self.settings, self.model), settings, model, extend)
-            self._read_records()
-            self.changed = changed_slides(self.path, self.slides, self._records, slides, fingerprint)
-            for slide_id in self.changed:  # what was said of another file is no answer
-                delete_slide(self._folder(slide_id), self.path / "slides")
-                del self._records[slide_id]
-        elif self.exists:
-            for slide_id in self.slides:
-                delete_slide(self._folder(slide_id), self.path / "slides")
-            (self.path / GROUPS).unlink(missing_ok=True)
-            self.slides, self._run, self.group_by = {}, {}, None
-        self._classes, self.settings, self.model = classes, dict(settings), dict(model)
-        grouped_before = self._group_of(), self.group_by
-        self.slides |= {slide.slide_id: self._in_its_group(slide) for slide in slides}
-        self.group_by = group_by or self.group_by
+    def _continue(self, request: RunRequest, fingerprint: TakeFingerprint | None, extend: bool) -> None:
+        """Read the records; delete those of slides whose file has changed."""
+        refuse_other_settings(self.path, (self.settings, self.model), request.settings, request.model, extend)
+        self._read_records()
+        self.changed = changed_slides(self.path, self.slides, self._records, request.slides, fingerprint)
+        for slide_id in self.changed:
+            delete_slide(self._folder(slide_id), self.path / "slides")
+            del self._records[slide_id]
+
+    def _clear(self) -> None:
+        """Delete the slides of the run."""
+        for slide_id in self.slides:
+            delete_slide(self._folder(slide_id), self.path / "slides")
+        (self.path / GROUPS).unlink(missing_ok=True)
+        self.slides, self._run, self.group_by = {}, {}, None
+
+    def _begin(self, request: RunRequest, retry_failed: bool) -> dict[str, Prediction]:
+        self._classes, self.settings, self.model = request.classes, dict(request.settings), dict(request.model)
+        earlier_groups = self._group_of(), self.group_by
+        self.slides |= {slide.slide_id: self._in_its_group(slide) for slide in request.slides}
+        self.group_by = request.group_by or self.group_by
         again = {name for name, p in self._records.items() if self._is_short(p) or (retry_failed and _failed(p))}
-        kept = {name: p for name, p in self._records.items() if name not in again}
-        if not self.exists or any(slide.slide_id not in kept for slide in slides):
+        done = {name: p for name, p in self._records.items() if name not in again}
+        if not self.exists or any(slide.slide_id not in done for slide in request.slides):
             self._working = True
             delete_parts(self.path)
             process = {"pid": os.getpid(), "host": socket.gethostname()}
-            self._run = {"schema_version": SCHEMA_VERSION, **facts, "process": process, "started": now(), "ended": None}
+            times = {"process": process, "started": now(), "ended": None}
+            self._run = {"schema_version": SCHEMA_VERSION, **request.facts, **times}
             self._write_run()
-        elif (self._group_of(), self.group_by) != grouped_before:
+        elif (self._group_of(), self.group_by) != earlier_groups:
             self._write_run()
         self._write_table()
-        return kept
+        return done
 
     def before(self, slide_id: str) -> TilesRead | None:
         """Return the tiles that were read of a slide that is to get more, or None where it starts anew."""
@@ -227,8 +216,8 @@ class RunFolder:
         if _place(self.path) != self._begun_in:
             raise _lost(self.path, "the folder was deleted or replaced")
 
-    def _hold(self) -> None:
-        """Keep others from this run until `end`, or until this process is gone, however it ends."""
+    def _acquire_lock(self) -> None:
+        """Lock the run against other processes until `end`, or until this process has ended."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._begun_in = _place(self.path)
         try:

@@ -18,6 +18,7 @@ from ats_cli.results.groups import GroupBy
 from ats_cli.results.merge import merge_runs
 from ats_cli.results.record import prediction_dict
 from ats_cli.results.run import RunFolder
+from ats_cli.results.run_request import RunRequest
 
 RECORD, DRAW, TILES = (f"slides/a/{name}" for name in ("prediction.json", "draw.npz", "tiles.csv"))
 STRANGE: tuple[Any, ...] = (
@@ -30,7 +31,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "run"
     folder = RunFolder(path)
     listed = [slide._replace(group="p") for slide in slides("a", "b")]
-    folder.begin(listed, SETTINGS, MODEL, CLASSES, {"device": "cpu", "shard": "1/1"}, group_by=GroupBy("patient"))
+    folder.begin(
+        RunRequest(listed, SETTINGS, MODEL, CLASSES, {"device": "cpu", "shard": "1/1"}, group_by=GroupBy("patient"))
+    )
     folder.add(replace(GOOD, fingerprint=Fingerprint("9-ab", "1")))
     folder.add(BAD)
     folder.end()
@@ -42,11 +45,7 @@ def gone_on_with(path: Path) -> RunFolder | None:
     try:
         folder = RunFolder(path)
         kept = folder.begin(
-            slides("a", "b"),
-            {**SETTINGS, "tiles": 9},
-            MODEL,
-            CLASSES,
-            {},
+            RunRequest(slides("a", "b"), {**SETTINGS, "tiles": 9}, MODEL, CLASSES, {}),
             extend=True,
             fingerprint=lambda _: Fingerprint("9-ab", "1"),
         )
@@ -142,7 +141,7 @@ def test_a_record_in_the_folder_of_another_slide_is_no_answer(tmp_path: Path, ru
 def test_a_run_whose_files_go_away_ends_in_a_sentence(tmp_path: Path, way: str) -> None:
     path = tmp_path / "run"
     folder = RunFolder(path)
-    folder.begin(slides("a", "b"), SETTINGS, MODEL, CLASSES, {})
+    folder.begin(RunRequest(slides("a", "b"), SETTINGS, MODEL, CLASSES, {}))
     folder.add(GOOD)
     if way == "deleted":
         shutil.rmtree(path)

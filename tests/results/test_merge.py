@@ -19,6 +19,7 @@ from ats_cli.results.groups import GroupBy
 from ats_cli.results.merge import merge_runs
 from ats_cli.results.run import RunFolder
 from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run_request import RunRequest
 
 
 def made(
@@ -33,7 +34,8 @@ def made(
     """A run of which so many slides are done; without `done`, all but the last of several."""
     run = RunFolder(path)
     listed = begin.pop("slides", None) or slides(*ids)
-    run.begin(listed, SETTINGS | (changed or {}), model, CLASSES, {"device": "cpu", "shard": shard}, **begin)
+    facts, group_by = {"device": "cpu", "shard": shard}, begin.pop("group_by", None)
+    run.begin(RunRequest(listed, SETTINGS | (changed or {}), model, CLASSES, facts, group_by=group_by), **begin)
     for name in (ids[:-1] or ids) if done is None else ids[:done]:
         run.add(GOOD.__class__(**{**GOOD.__dict__, "slide_id": name, "path": f"/data/{name}.svs"}))
     run.end()
@@ -120,7 +122,7 @@ def test_a_merge_that_was_killed_goes_on_with_the_same_call(tmp_path_factory: py
 def test_two_files_of_one_name_are_not_called_the_same(tmp_path: Path) -> None:
     def one(path: Path, content: str, slide_id: str, file: str) -> Path:
         run = RunFolder(path)
-        run.begin([RunSlide(slide_id, file)], SETTINGS, MODEL, CLASSES, {})
+        run.begin(RunRequest([RunSlide(slide_id, file)], SETTINGS, MODEL, CLASSES, {}))
         run.add(replace(GOOD, slide_id=slide_id, fingerprint=Fingerprint(content, "1")))
         run.end()
         return path

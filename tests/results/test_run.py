@@ -21,6 +21,7 @@ from ats_cli.results.record import prediction_dict, prediction_from
 from ats_cli.results.run import RunFolder
 from ats_cli.results.run_facts import facts
 from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run_request import RunRequest
 from ats_cli.results.slide_files import slide_folder
 from ats_cli.results.writers.draw_npz import read_draw
 from ats_cli.results.writers.tiles_csv import tile_rows
@@ -91,7 +92,9 @@ def slides(*ids: str) -> list[RunSlide]:
 
 def begin(path: Path, *ids: str, settings: dict[str, Any] | None = None, **how: Any) -> RunFolder:
     run = RunFolder(path)
-    run.begin(slides(*ids), SETTINGS | (settings or {}), how.pop("model", MODEL), CLASSES, {"ats": "1"}, **how)
+    run.begin(
+        RunRequest(slides(*ids), SETTINGS | (settings or {}), how.pop("model", MODEL), CLASSES, {"ats": "1"}), **how
+    )
     return run
 
 
@@ -188,12 +191,14 @@ def test_what_is_done_is_not_done_again_and_nothing_is_written(tmp_path: Path) -
     run.end()
     before = everything(tmp_path)
     again = RunFolder(tmp_path)
-    kept = again.begin(slides("a", "b"), SETTINGS, MODEL, CLASSES, {})
+    kept = again.begin(RunRequest(slides("a", "b"), SETTINGS, MODEL, CLASSES, {}))
     again.end()
     assert {name: p.status for name, p in kept.items()} == {"a": "ok", "b": "failed"}
     assert kept["a"].probabilities == GOOD.probabilities
     assert everything(tmp_path) == before
-    failed_again = RunFolder(tmp_path).begin(slides("a", "b"), SETTINGS, MODEL, CLASSES, {}, retry_failed=True)
+    failed_again = RunFolder(tmp_path).begin(
+        RunRequest(slides("a", "b"), SETTINGS, MODEL, CLASSES, {}), retry_failed=True
+    )
     assert set(failed_again) == {"a"}
 
 
@@ -207,7 +212,7 @@ def test_a_run_killed_at_any_time_has_a_table_of_whole_rows(tmp_path: Path) -> N
     assert json.loads((tmp_path / "run.json").read_text())["ended"] is None
     (tmp_path / "slides/b").mkdir()
     (tmp_path / "slides/b/prediction.json").write_text('{"slide_')
-    assert set(RunFolder(tmp_path).begin(slides("a", "b", "c"), SETTINGS, MODEL, CLASSES, {})) == {"a"}
+    assert set(RunFolder(tmp_path).begin(RunRequest(slides("a", "b", "c"), SETTINGS, MODEL, CLASSES, {}))) == {"a"}
 
 
 def test_with_thousands_of_slides_the_table_is_not_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +261,7 @@ def test_another_file_under_the_id_of_one_is_refused(tmp_path: Path) -> None:
     run.end()
 
     def again(*slides: RunSlide) -> Any:
-        return RunFolder(run.path).begin(slides, SETTINGS, MODEL, CLASSES, {})
+        return RunFolder(run.path).begin(RunRequest(slides, SETTINGS, MODEL, CLASSES, {}))
 
     with pytest.raises(AtsError, match=r"slide a of this run is /data/a\.svs"):
         again(RunSlide("a", "/other/a.svs"))
@@ -298,7 +303,7 @@ def test_two_runs_on_one_folder_at_once_are_one_too_many(tmp_path: Path) -> None
         begin(tmp_path, "z", overwrite=True)
     assert everything(tmp_path) == before
     run.end()
-    assert set(RunFolder(tmp_path).begin(slides("a", "b"), SETTINGS, MODEL, CLASSES, {})) == {"a"}
+    assert set(RunFolder(tmp_path).begin(RunRequest(slides("a", "b"), SETTINGS, MODEL, CLASSES, {}))) == {"a"}
 
 
 def test_the_lock_of_a_killed_process_holds_no_one_up(tmp_path: Path) -> None:
@@ -307,8 +312,9 @@ import os, signal
 from pathlib import Path
 from ats_cli.results.run import RunFolder
 from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run_request import RunRequest
 run = RunFolder(Path({str(tmp_path / "run")!r}))
-run.begin([RunSlide("a", "/data/a.svs")], {SETTINGS!r}, {MODEL!r}, {CLASSES!r}, {{}})
+run.begin(RunRequest([RunSlide("a", "/data/a.svs")], {SETTINGS!r}, {MODEL!r}, {CLASSES!r}, {{}}))
 (run.path / "slides" / "a").mkdir(parents=True)
 (run.path / "slides" / "a" / f".draw.npz.{{os.getpid()}}.part").write_bytes(b"half of it")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -371,7 +377,9 @@ def test_extending_takes_short_slides_up_again_and_a_failure_keeps_them(tmp_path
     run.add(replace(GOOD, slide_id="d", positions=3))
     run.end()
     longer = RunFolder(tmp_path)
-    kept = longer.begin(slides("a", "b", "c", "d"), SETTINGS | {"tiles": 8}, MODEL, CLASSES, {}, extend=True)
+    kept = longer.begin(
+        RunRequest(slides("a", "b", "c", "d"), SETTINGS | {"tiles": 8}, MODEL, CLASSES, {}), extend=True
+    )
     assert set(kept) == {"b", "c", "d"}
     assert json.loads((tmp_path / "run.json").read_text())["settings"]["tiles"] == 8
     before = everything(tmp_path / "slides")
@@ -380,7 +388,7 @@ def test_extending_takes_short_slides_up_again_and_a_failure_keeps_them(tmp_path
     # Killed or failed on the way, it is short still; the same call without --extend goes on.
     del longer
     goes_on = RunFolder(tmp_path)
-    assert set(goes_on.begin(slides("a"), SETTINGS | {"tiles": 8}, MODEL, CLASSES, {})) == {"b", "c", "d"}
+    assert set(goes_on.begin(RunRequest(slides("a"), SETTINGS | {"tiles": 8}, MODEL, CLASSES, {}))) == {"b", "c", "d"}
     assert goes_on.before("a") is not None
     assert goes_on.before("b") is None
     del goes_on
