@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ats_cli.registry import DEFAULT_TASK
+from ats_cli.records import DEFAULT_TASK
 from ats_cli.results.groups import GroupBy
 from ats_cli.results.run_file import RunSlide
 
