@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -36,32 +38,39 @@ _DICOM_JPEG = "1.2.840.10008.1.2.4.50"
 
 
 class OpenSlideReader:
-    """A handle for each thread: OpenSlide's own lock is held while it decodes. Handles are opened when first needed."""
+    """Reads through OpenSlide, or through a library with OpenSlide's interface.
 
-    name = "openslide"
+    Each thread has a handle, since OpenSlide locks one while it decodes. Handles are opened when first needed.
+
+    open_handle: opens a file with the library: OpenSlide, or for another format a class with `properties`,
+    `level_dimensions`, `level_downsamples`, `read_region` and `close`, as openslide-python has them.
+    name: the name of that format.
+    """
+
     absent_is_white = True
     reduced: tuple[Level, ...] = ()
     holds_handle = True
     plane: str | None = None
     bytes_read: int | None = None  # OpenSlide does its own reading and does not tell
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, open_handle: Callable[[Path], Any] | None = None, name: str = "openslide") -> None:
+        self.name = name
         self._path = path
         self._file = with_companions(path)
         self.identity: str | None = None
         self.files = slide_files(self._file)
         self.bytes_total: int | None = sum(file.stat().st_size for file in self.files)
-        self._handles: queue.LifoQueue[openslide.OpenSlide] = queue.LifoQueue()
-        self._cache = openslide.OpenSlideCache(_CACHE_BYTES)
+        self._handles: queue.LifoQueue[Any] = queue.LifoQueue()
+        self._open_handle = open_handle or _with_cache(openslide.OpenSlideCache(_CACHE_BYTES))
         try:
-            slide = openslide.OpenSlide(self._file)
+            slide = self._open_handle(self._file)
             self.properties = dict(slide.properties)
             self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
             sizes = slide.level_dimensions
         except Exception as error:
-            raise unreadable(path, error, "could not be opened by OpenSlide") from error
+            library = "OpenSlide" if open_handle is None else f"the reader {name}"
+            raise unreadable(path, error, f"could not be opened by {library}") from error
         self._handles.put(slide)
-        slide.set_cache(self._cache)
         _refuse_wrong_colours(path, self.properties)
         self.mpp, self.mpp_source = _mpp(self.properties)
         # OpenSlide's number of each level: one that is no reduction of the first is left out.
@@ -99,8 +108,8 @@ class OpenSlideReader:
         """OpenSlide does not tell beforehand; what is absent comes out white."""
 
     def color_profile(self) -> bytes | None:
-        with openslide.OpenSlide(self._file) as slide:
-            profile = slide.color_profile
+        with closing(self._open_handle(self._file)) as slide:
+            profile = getattr(slide, "color_profile", None)
             return None if profile is None else bytes(profile.tobytes())
 
     def close(self) -> None:
@@ -115,7 +124,7 @@ class OpenSlideReader:
             slide = self._handle(level, box)
             try:
                 pixels = self._region(slide, level, box)
-            except openslide.OpenSlideError as error:
+            except Exception as error:  # of whichever library reads the file
                 slide.close()
                 problem = str(unreadable(self._path, error, _place(level, box)))
             else:
@@ -127,13 +136,13 @@ class OpenSlideReader:
             return Region(np.full((box[3], box[2], 3), 255, dtype=np.uint8), (Damage(box, problem),))
         return _paste(box, [(tile, self._read_piece(level, tile)) for tile in tiles])
 
-    def _handle(self, level: int, box: Box) -> openslide.OpenSlide:
+    def _handle(self, level: int, box: Box) -> Any:
         try:
             return self._handles.get_nowait()
         except queue.Empty:
             return self._fresh(level, box)
 
-    def _region(self, slide: openslide.OpenSlide, level: int, box: Box) -> Pixels:
+    def _region(self, slide: Any, level: int, box: Box) -> Pixels:
         x, y, width, height = box
         # OpenSlide wants the corner in level-0 pixels and divides by its own downsample. Where a level's size was
         # rounded, the corner falls beside the pixel, by half a level-0 pixel at most, and the edge comes out sheer.
@@ -145,13 +154,22 @@ class OpenSlideReader:
             alpha = np.where(alpha >= 128, np.uint8(255), alpha)
         return over_white(rgba[..., :3], alpha)
 
-    def _fresh(self, level: int, box: Box) -> openslide.OpenSlide:
+    def _fresh(self, level: int, box: Box) -> Any:
         try:
-            slide = openslide.OpenSlide(self._file)
-            slide.set_cache(self._cache)
+            return self._open_handle(self._file)
         except Exception as error:
             raise unreadable(self._path, error, _place(level, box)) from error
+
+
+def _with_cache(cache: openslide.OpenSlideCache) -> Callable[[Path], Any]:
+    """Return a function that opens files with OpenSlide, all handles with one cache of decoded tiles."""
+
+    def open_handle(file: Path) -> openslide.OpenSlide:
+        slide = openslide.OpenSlide(file)
+        slide.set_cache(cache)
         return slide
+
+    return open_handle
 
 
 def detect_vendor(path: Path) -> str | None:

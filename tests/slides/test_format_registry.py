@@ -1,0 +1,111 @@
+"""A format that another package adds: opened by its content, by `ats info` and `ats predict`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slide_pictures import picture
+
+from ats_cli.records import SlideError
+from ats_cli.registry import FORMATS
+from ats_cli.slides import open_slide
+from ats_cli.slides.format import Format
+from ats_cli.slides.image_reader import ImageReader
+from ats_cli.slides.plane import Plane
+from ats_cli.slides.reader import Reader
+
+ROOT = Path(__file__).parents[2]
+HEIGHT, WIDTH = 700, 900
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    """A folder of packages with the example of docs/extending.md, as pip would install it."""
+    section = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8").partition("## Add a format")[2]
+    module, project = re.findall(r"```(?:python|toml)\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    assert len([line for line in module.splitlines() if line.strip()]) < 30
+    folder = tmp_path / "packages"
+    metadata = folder / "raw_for_ats-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (folder / "raw_for_ats.py").write_text(module)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: raw-for-ats\nVersion: 1.0\n")
+    _, line = project.strip().splitlines()
+    (metadata / "entry_points.txt").write_text(f"[ats_cli.formats]\n{line.replace(chr(34), '')}\n")
+    return folder
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> Path:
+    """A folder with a slide in the format of the example, called as it says, and one called otherwise."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    content = b"RAW8" + np.array([WIDTH, HEIGHT], "<u4").tobytes() + picture(HEIGHT, WIDTH).tobytes()
+    (folder / "a.rawslide").write_bytes(content)
+    (folder / "b.svs").write_bytes(content)
+    return folder
+
+
+def ats(packages: Path | None, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(map(str, filter(None, (ROOT, packages))))
+    return subprocess.run(
+        [sys.executable, "-m", "ats_cli", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_format_of_another_package_is_opened_by_content(packages: Path, slides: Path) -> None:
+    done = ats(packages, "info", slides, "--check", "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["slide_id"] for record in records] == ["a", "b"], done.stderr
+    for record in records:
+        assert (record["reader"], record["vendor"], record["mpp"]) == ("raw", "raw", 0.5)
+        assert (record["width"], record["height"], record["sound"]) == (WIDTH, HEIGHT, True)
+    assert "raw" in ats(packages, "info", "--help").stdout
+    without = ats(None, "info", slides / "a.rawslide", "--json")
+    assert without.returncode == 1 and "not a slide or image format" in without.stderr
+
+
+def test_the_format_of_another_package_is_predicted(packages: Path, slides: Path) -> None:
+    done = ats(packages, "predict", slides / "a.rawslide", "--backend", "raw", "-n", "4", "--json", "--processes", "1")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["status"], record["reader"], record["mpp"]) == ("ok", "raw", 0.5)
+
+
+class HiddenImage(Format):
+    """A picture behind a word of four letters: no file of the other formats."""
+
+    name, extensions = "hidden", (".hidden",)
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        return head.startswith(b"HIDE")
+
+    def open(self, path: Path, plane: Plane | None) -> Reader:
+        picture_file = path.with_suffix(".unpacked")
+        picture_file.write_bytes(path.read_bytes()[4:])
+        return ImageReader(picture_file)
+
+
+def test_a_format_registered_by_a_program_is_opened_by_content(tmp_path: Path) -> None:
+    from PIL import Image
+
+    expected = picture(40, 50)
+    Image.fromarray(expected).save(tmp_path / "a.png")
+    (tmp_path / "a.dat").write_bytes(b"HIDE" + (tmp_path / "a.png").read_bytes())
+    with pytest.raises(SlideError, match="not a slide or image format"):
+        open_slide(tmp_path / "a.dat")
+    FORMATS.register(HiddenImage.name, HiddenImage())
+    try:
+        with open_slide(tmp_path / "a.dat") as slide:
+            assert np.array_equal(slide.read_view(1), expected)
+    finally:
+        FORMATS.unregister(HiddenImage.name)
