@@ -128,15 +128,15 @@ def forward_batch(
     by_slide = torch.split(features, [len(p) for p in patches])
     estimates = [_estimate(f, a, d, centre) for f, a, d in zip(by_slide, batch.attentions, batch.draws, strict=True)]
     expected = torch.stack(estimates)
-    effective = torch.stack([1 / a.detach().double().square().sum() for a in batch.attentions])
+    effective = torch.stack([1 / a.detach().cpu().double().square().sum() for a in batch.attentions])
     drawable = torch.tensor([int((a > 0).sum()) for a in batch.attentions])
     return BatchOutput(
         nets.logits(expected),
         expected.detach(),
         torch.stack([entropy(a[None])[0] for a in batch.attentions]),
         torch.tensor([d.attention.sum() for d in batch.draws]),
-        effective.cpu(),
-        effective.cpu() / drawable,
+        effective,
+        effective / drawable,
     )
 
 

@@ -19,7 +19,7 @@ from ats_cli.nets.model import Model
 from ats_cli.sampling import slide_rng
 from ats_cli.training.augment import NONE
 from ats_cli.training.data import LabelledSlide
-from ats_cli.training.step import Chance, look, see
+from ats_cli.training.step import SlideRandomness, draw_tiles, forward_batch
 from ats_cli.training.store import SlideStore
 from ats_cli.training.task import losses, targets
 
@@ -98,7 +98,7 @@ def moved(nets: Model) -> Model:
 
 
 def test_a_step_of_training(tmp_path: Path, device: torch.device) -> None:
-    spec = small_spec()
+    spec = small_spec(tiles=5)
     slides = [
         LabelledSlide(name, write_slide(tmp_path / f"{name}.tif", noise(90, 120, number)), label)
         for number, (name, label) in enumerate({"a": "bright", "b": "dark"}.items())
@@ -106,9 +106,9 @@ def test_a_step_of_training(tmp_path: Path, device: torch.device) -> None:
     found = []
     for nets in (random_nets(spec), moved(random_nets(spec))):
         with SlideStore(spec, 10**9, 1) as store, torch.no_grad():
-            chances = [Chance(NONE, slide_rng(0, slide.slide_id)) for slide in slides]
-            seeing = see(nets, look(nets, store, slides, 5, "systematic", chances))
-            goal = targets(spec, slides, (0.0, 1.0)).to(seeing.logits.device)
-            found.append([seeing.logits, losses(spec, seeing.logits, goal), seeing.entropy, seeing.effective])
+            randomness = [SlideRandomness(NONE, slide_rng(0, slide.slide_id)) for slide in slides]
+            output = forward_batch(nets, draw_tiles(nets, store, slides, randomness))
+            target = targets(spec, slides, (0.0, 1.0)).to(output.logits.device)
+            found.append([output.logits, losses(spec, output.logits, target), output.entropy, output.effective])
     for here, there in zip(*found, strict=True):
         assert torch.allclose(here, there.cpu(), atol=1e-5)
