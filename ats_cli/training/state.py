@@ -23,7 +23,7 @@ from ats_cli.training.processes import add_up, add_up_gradients, average_statist
 from ats_cli.training.rates import parameter_groups, set_modes, set_rates
 from ats_cli.training.step import SlideRandomness, draw_parts, forward_batch
 from ats_cli.training.store import SlideStore
-from ats_cli.training.task import chance_loss, losses, right, scale_of, slide_weights, targets
+from ats_cli.training.task import accuracy, baseline_loss, losses, scale_of, slide_weights, targets
 from ats_cli.training.watch import TrainingMonitor
 
 CENTRE_DECAY = 0.9
@@ -74,7 +74,7 @@ class TrainState:
         draws = recipe.balance == "draws"
         self._loss_weights = np.ones(len(slides)) if draws else weights
         self.order = BatchOrder(len(slides), options.seed, weights / weights.sum() if draws else None)
-        self.monitor = TrainingMonitor(spec, chance_loss(spec, slides))
+        self.monitor = TrainingMonitor(spec, baseline_loss(spec, slides))
         self.scale = scale_of(spec, slides)
         self.steps_done = 0
         self.centre: Tensor | None = None
@@ -157,7 +157,7 @@ class TrainState:
             loss = losses(spec, output.logits, target) * weights.to(output.logits)
             objective = loss - self.recipe.entropy_weight * output.entropy
             self.fabric.backward(objective.sum() / batch_size)
-            correct = right(spec, output.logits, target)
+            correct = accuracy(spec, output.logits, target)
             rows = (objective, loss, correct, output.mass, output.effective, output.evenness)
             sums += torch.stack([row.detach().cpu().double().sum() for row in rows]) / batch_size
             expected += output.expected.sum(0) / batch_size

@@ -22,7 +22,7 @@ def losses(spec: ModelSpec, logits: Tensor, target: Tensor) -> Tensor:
     return TASKS[spec.task].losses(logits.float(), target)
 
 
-def right(spec: ModelSpec, logits: Tensor, target: Tensor) -> Tensor:
+def accuracy(spec: ModelSpec, logits: Tensor, target: Tensor) -> Tensor:
     """Return how accurate each answer is, (B,), from 0 to 1."""
     return TASKS[spec.task].accuracy(logits, target)
 
@@ -48,7 +48,7 @@ def slide_weights(spec: ModelSpec, slides: list[LabelledSlide]) -> NDArray[np.fl
     return np.asarray(weights / weights.mean())
 
 
-def chance_loss(spec: ModelSpec, slides: list[LabelledSlide]) -> float:
+def baseline_loss(spec: ModelSpec, slides: list[LabelledSlide]) -> float:
     """Return the loss of a model that knows only how frequent the labels are: ln C for C equal classes."""
     return TASKS[spec.task].baseline_loss(_labels(slides), spec.classes, slide_weights(spec, slides))
 

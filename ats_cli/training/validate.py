@@ -10,7 +10,7 @@ from ats_cli.training.data import LabelledSlide
 from ats_cli.training.processes import add_up
 from ats_cli.training.step import SlideRandomness, draw_tiles, forward_batch
 from ats_cli.training.store import SlideStore
-from ats_cli.training.task import losses, right, targets
+from ats_cli.training.task import accuracy, losses, targets
 
 
 def validate(
@@ -35,7 +35,7 @@ def validate(
             randomness = [SlideRandomness(NONE, slide_rng(0, slide.path.name)) for slide in batch]
             output = forward_batch(nets, draw_tiles(nets, store, batch, randomness))
             target = targets(spec, batch, scale).to(output.logits.device)
-            rows = (right(spec, output.logits, target), losses(spec, output.logits, target), output.mass)
+            rows = (accuracy(spec, output.logits, target), losses(spec, output.logits, target), output.mass)
             total += torch.stack([row.cpu().double().sum() for row in rows])
-    accuracy, loss, mass = ((total if fabric is None else add_up(fabric, total)) / len(slides)).tolist()
-    return {"accuracy": accuracy, "loss": loss, "attention_mass": mass}
+    means = ((total if fabric is None else add_up(fabric, total)) / len(slides)).tolist()
+    return dict(zip(("accuracy", "loss", "attention_mass"), means, strict=True))

@@ -19,12 +19,12 @@ class TrainingMonitor:
     """Checks the means over the last window of steps: a twentieth of the training, at least ten.
 
     A loss at chance and a uniform attention are reported only after a third of the steps and two windows of training
-    the attention: before, both are normal. A collapsed attention is reported at any time. `chance_loss`: the loss of a
+    the attention: before, both are normal. A collapsed attention is reported at any time. `baseline_loss`: that of a
     model that knows only how frequent the labels are. `reported`: the sentences given so far, by kind.
     """
 
     spec: ModelSpec
-    chance_loss: float
+    baseline_loss: float
     recent: deque[tuple[float, float, float]] = field(default_factory=deque)
     reported: dict[str, str] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ class TrainingMonitor:
         loss, effective, evenness = np.mean(self.recent, axis=0).tolist()
         late = step >= max(recipe.steps / 3, recipe.freeze * recipe.steps + 2 * window)
         due = {
-            "chance": late and loss > AT_CHANCE * self.chance_loss,
+            "chance": late and loss > AT_CHANCE * self.baseline_loss,
             "one": effective < FEW_POSITIONS and evenness < EVERYWHERE,
             "everywhere": late and recipe.lr_attention > 0 and evenness > EVERYWHERE,
         }
@@ -61,10 +61,10 @@ class TrainingMonitor:
         if name == "chance":
             classes = len(self.spec.classes)
             known = (
-                f"ln {classes} = " if math.isclose(self.chance_loss, math.log(max(classes, 1)), abs_tol=1e-3) else ""
+                f"ln {classes} = " if math.isclose(self.baseline_loss, math.log(max(classes, 1)), abs_tol=1e-3) else ""
             )
             return (
-                f"step {step}: the loss is {loss:.3f} {over}, no better than chance ({known}{self.chance_loss:.3f}). "
+                f"step {step}: the loss is {loss:.3f} {over}, no better than chance ({known}{self.baseline_loss:.3f}). "
                 "Check that the labels can be seen in single tiles at this scale; then train on crops "
                 "(training.crop), with more --tiles, a content prior (attention.prior), or another --lr "
                 f"(now {recipe.lr:g})."

@@ -23,7 +23,7 @@ from ats_cli.slides import SlideSource, open_slide, parse_plane
 from ats_cli.training import LabelledSlide
 from ats_cli.training.order import BatchOrder
 from ats_cli.training.store import SlideStore
-from ats_cli.training.task import chance_loss, slide_weights
+from ats_cli.training.task import baseline_loss, slide_weights
 from ats_cli.training.train import TrainingProgress
 from ats_cli.training.views import ViewCache
 from ats_cli.zoo import load_model, save_model
@@ -121,8 +121,8 @@ def test_imbalance(balance: str) -> None:
     spec = small_spec(training={"balance": balance}, classes=("common", "rare"))
     weights = slide_weights(spec, slides)
     assert weights[0] == pytest.approx(weights[1:].sum()) and weights[9] == pytest.approx(3 * weights[1])
-    assert chance_loss(spec, slides) == pytest.approx(np.log(2))
-    assert chance_loss(small_spec(classes=("common", "rare")), slides[:9]) == pytest.approx(
+    assert baseline_loss(spec, slides) == pytest.approx(np.log(2))
+    assert baseline_loss(small_spec(classes=("common", "rare")), slides[:9]) == pytest.approx(
         -(np.log(1 / 9) + 8 * np.log(8 / 9)) / 9
     )
     order = BatchOrder(10, 0, weights / weights.sum())
