@@ -1,4 +1,4 @@
-"""The `ats` command: names its commands, imports one only when it is asked for, and ends every run decently.
+"""The `ats` command: lists its commands, imports one only when it is called, and ends every run with its exit status.
 
 Command modules hold options and docstrings only; what is heavy is imported inside their functions, so that a help
 page costs no more than Typer itself.
@@ -96,15 +96,15 @@ def run(arguments: list[str]) -> int:
     """
     debug = "--debug" in arguments
     escape_unencodable()
-    _hear_the_rooms(quiet="--quiet" in arguments)
+    _show_warnings(quiet="--quiet" in arguments)
     try:
         status = _status_of_typer(arguments)
-        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told in a sentence
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported in a sentence
         return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # `ats ... | head`: whoever listened has heard enough.
+        # `ats ... | head`: the reader has closed the pipe.
         return SOME_FAILED
     except Exception as error:
         if debug:
@@ -118,29 +118,30 @@ def run(arguments: list[str]) -> int:
 
 
 def _interrupt(*_: object) -> None:
-    """Whoever ends us, a scheduler or Ctrl-C, what is finished is kept."""
+    """End the run as Ctrl-C does: what is finished stays written."""
     raise KeyboardInterrupt
 
 
 def _silence_libraries() -> None:
-    """Keep what libraries remark in passing off the screen: what goes wrong is said in our own sentences."""
+    """Suppress warnings of libraries: errors are reported in our own sentences."""
     logging.getLogger().addHandler(logging.NullHandler())
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
 
-class _Notes(logging.Handler):
-    """Says what a room remarks on the way."""
+class _Messages(logging.Handler):
+    """Prints log records of the packages as messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
 
 
-def _hear_the_rooms(quiet: bool) -> None:
-    rooms = logging.getLogger("ats_cli")
-    rooms.setLevel(logging.ERROR if quiet else logging.WARNING)
-    if not any(isinstance(handler, _Notes) for handler in rooms.handlers):
-        rooms.addHandler(_Notes())
+def _show_warnings(quiet: bool) -> None:
+    """Print what the packages log as warnings; with `quiet`, errors only."""
+    logger = logging.getLogger("ats_cli")
+    logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+    if not any(isinstance(handler, _Messages) for handler in logger.handlers):
+        logger.addHandler(_Messages())
 
 
 def _status_of_typer(arguments: list[str]) -> int:

@@ -71,8 +71,10 @@ def command(
     """
     from ats_cli.commands.messages import announce_model, answer, say, sentence
     from ats_cli.commands.progress_display import slide_bar
+    from ats_cli.commands.settings import opening_settings
     from ats_cli.commands.sources import gather
     from ats_cli.commands.tally import Tally
+    from ats_cli.inference.run_settings import DEFAULTS, open_options_of
     from ats_cli.inference.slide_heatmap import picture_paths, slide_heatmap
     from ats_cli.results.heatmap import HeatmapOptions, check_colormap
 
@@ -80,15 +82,10 @@ def command(
     pictures = picture_paths(sources, output)
 
     from ats_cli.inference import resolve_device
-    from ats_cli.slides import parse_plane
     from ats_cli.zoo import find_model, load_model
 
     check_colormap(colormap)
-    opening = {
-        "backend": backend,
-        "plane": parse_plane(plane) if plane is not None else None,
-        "color_profile": color_profile or "none",
-    }
+    opening = open_options_of({**DEFAULTS, **opening_settings(backend, plane, color_profile)})
     folder = find_model(model)
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))

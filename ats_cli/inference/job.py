@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.records import Failure, Fingerprint, Prediction, TilesRead
 from ats_cli.slides import SlideSource
+from ats_cli.slides.options import OpenOptions
 from ats_cli.zoo import ModelFolder
 
 OnProgress = Callable[[str, int, int], None]
@@ -28,11 +29,11 @@ class ModelConfig:
 class SlideTask:
     """One slide to predict.
 
-    `open_options` are keywords of `open_slide`. `before`: the tiles of a shorter race that this one continues, or None.
+    `before`: the tiles of a shorter race that this one continues, or None.
     """
 
     source: SlideSource
-    open_options: Mapping[str, Any] = field(default_factory=dict)
+    open_options: OpenOptions = field(default_factory=OpenOptions)
     draw_options: DrawOptions = field(default_factory=DrawOptions)
     before: TilesRead | None = None
 

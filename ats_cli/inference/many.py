@@ -12,6 +12,7 @@ from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask
 from ats_cli.inference.one import load_configured_model, predict_task
 from ats_cli.records import Prediction
 from ats_cli.slides import SlideSource
+from ats_cli.slides.options import OpenOptions
 from ats_cli.zoo import LoadedModel
 
 
@@ -29,7 +30,7 @@ def predict_many(
 
     `backend`, `plane`, `color_profile` and `download` are options of `open_slide`; `draw`: the fields of `DrawOptions`.
     """
-    open_options = {"backend": backend, "plane": plane, "color_profile": color_profile, "download": download}
+    open_options = OpenOptions(backend, plane, color_profile, download)
     options = DrawOptions(**draw)
     for source in sources:
         yield predict_task(SlideTask(source, open_options, options), model)

@@ -10,8 +10,9 @@ from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask, failed
 from ats_cli.inference.passes import set_one_thread_per_pass
 from ats_cli.inference.predict import predict_slide
 from ats_cli.records import Prediction, SlideError, clean
-from ats_cli.slides import RemotePath, open_slide
+from ats_cli.slides import RemotePath
 from ats_cli.slides.fingerprint import fingerprint, fingerprint_of
+from ats_cli.slides.opening import open_with
 from ats_cli.zoo import LoadedModel, load_model
 
 
@@ -22,7 +23,7 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
     # Taken before reading: the record of a slide that is replaced meanwhile has the fingerprint of the old file.
     mark = None if isinstance(source.path, RemotePath) else fingerprint(source.path)
     try:
-        with open_slide(source.path, mpp=source.mpp, **task.open_options) as slide:
+        with open_with(source.path, task.open_options, source.mpp) as slide:
             # A remote fingerprint comes from the open slide: one request, and the version that is read.
             mark = mark or fingerprint_of(slide)
             opened = time.perf_counter() - start

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.inference.job import ModelConfig, OnProgress, SlideTask
 from ats_cli.records import Prediction
 from ats_cli.results.run import RunFolder
 from ats_cli.slides import SlideSource
+from ats_cli.slides.options import OpenOptions
 from ats_cli.zoo import ModelFolder
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def part(sources: Sequence[SlideSource], number: int, parts: int) -> list[SlideS
 
 def slide_tasks(
     sources: Iterable[SlideSource],
-    open_options: Mapping[str, Any],
+    open_options: OpenOptions,
     draw_options: DrawOptions,
     run: RunFolder | None = None,
 ) -> Iterator[SlideTask]:

@@ -8,6 +8,7 @@ from typing import Any
 from ats_cli.inference.draw_options import DrawOptions
 from ats_cli.registry import DEFAULT_SAMPLER, EXHAUSTIVE
 from ats_cli.slides import parse_plane
+from ats_cli.slides.options import OpenOptions
 
 # Settings that the call does not name. `tiles`: None for the model's own.
 DEFAULTS: dict[str, Any] = {
@@ -21,15 +22,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def open_options_of(settings: Mapping[str, Any], download: bool = False) -> dict[str, Any]:
+def open_options_of(settings: Mapping[str, Any], download: bool = False) -> OpenOptions:
     """Return the options of `open_slide` in the settings of a run. `download` is no setting: it changes no result."""
     plane = settings["plane"]
-    return {
-        "backend": settings["backend"],
-        "plane": parse_plane(plane) if plane else None,
-        "color_profile": settings["color_profile"],
-        "download": download,
-    }
+    return OpenOptions(settings["backend"], parse_plane(plane) if plane else None, settings["color_profile"], download)
 
 
 def draw_options_of(settings: Mapping[str, Any], **others: Any) -> DrawOptions:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ats_cli.records import AtsError, AttentionMap
 from ats_cli.results.heatmap import HeatmapOptions, write_heatmap
-from ats_cli.slides import SlideSource, open_slide
+from ats_cli.slides import SlideSource
 from ats_cli.slides.find import safe_name
+from ats_cli.slides.opening import open_with
+from ats_cli.slides.options import OpenOptions
 
 if TYPE_CHECKING:
     from ats_cli.slides.slide import View
@@ -48,7 +50,7 @@ class SlideHeatmap:
 def slide_heatmap(
     source: SlideSource,
     model: LoadedModel,
-    open_options: Mapping[str, Any],
+    open_options: OpenOptions,
     *,
     max_size: int,
     overlay: bool = True,
@@ -57,7 +59,7 @@ def slide_heatmap(
     """Run the attention network over a slide. Raises SlideError if that is not possible."""
     from ats_cli.inference import attention_map
 
-    with open_slide(source.path, mpp=source.mpp, **open_options) as slide:
+    with open_with(source.path, open_options, source.mpp) as slide:
         attention = attention_map(slide, model, threads=threads)
         downsample = max(slide.width, slide.height, max_size) / max_size
         view = slide.scan_view(downsample, threads=threads) if overlay else None

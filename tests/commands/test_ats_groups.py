@@ -74,7 +74,7 @@ def test_a_finished_run_is_grouped_without_reading(
     assert not (run / "predictions_by_group.csv").exists()
     before = (run / "predictions.csv").read_bytes()
     monkeypatch.setattr(Slide, "read_view", None)
-    monkeypatch.setattr("ats_cli.inference.one.open_slide", None)
+    monkeypatch.setattr("ats_cli.inference.one.open_with", None)
     assert ats(*call, "--group-by", "patient")[0] == 1
     assert [row["group"] for row in table(run)] == ["P0", "P1", "P2"]
     equal = table(run)[0]
