@@ -20,13 +20,12 @@ from ats_cli.records import SlideError
 from ats_cli.slides.absence import Absence
 from ats_cli.slides.geometry import edges, pixels_across, snap, touched
 from ats_cli.slides.holes import Holes
-from ats_cli.slides.reader import MPP_BELIEVED, Box, Damage, Level, Pixels, Reader, Region
+from ats_cli.slides.mpp import mpp_problem
+from ats_cli.slides.pyramid import Pyramid
+from ats_cli.slides.reader import Box, Damage, Level, Pixels, Reader, Region
 from ats_cli.slides.remote_path import AnyPath
-from ats_cli.slides.resample import Taps, axis_taps, resample
+from ats_cli.slides.resample import Taps, resample
 from ats_cli.slides.threads import in_order
-
-# A view is read in blocks of at most this many pixels of the finer level, so that memory does not grow with the slide.
-_BLOCK_HEIGHT, _BLOCK_WIDTH = 512, 4096
 
 
 class View(NamedTuple):
@@ -64,9 +63,12 @@ class Slide:
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
         self._all_levels = reader.levels + reader.reduced
-        self._holes = Holes(self._all_levels, len(self.levels), self._next_finer, reader.absent, reader.absent_is_white)
+        self._pyramid = Pyramid(reader.levels, reader.reduced)
+        self._holes = Holes(
+            self._all_levels, len(self.levels), self._pyramid.next_finer, reader.absent, reader.absent_is_white
+        )
         self.width, self.height = self.levels[0].width, self.levels[0].height
-        self._mpp_problem = _mpp_problem(path.name, reader.mpp)
+        self._mpp_problem = mpp_problem(path.name, reader.mpp)
         self.mpp: float | None = None
         self.mpp_source: str | None = None
         if mpp is not None:
@@ -144,7 +146,7 @@ class Slide:
         if not 0 <= start < stop <= v_height:
             raise ValueError(f"rows {start} to {stop} are not inside a view of {v_height} rows")
         return self._window(
-            self._finer_level(downsample, for_view=True), downsample, (start, stop), (0, v_width), threads
+            self._pyramid.finer_level(downsample, for_view=True), downsample, (start, stop), (0, v_width), threads
         )
 
     def read_at_mpp(self, mpp: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
@@ -184,7 +186,7 @@ class Slide:
     def absence(self, downsample: float) -> Absence | None:
         """Tells which tiles show nothing, of those resampled to `downsample` level-0 pixels per pixel, without reading
         any. None where the file holds all of its tiles, or its index does not say."""
-        return self._holes.absence(self._finer_level(downsample))
+        return self._holes.absence(self._pyramid.finer_level(downsample))
 
     def close(self) -> None:
         self._reader.close()
@@ -211,10 +213,10 @@ class Slide:
     ) -> View:
         """Rows and columns of a view, from a level and, where it is damaged, from the finer ones."""
         scale = snap(downsample / self._all_levels[level].downsample)
-        v_step_rows, v_step_cols = self._block_shape(level, scale)
+        v_step_rows, v_step_cols = self._pyramid.block_shape(level, scale)
         # Blocks begin at whole multiples of the step, on the file's own tiles where the scale allows.
-        down = [(edge, self._view_taps(level, 1, scale, edge)) for edge in edges(*rows, v_step_rows)]
-        across = [(edge, self._view_taps(level, 0, scale, edge)) for edge in edges(*cols, v_step_cols)]
+        down = [(edge, self._pyramid.view_taps(level, 1, scale, edge)) for edge in edges(*rows, v_step_rows)]
+        across = [(edge, self._pyramid.view_taps(level, 0, scale, edge)) for edge in edges(*cols, v_step_cols)]
         blocks = list(itertools.product(down, across))
         regions = self._read(level, [_box(r, c) for (_, r), (_, c) in blocks], threads)
         pixels = np.empty((rows[1] - rows[0], cols[1] - cols[0], 3), dtype=np.uint8)
@@ -234,7 +236,7 @@ class Slide:
             v_rows = touched(box[1], box[3], lv.height, scale, rows)
             v_cols = touched(box[0], box[2], lv.width, scale, cols)
             here = slice(v_rows[0] - rows[0], v_rows[1] - rows[0]), slice(v_cols[0] - cols[0], v_cols[1] - cols[0])
-            next_finer = self._next_finer(level)
+            next_finer = self._pyramid.next_finer(level)
             if next_finer is not None:
                 finer = self._window(next_finer, downsample, v_rows, v_cols, threads)
                 pixels[here], unreadable[here] = finer.pixels, finer.unreadable
@@ -244,20 +246,12 @@ class Slide:
                 problem = problem or reason
         return View(pixels, unreadable, problem)
 
-    def _plan(self, box: list[float], size: int, level: int) -> tuple[Taps, Taps] | None:
-        """(rows, cols) for one box on a level; None if it is wholly outside."""
-        x, y, width, height = box
-        d = self.levels[level].downsample
-        rows = self._taps(level, 1, y / d, snap(height / d / size), size, False)
-        cols = self._taps(level, 0, x / d, snap(width / d / size), size, False)
-        return None if rows is None or cols is None else (rows, cols)
-
     def _read_planned(
         self, boxes: list[list[float]], size: int, fill: int, threads: int
     ) -> Iterator[Pixels | Unreadable]:
-        finer = {side: self._finer_level(side / size) for side in {min(box[2:]) for box in boxes}}
+        finer = {side: self._pyramid.finer_level(side / size) for side in {min(box[2:]) for box in boxes}}
         levels = [finer[min(box[2:])] for box in boxes]
-        plans = [self._plan(box, size, level) for box, level in zip(boxes, levels, strict=True)]
+        plans = [self._pyramid.plan(box, size, level) for box, level in zip(boxes, levels, strict=True)]
         by_level: dict[int, list[Box]] = {}
         for plan, level in zip(plans, levels, strict=True):
             if plan is not None:
@@ -273,7 +267,7 @@ class Slide:
         """The patches of boxes that lie on whole pixels of one level, inside it, where they are copies; else None."""
         if not len(boxes) or (boxes[:, 2:] != boxes[0, 2]).any():
             return None
-        level = self._finer_level(boxes[0, 2] / size)
+        level = self._pyramid.finer_level(boxes[0, 2] / size)
         lv = self.levels[level]
         on_level = boxes / lv.downsample
         whole = on_level.astype(np.int64)
@@ -283,7 +277,9 @@ class Slide:
             return None
         regions = self._read(level, list(map(tuple, whole.tolist())), threads)
         return (
-            self._patch(box, level, self._plan(box, size, level), region, size, 0) if region.damage else region.pixels
+            self._patch(box, level, self._pyramid.plan(box, size, level), region, size, 0)
+            if region.damage
+            else region.pixels
             for box, region in zip(boxes.tolist(), regions, strict=True)
         )
 
@@ -295,64 +291,9 @@ class Slide:
             return np.full((size, size, 3), fill, dtype=np.uint8)
         while region.damage and level:
             level -= 1
-            plan = self._plan(box, size, level) or plan
+            plan = self._pyramid.plan(box, size, level) or plan
             region = next(self._read(level, [_box(*plan)], 1))
         return Unreadable(region.damage[0].reason) if region.damage else resample(region.pixels, *plan, fill)
-
-    def _finer_level(self, downsample: float, for_view: bool = False) -> int:
-        """The coarsest level that is as fine as `downsample` or finer (level 0 if none is)."""
-        levels = self._all_levels if for_view else self.levels
-        fine = [i for i, level in enumerate(levels) if level.downsample <= downsample * (1 + 1e-6)]
-        return max(fine, key=lambda i: levels[i].downsample, default=0)
-
-    def _next_finer(self, level: int) -> int | None:
-        """The next finer level of the file; of a reduced one, the one that it was made from; None: it is the finest."""
-        downsample = self._all_levels[level].downsample
-        return self._finer_level(downsample * (1 - 1e-4)) if downsample > 1 else None
-
-    def _view_taps(self, level: int, axis: int, scale: float, edge: tuple[int, int]) -> Taps:
-        """Taps of the view's pixels edge[0] to edge[1] along one axis."""
-        # By whole numbers nothing is lost in beginning at the edge, and all edges share what lies well inside.
-        begin, skip = (edge[0] * scale, 0) if scale == round(scale) else (0.0, edge[0])
-        taps = self._taps(level, axis, begin, scale, edge[1] - edge[0], True, skip)
-        assert taps is not None  # what is normalised is never empty
-        return taps
-
-    def _taps(
-        self, level: int, axis: int, start: float, scale: float, count: int, normalise: bool, skip: int = 0
-    ) -> Taps | None:
-        """Taps along x (axis 0) or y (axis 1) of a level; see `axis_taps`."""
-        lv = self._all_levels[level]
-        size, l0_size = ((lv.width, self.width), (lv.height, self.height))[axis]
-        return axis_taps(start, scale, count, size, l0_size / lv.downsample, normalise, skip)
-
-    def _block_shape(self, level: int, scale: float) -> tuple[int, int]:
-        """(rows, cols) of a view that one block of the level gives, whole native tiles where they fit."""
-        lv = self._all_levels[level]
-        shape = []
-        for tile, limit in ((lv.tile_height, _BLOCK_HEIGHT), (lv.tile_width, _BLOCK_WIDTH)):
-            whole = tile if 0 < tile <= limit else 1
-            # What is only copied goes native tile by native tile straight to its place.
-            most = tile if scale == 1 and whole > 1 else limit
-            shape.append(max(1, int(most // whole * whole / scale)))
-        return shape[0], shape[1]
-
-
-def _mpp_problem(name: str, mpp: tuple[float, float] | None) -> str | None:
-    """Why the file's microns per pixel are not believed; None if they are."""
-    advice = "Give --mpp 0.25 or a column mpp in the manifest."
-    if mpp is None:
-        return f"{name}: no microns-per-pixel in the file. {advice}"
-    x, y = mpp
-    low, high = MPP_BELIEVED
-    if not (low <= x <= high and low <= y <= high):
-        return (
-            f"{name}: the file says {x:g} x {y:g} microns per pixel, which is outside {low:g} to {high:g} "
-            f"and not believed. {advice}"
-        )
-    if abs(x - y) > 0.1 * min(x, y):
-        return f"{name}: {x:g} microns per pixel across but {y:g} down, pixels that are not square. {advice}"
-    return None
 
 
 def _sound(patch: Pixels | Unreadable) -> Pixels:

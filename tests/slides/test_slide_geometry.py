@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slide_pictures import picture
 
 from ats_cli.records import SlideError
-from ats_cli.slides import slide as slide_module
+from ats_cli.slides import pyramid
 from ats_cli.slides.reader import Box, Damage, Level, Pixels, Region, cut, level_downsample
 from ats_cli.slides.slide import Slide, Unreadable
 
@@ -141,8 +141,8 @@ def test_strips_and_blocks_have_the_values_of_the_whole(
     stop = data.draw(st.integers(start + 1, len(whole)))
     assert np.array_equal(slide.read_view(downsample, rows=(start, stop)), whole[start:stop])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slide_module, "_BLOCK_HEIGHT", 16)
-        patch.setattr(slide_module, "_BLOCK_WIDTH", 7)
+        patch.setattr(pyramid, "_BLOCK_HEIGHT", 16)
+        patch.setattr(pyramid, "_BLOCK_WIDTH", 7)
         assert np.array_equal(slide.read_view(downsample), whole)
 
 
