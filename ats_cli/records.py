@@ -87,7 +87,7 @@ class ModelError(AtsError):
 
 @dataclass(frozen=True)
 class AttentionSpec:
-    """The attention net: what it looks at and how.
+    """The attention network and its view. `net`: a name in ATTENTION_NETWORKS.
 
     `scale` is the resolution of the low-resolution view: microns per pixel (unit "um") or level-0 pixels per
     pixel (unit "px"). A position covers `stride` x `stride` pixels of that view.
@@ -102,6 +102,7 @@ class AttentionSpec:
     prior_strength: float = 5.0
     prior_saturation: float = 0.3
     tissue_only: bool = False
+    net: str = "cnn"
 
 
 @dataclass(frozen=True)

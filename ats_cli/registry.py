@@ -7,14 +7,16 @@ its file and register it with one line below (or call `register`); docs/extendin
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from ats_cli.records import AtsError
+from ats_cli.records import AtsError, AttentionSpec
 
 if TYPE_CHECKING:
+    from ats_cli.nets.attention import AttentionNetwork
+    from ats_cli.nets.features import FeatureNetwork
     from ats_cli.results.writer import Writer
     from ats_cli.sampling.sampler import Sampler
     from ats_cli.slides.format import Format
@@ -127,4 +129,14 @@ FORMATS: Registry[Format] = Registry(
         "zarr": "ats_cli.slides.zarr_format:FORMAT",
     },
     entry_points="ats_cli.formats",
+)
+
+# `attention.net` of a model.toml. The default, that of AttentionSpec, is left out of model files.
+ATTENTION_NETWORKS: Registry[Callable[[AttentionSpec], AttentionNetwork]] = Registry(
+    "attention network", {"cnn": "ats_cli.nets.attention_cnn:AttentionCNN"}
+)
+
+# `features.net` of a model.toml, before the colon.
+FEATURE_NETWORKS: Registry[FeatureNetwork] = Registry(
+    "feature network", {"cnn": "ats_cli.nets.feature_cnn:NETWORK", "timm": "ats_cli.nets.feature_timm:NETWORK"}
 )

@@ -2,6 +2,7 @@
 
 import torch
 
+from ats_cli.nets.features import find_feature_network
 from ats_cli.records import AtsError, FeatureSpec
 
 
@@ -28,12 +29,12 @@ def resolve_device(name: str = "auto") -> str:
 def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
     """What the feature net's backbone computes in, "fp32", "bf16" or "fp16", from one of them or "auto".
 
-    "auto" is bf16 on CUDA, and on a processor that has it natively, but never for the small net "cnn": that is faster
-    in fp32. Raises AtsError for what the device does not have.
+    "auto" is bf16 on CUDA, and on a processor that has it natively, for the feature networks that are
+    faster in it. Raises AtsError for what the device does not have.
     """
     if name == "auto":
         native = _native_bf16() if device == "cpu" else device.startswith("cuda") and torch.cuda.is_bf16_supported()
-        return "bf16" if native and net.net != "cnn" else "fp32"
+        return "bf16" if native and find_feature_network(net)[0].bf16 else "fp32"
     if name not in ("fp32", "bf16", "fp16"):
         raise AtsError(f"--precision {name}: not a precision. Choose auto, fp32, bf16 or fp16.")
     if name == "fp16" and device == "cpu":

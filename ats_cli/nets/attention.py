@@ -1,83 +1,64 @@
-"""The attention net: a low-resolution view in, a logit for every position out.
+"""Attention networks: a low-resolution view in, a logit for every position out. The protocol, and the softmax."""
 
-Local on purpose: fixed constants only, no statistic of the whole view. A strip read with `halo` rows around it, or
-a crop, gives the logits that the whole view gives, so a slide of any size is seen in bounded memory.
-"""
-
-import itertools
+from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ats_cli.records import AttentionSpec
+from ats_cli.records import AtsError, AttentionSpec, ModelError
+from ats_cli.registry import ATTENTION_NETWORKS
 
-# The share of the attention spread evenly over all positions in training. It keeps every position possible, so that
-# no gradient vanishes for good.
 UNIFORM_SHARE = 1e-5
+"""The share of the attention spread evenly over all positions in training: no position's gradient becomes exactly 0."""
 
 
-class AttentionNet(nn.Module):
-    """3x3 convolutions with tanh, plus a fixed content prior, averaged over `stride` x `stride` pixels.
+class AttentionNetwork(nn.Module):
+    """Base of all attention networks. A member of ATTENTION_NETWORKS is a function AttentionSpec -> AttentionNetwork.
 
-    The last convolution starts at zero: an untrained net attends as its prior says.
+    An attention network is local: a logit depends on at most `reach` view pixels on each side, and on no statistic of
+    the whole view. So a strip or a crop read with `halo` pixels around it has the logits of the whole view, and a
+    slide of any size is processed in bounded memory. Pixels beyond the view's edge count as 0.
     """
 
-    def __init__(self, spec: AttentionSpec) -> None:
+    def __init__(self, spec: AttentionSpec, reach: int) -> None:
         super().__init__()
-        widths = (3, *spec.channels)
-        self.hidden = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
-        self.last = nn.Conv2d(widths[-1], 1, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
-        self.spec = spec
-        reach = len(widths)  # a pixel of reach for each 3x3 convolution; the prior's 3x3 mean reaches no farther
+        self.spec, self.stride = spec, spec.stride
         self.halo = -(-reach // spec.stride) * spec.stride
-        """Rows of view to read around a strip, a multiple of `stride`."""
+        """Pixels of the view to read around a strip: `reach`, rounded up to a multiple of `stride`."""
 
-    def at_pixels(self, view: Tensor, normalised: Tensor) -> Tensor:
-        """View (N, 3, H, W) in 0..1, and the same with its colours normalised -> logits of its pixels (N, H, W)."""
-        return self.from_hidden(view, self.hidden_of(normalised))
+    def forward(self, view: Tensor, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """View (N, 3, H, W) in 0..1, and the same with normalised colours -> (logits, activations).
 
-    def hidden_of(self, normalised: Tensor) -> Tensor:
-        """What the last convolution sees, (N, channels, H, W), each in -1..1."""
-        hidden = normalised
-        for conv in self.hidden:
-            hidden = torch.tanh(conv(hidden))
-        return hidden
-
-    def from_hidden(self, view: Tensor, hidden: Tensor) -> Tensor:
-        """Logits of pixels (N, H, W)."""
-        logits: Tensor = self.last(hidden) + content_prior(view, self.spec)
-        return logits[:, 0]
+        `logits`: (N, H, W), of pixels. `activations`: (N, T, H, W), T >= 0 hidden channels in -1..1, which describe
+        the view where slides are compared with those of the training.
+        """
+        raise NotImplementedError
 
     def pool(self, logits: Tensor) -> Tensor:
-        """Logits of pixels (N, H, W) -> of positions (N, ceil(H / stride), ceil(W / stride)): the mean of each; a
-        last, partial one counts the pixels it has."""
-        if self.spec.stride == 1:
+        """Logits of pixels (N, H, W) -> of positions (N, ceil(H / stride), ceil(W / stride)).
+
+        Each is the mean over its `stride` x `stride` pixels; a partial position is the mean over the pixels it has.
+        """
+        if self.stride == 1:
             return logits
-        return functional.avg_pool2d(logits[:, None], self.spec.stride, ceil_mode=True, count_include_pad=False)[:, 0]
+        return functional.avg_pool2d(logits[:, None], self.stride, ceil_mode=True, count_include_pad=False)[:, 0]
 
 
-def content_prior(view: Tensor, spec: AttentionSpec) -> Tensor:
-    """Where there is something to see, (N, 1, H, W): strength * min(1, z / saturation).
-
-    z is the 3x3 mean of brightness ("bright": digits on black) or of optical density ("dense": stained tissue on
-    white, -log10 of transmitted light, Beer-Lambert).
-    """
-    if spec.prior == "none":
-        return torch.zeros_like(view[:, :1])
-    amount = view if spec.prior == "bright" else -torch.log10(view * (255 / 256) + 1 / 256)
-    # A zero border, as in the convolutions: the same at the slide's edge whether seen whole or in strips.
-    mean = functional.avg_pool2d(amount.mean(1, keepdim=True), 3, stride=1, padding=1)
-    return spec.prior_strength * (mean / spec.prior_saturation).clamp(max=1)
+def build_attention(spec: AttentionSpec) -> AttentionNetwork:
+    """The attention network that `spec.net` names, with random weights. Raises ModelError for an unknown name."""
+    try:
+        build = ATTENTION_NETWORKS[spec.net]
+    except AtsError as error:
+        raise ModelError(f"attention.net: {error}") from error
+    return build(spec)
 
 
 def normalise(logits: Tensor, allowed: Tensor | None = None, uniform_share: float = UNIFORM_SHARE) -> Tensor:
-    """Logits (N, rows, cols) -> attention, the same shape, summing to 1 over each slide's allowed positions.
+    """Softmax over positions: logits (N, rows, cols) -> attention, the same shape, that sums to 1 over each slide.
 
     `allowed`, boolean and of the same shape, marks the positions that may be drawn; the others get exactly 0.
-    `uniform_share` of the attention is spread evenly over the allowed positions, in training.
+    `uniform_share` of the attention is spread evenly over the allowed positions: 0 outside training.
     """
     flat = logits.flatten(1)
     uniform = torch.ones_like(flat)

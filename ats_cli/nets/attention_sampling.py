@@ -60,7 +60,7 @@ class AttentionSampling(nn.Module):
         patches = crop(high, corners, self.patch_size)
         features = self.feature(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
         chosen = attention.flatten(1).gather(1, positions)
-        # A filler has weight 0 at a position of its own choosing, whose attention must not divide 0 by 0.
+        # Missing tiles have weight 0 at position 0, whose attention may be 0: avoid 0 / 0.
         chosen = torch.where(weights > 0, chosen, torch.ones_like(chosen))
         return Sampled(expected_features(features, chosen, weights), attention, patches)
 
@@ -78,7 +78,7 @@ class AttentionSampling(nn.Module):
         # In float64, which not every device has.
         rows_cols = torch.stack([positions // grid[1], positions % grid[1]], -1).cpu().double()
         if self.receptive_field:
-            # A net without padding: position i is the centre of low pixels [i, i + receptive_field).
+            # A network without padding: position i is the centre of low pixels [i, i + receptive_field).
             at_low = rows_cols + self.receptive_field / 2
         else:
             at_low = (rows_cols + 0.5) * rows_cols.new_tensor([low[0] / grid[0], low[1] / grid[1]])
@@ -104,12 +104,12 @@ def attention_sampling(
     (N, C, p, p) to (N, D). `n_patches` patches of `patch_size` pixels a side are cut from the high-resolution
     image, zero beyond its edge; only they reach the feature net.
 
-    `sampler`: one of `registry.SAMPLERS`; "without-replacement" is the paper's. `receptive_field`: 0 when the
-    attention map covers the whole view evenly; else the side, in low-resolution pixels, of what one position sees in
-    a net without padding. `attention_regulariser`: a function of the attention, (B, rows, cols), whose value is kept
-    in `penalty` for you to add to the loss. `rng`: numpy's generator, the only source of chance (default: seed 0).
+    `sampler`: one of `registry.SAMPLERS`; "without-replacement" is the paper's. `receptive_field`: 0 when the attention
+    map covers the whole view evenly; else the side, in low-resolution pixels, of the receptive field of a position in a
+    network without padding. `attention_regulariser`: a function of the attention, (B, rows, cols), whose value is kept
+    in `penalty` for you to add to the loss. `rng`: numpy's generator, the only source of randomness (default: seed 0).
 
-    Raises ValueError when the attention is no distribution or the sampler is unknown.
+    The forward pass raises ValueError if the attention is not a distribution, AtsError if the sampler is unknown.
     """
     return AttentionSampling(
         attention,
@@ -142,7 +142,7 @@ def entropy(attention: Tensor) -> Tensor:
 def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:
     """Patches (B, n, C, size, size) of images (B, C, H, W) at corners (B, n, 2) as (row, col); zero outside."""
     height, width = images.shape[2:]
-    # Whatever lies beyond a patch's side of the border is zero anyway, so corners may be clamped to there.
+    # All pixels farther than `size` beyond the border are zero, so corners may be clamped to that distance.
     limits = corners.new_tensor([height, width])
     corners = torch.minimum(torch.maximum(corners, torch.full_like(corners, -size)), limits) + size
     padded = functional.pad(images, (size, size, size, size))

@@ -1,19 +1,18 @@
-"""The model: an attention net, a feature net, and a linear head on the expected features."""
+"""The model: an attention network, a feature network, and a linear head on the expected features."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ats_cli.nets.attention import AttentionNet
+from ats_cli.nets.attention import build_attention
 from ats_cli.nets.features import FeatureNet
 from ats_cli.records import ModelSpec
 
-# Numbers that a tile's features are summed up in, to compare slides by.
-SUMMARY = 32
+SUMMARY = 32  # length of the summary of a tile's features, by which slides are compared
 
 
 class Model(nn.Module):
-    """Joins the nets that a ModelSpec names. Weights are random until loaded."""
+    """Joins the networks that a ModelSpec names, with random weights. Raises ModelError for an unknown network."""
 
     mean: Tensor
     std: Tensor
@@ -23,7 +22,7 @@ class Model(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.attention = AttentionNet(spec.attention)
+        self.attention = build_attention(spec.attention)
         self.features = FeatureNet(spec.features)
         self.head = nn.Linear(self.features.width, len(spec.classes))
         colours = {
@@ -40,34 +39,37 @@ class Model(nn.Module):
         return self.attention.pool(self.attend_pixels(views))
 
     def attend_pixels(self, views: Tensor) -> Tensor:
-        """The same, before pixels are pooled into positions: (N, H, W)."""
-        return self.attention.at_pixels(views, (views - self.mean) / self.std)
+        """Views (N, 3, H, W) in 0..1 -> attention logits of pixels (N, H, W), before they are pooled into positions."""
+        logits: Tensor = self.attention(views, (views - self.mean) / self.std)[0]
+        return logits
 
     def attend_with_channels(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Return attention logits (N, rows, cols), and channels of each position's first pixel (N, T, rows, cols).
+        """Views (N, 3, H, W) in 0..1 -> (attention logits (N, rows, cols), channels (N, 3 + T, rows, cols)).
 
-        Channels are the colour in 0..1 and the attention network's hidden channels.
+        The channels are the colour in 0..1 and the attention network's T hidden channels, at the first pixel of each
+        position.
         """
-        hidden, step = self.attention.hidden_of((views - self.mean) / self.std), self.spec.attention.stride
+        logits, hidden = self.attention(views, (views - self.mean) / self.std)
+        step = self.attention.stride
         channels = torch.cat([views[..., ::step, ::step], hidden[..., ::step, ::step]], 1)
-        return self.attention.pool(self.attention.from_hidden(views, hidden)), channels
+        return self.attention.pool(logits), channels
 
     def embed(self, patches: Tensor) -> Tensor:
-        """Patches (N, 3, p, p) in 0..1 -> features (N, D), of length 1."""
+        """Patches (N, 3, p, p) in 0..1 -> features (N, D) of length 1."""
         out: Tensor = self.features((patches - self.patch_mean) / self.patch_std)
         return out
 
     def logits(self, expected: Tensor) -> Tensor:
         """Expected features (..., D) -> class logits (..., C).
 
-        Linear, so that each tile's share of a logit is exact. The fixed scale is there because averages of unit
-        vectors are short: without it, the loss cannot fall far.
+        Linear, so that each tile's share of a logit is exact. The fixed scale compensates for the short averages of
+        unit vectors: without it, the loss cannot fall far.
         """
         out: Tensor = self.head(self.spec.head_scale * expected)
         return out
 
     def tile_terms(self, features: Tensor) -> Tensor:
-        """Features (n, D) -> (n, C): what each tile would add to the logits at weight 1, bias apart."""
+        """Features (n, D) -> (n, C): the contribution of each tile to the logits at weight 1, without the bias."""
         return self.spec.head_scale * features @ self.head.weight.T
 
     @property
@@ -75,13 +77,15 @@ class Model(nn.Module):
         return min(self.features.width, SUMMARY)
 
     def summary(self, features: Tensor) -> Tensor:
-        """Features (n, D) -> (n, min(D, SUMMARY)): as they are or, if there are many, on the first cosines (DCT-II)
-        over their numbers, which is to say on some fixed directions at right angles."""
-        many = features.shape[-1]
-        if many <= SUMMARY:
+        """Features (n, D) -> (n, min(D, SUMMARY)): their first coefficients of the discrete cosine transform (DCT-II).
+
+        That is a projection on fixed orthonormal directions. Features of length SUMMARY or less are returned unchanged.
+        """
+        width = features.shape[-1]
+        if width <= SUMMARY:
             return features
-        places = torch.arange(many, device=features.device) + 0.5
-        cosines = torch.cos(torch.pi / many * places[:, None] * torch.arange(SUMMARY, device=features.device))
+        places = torch.arange(width, device=features.device) + 0.5
+        cosines = torch.cos(torch.pi / width * places[:, None] * torch.arange(SUMMARY, device=features.device))
         return features.float() @ functional.normalize(cosines, dim=0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from ats_cli.records import SCHEMA_VERSION, ModelSpec
 from ats_cli.results.table import plain_table, text
+from ats_cli.spec_table import spec_table
 
 CARD = "README.md"
 
@@ -26,7 +26,7 @@ def model_record(
         "default": is_default,
         "folder": str(path),
         "hash": hash_,
-        "spec": asdict(spec),
+        "spec": spec_table(spec),
     }
 
 

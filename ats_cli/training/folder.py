@@ -1,6 +1,6 @@
 """From labelled slides to a model folder: check the slides, cross-validate, train, write the model."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,6 +12,7 @@ from ats_cli.records import AtsError, ModelSpec
 from ats_cli.registry import TASKS
 from ats_cli.slides.find import stem
 from ats_cli.slides.regions import regions_file
+from ats_cli.spec_table import spec_table
 from ats_cli.training.card import model_card
 from ats_cli.training.data import LabelledSlide, labelled_slides, with_content
 from ats_cli.training.diary import TrainingLog
@@ -124,7 +125,7 @@ class _Training:
             spec = _with_epochs(spec, self.recipe.epochs, len(split[0]))
         settings = as_json(
             {"seed": options.seed, "precision": options.precision, "choose": choose_best, "init": self.recipe.init}
-            | {"recipe": asdict(spec)}
+            | {"recipe": spec_table(spec)}
             | {"reading": {name: str(reading[name]) if name in reading else None for name in READING}}
         )
         if first_process():
@@ -214,5 +215,5 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
     spec = replace(
         recipe, name=name, task=task, classes=classes, tiles=tiles, notice="", features=features, training=training
     )
-    parse_spec(as_json(asdict(spec)), "the recipe, with what is asked for instead")
+    parse_spec(as_json(spec_table(spec)), "the recipe, with what is asked for instead")
     return spec

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ats_cli.records import AtsError, ModelError, ModelSpec
-from ats_cli.registry import SAMPLERS, TASKS
+from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TASKS
 
 # Layers of an attention network, channels of a layer, pixels of a patch side: far above any model, and what memory
 # allows.
@@ -40,6 +40,7 @@ def refuse_nonsense(spec: ModelSpec, where: str) -> None:
         TASKS.check(spec.task)
     except AtsError as error:
         raise ModelError(f"{where}: {error}") from error
+    _refuse_unknown_networks(spec, where)
     for key, values in (("mean", spec.features.mean), ("std", spec.features.std)):
         if len(values) not in (0, 3):
             raise ModelError(f"{where}: features.{key} must be three numbers, or none, not {len(values)}.")
@@ -52,6 +53,17 @@ def refuse_nonsense(spec: ModelSpec, where: str) -> None:
         raise ModelError(f"{where}: classes name the same class twice.")
     for key, option in spec.features.options.items():
         _refuse_option(key, option, where)
+
+
+def _refuse_unknown_networks(spec: ModelSpec, where: str) -> None:
+    try:
+        ATTENTION_NETWORKS.check(spec.attention.net)
+    except AtsError as error:
+        raise ModelError(f"{where}: attention.net: {error}") from error
+    try:
+        FEATURE_NETWORKS.check(spec.features.net.partition(":")[0])
+    except AtsError as error:
+        raise ModelError(f"{where}: features.net: {error}") from error
 
 
 def _positive(spec: ModelSpec) -> Iterator[tuple[str, float, float, float]]:

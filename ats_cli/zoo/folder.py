@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import os
 import tomllib
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelError, ModelSpec, TrainingSpec
+from ats_cli.spec_table import spec_table
 from ats_cli.text import printable
 from ats_cli.zoo.bounds import refuse_nonsense, shown
 
@@ -94,7 +95,7 @@ def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
 
 def write_spec(spec: ModelSpec, path: Path) -> None:
     """Write model.toml without empty values."""
-    path.write_text(tomli_w.dumps(_without_empty(asdict(spec))), encoding="utf-8")
+    path.write_text(tomli_w.dumps(_without_empty(spec_table(spec))), encoding="utf-8")
 
 
 def _without_empty(table: dict[str, Any]) -> dict[str, Any]:

@@ -136,3 +136,20 @@ def test_a_checkpoint_that_is_none_is_a_sentence(data: Path, recipe: Path, tmp_p
     with pytest.raises(AtsError, match=r"last\.safetensors: not a readable checkpoint") as caught:
         train_into(overrides={"steps": 2}, resume=True, **given)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_split_without_contents_goes_on(data: Path, recipe: Path, tmp_path: Path) -> None:
+    """Earlier versions wrote split.csv without the column `content`: contents are not compared, the slides are."""
+    given: dict[str, Any] = {"folder": data, "recipe": str(recipe), "output": tmp_path / "model", "checkpoint_every": 2}
+    train_into(overrides={"steps": 4}, **given)
+    split = tmp_path / "model" / "split.csv"
+    with split.open(newline="") as file:
+        rows = [row[:-1] for row in csv.reader(file)]
+    assert rows[0][-1] == "path"
+    with split.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert train_into(overrides={"steps": 4}, resume=True, **given).steps_done == 4
+    with split.open("w", newline="") as file:
+        csv.writer(file).writerows(rows[:-1])
+    with pytest.raises(AtsError, match="begun with other slides"):
+        train_into(overrides={"steps": 4}, resume=True, **given)
