@@ -1,4 +1,4 @@
-"""Which slides there are to learn from, and what they are: a folder of classes or a manifest."""
+"""Labelled slides, from a folder of classes or from a manifest."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,7 +122,7 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
 
 
 def _refuse_cases(labels: Sequence[str], where: Sequence[str]) -> None:
-    """ "Tumour" and "tumour" would be two classes."""
+    """Raise AtsError for labels that differ in case only, like "Tumour" and "tumour": they would be two classes."""
     first: dict[str, tuple[str, str]] = {}
     for label, place in zip(labels, where, strict=True):
         before, there = first.setdefault(label.casefold(), (label, place))
@@ -131,7 +131,7 @@ def _refuse_cases(labels: Sequence[str], where: Sequence[str]) -> None:
 
 
 def _refuse_groups_apart(manifest: Path, rows: Sequence[ManifestRow]) -> None:
-    """A patient of whom something was learnt says too much of how good a model is."""
+    """Raise AtsError for a group in two splits: figures on patients of the training set are too good."""
     first: dict[str, ManifestRow] = {}
     for row in rows:
         if row.group:
@@ -144,5 +144,5 @@ def _refuse_groups_apart(manifest: Path, rows: Sequence[ManifestRow]) -> None:
 
 
 def _there(row: ManifestRow) -> bool:
-    # What is no path on a local disk cannot be looked up here.
+    # Only paths on a local disk are checked.
     return not isinstance(row.path, Path) or row.path.exists()
