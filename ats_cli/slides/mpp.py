@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ats_cli.slides.reader import MPP_BELIEVED
+from ats_cli.slides.reader import ACCEPTED_MPP
 
 
 def mpp_problem(name: str, mpp: tuple[float, float] | None) -> str | None:
@@ -11,7 +11,7 @@ def mpp_problem(name: str, mpp: tuple[float, float] | None) -> str | None:
     if mpp is None:
         return f"{name}: no microns-per-pixel in the file. {advice}"
     x, y = mpp
-    low, high = MPP_BELIEVED
+    low, high = ACCEPTED_MPP
     if not (low <= x <= high and low <= y <= high):
         return (
             f"{name}: the file says {x:g} x {y:g} microns per pixel, which is outside {low:g} to {high:g} "

@@ -18,8 +18,8 @@ Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 """(x, y, width, height) in pixels of a level, inside its bounds."""
 
-MPP_BELIEVED = (0.05, 20.0)
-"""Microns per pixel that a file is believed; anything else must be given by hand."""
+ACCEPTED_MPP = (0.05, 20.0)
+"""Range of microns per pixel that is accepted from a file; other values must be given by hand."""
 
 MPP_OF_POWER = {40.0: 0.25, 20.0: 0.5, 10.0: 1.0, 5.0: 2.0}
 """A last resort: microns per pixel that scanners have, as a rule, at an objective's power."""

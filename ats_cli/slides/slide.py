@@ -235,14 +235,14 @@ class Slide:
             lv = self._all_levels[level]
             v_rows = touched(box[1], box[3], lv.height, scale, rows)
             v_cols = touched(box[0], box[2], lv.width, scale, cols)
-            here = slice(v_rows[0] - rows[0], v_rows[1] - rows[0]), slice(v_cols[0] - cols[0], v_cols[1] - cols[0])
+            part = slice(v_rows[0] - rows[0], v_rows[1] - rows[0]), slice(v_cols[0] - cols[0], v_cols[1] - cols[0])
             next_finer = self._pyramid.next_finer(level)
             if next_finer is not None:
                 finer = self._window(next_finer, downsample, v_rows, v_cols, threads)
-                pixels[here], unreadable[here] = finer.pixels, finer.unreadable
+                pixels[part], unreadable[part] = finer.pixels, finer.unreadable
                 problem = problem or finer.problem
             else:
-                unreadable[here] = True
+                unreadable[part] = True
                 problem = problem or reason
         return View(pixels, unreadable, problem)
 

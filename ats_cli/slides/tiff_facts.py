@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from ats_cli.slides.numbers import stated_number
-from ats_cli.slides.reader import MPP_BELIEVED, MPP_OF_POWER
+from ats_cli.slides.reader import ACCEPTED_MPP, MPP_OF_POWER
 
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
 _MICRONS_A_UNIT = {2: 25400.0, 3: 10000.0}
@@ -144,7 +144,7 @@ def _resolution_mpp(page: tifffile.TiffPage, microns: float | None) -> tuple[flo
             sizes.append(microns / per_unit if microns else 0.0)
         except (TypeError, IndexError, ZeroDivisionError):
             return None
-    low, high = MPP_BELIEVED
+    low, high = ACCEPTED_MPP
     return (sizes[0], sizes[1]) if all(low <= s <= high for s in sizes) else None
 
 
