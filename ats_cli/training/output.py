@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ats_cli.records import AtsError
 from ats_cli.training.diary import TrainingLog
+from ats_cli.training.processes import first_process
 from ats_cli.training.settings import SETTINGS_FILE
 from ats_cli.zoo.folder import WEIGHTS_FILE
 
@@ -27,13 +28,16 @@ def refuse_non_empty(output: Path) -> None:
 def claim_output(output: Path) -> Iterator[None]:
     """Make the folder before the long work. A new one is removed if the work ends without a checkpoint.
 
+    Only the first of several processes tests and removes it: another may end before the first has written a checkpoint.
     Raises AtsError if it cannot be written.
     """
-    new = not output.exists()
+    first = first_process()
+    new = first and not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
+        if first:
+            with tempfile.TemporaryFile(dir=output):
+                pass
     except OSError as error:
         raise AtsError(f"{output}: cannot be written ({error.strerror}). Give another folder with -o.") from error
     try:

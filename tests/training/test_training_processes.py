@@ -18,6 +18,7 @@ from trainings import train_into, train_slides
 from ats_cli.nets.geometry import geometry_on
 from ats_cli.records import AtsError
 from ats_cli.training import LabelledSlide, labelled_slides
+from ats_cli.training.output import claim_output
 from ats_cli.training.processes import launch
 from ats_cli.training.store import SlideView
 from ats_cli.training.train import TrainingProgress
@@ -73,6 +74,17 @@ def test_two_processes_learn_as_one_does(data: Path, tmp_path: Path, way: str) -
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     assert len(one) == len(two) == 12
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_first_process_removes_a_folder_without_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun starts all at once: another process may make the folder, and end before the first has written to it."""
+    for rank, is_left in (("1", True), ("0", False)):
+        monkeypatch.setenv("RANK", rank)
+        with claim_output(tmp_path / rank):
+            pass
+        assert (tmp_path / rank).exists() == is_left
 
 
 def test_a_batch_in_parts_gives_the_same_gradient(data: Path) -> None:
