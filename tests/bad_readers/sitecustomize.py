@@ -22,16 +22,16 @@ class _Patch(MetaPathFinder):
 
         def execute(module: Any) -> None:
             honest(module)
-            opens = module.open_slide
+            opens = module.open_with
 
-            def open_slide(path: Any, *arguments: Any, **options: Any) -> Any:
+            def open_with(path: Any, *arguments: Any, **options: Any) -> Any:
                 if path.name.startswith("abort"):
                     os.abort()
                 if path.name.startswith("hang"):
                     ctypes.PyDLL(None).pause()
                 return opens(path, *arguments, **options)
 
-            module.open_slide = open_slide
+            module.open_with = open_with
 
         spec.loader.exec_module = execute  # type: ignore[method-assign]
         return spec
