@@ -224,9 +224,8 @@ def test_a_pipe_inside_a_zarr_is_not_waited_for(tmp_path: Path, name: str) -> No
 def test_a_pipe_beside_the_files_of_a_dicom_series_is_passed_over(tmp_path: Path) -> None:
     path, _ = dicom(tmp_path, 0)
     os.mkfifo(tmp_path / "2.dcm")
-    assert np.array_equal(open_slide(path).read_view(1), picture(160, 200))
-    with pytest.raises(SlideError, match=r"2\.dcm is no DICOM that can be read"):
-        open_slide(tmp_path)
+    for opened in (path, tmp_path):
+        assert np.array_equal(open_slide(opened).read_view(1), picture(160, 200))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell's pipe")
