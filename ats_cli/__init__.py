@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ats_cli.inference.call import predict
+    from ats_cli.inference.api import predict
     from ats_cli.nets.attention_sampling import attention_sampling
     from ats_cli.results.record import prediction_dict
     from ats_cli.slides import open_slide
@@ -21,7 +21,7 @@ _HOMES = {
     "attention_sampling": ("ats_cli.nets.attention_sampling", "attention_sampling"),
     "load_model": ("ats_cli.zoo", "load_model"),
     "open_slide": ("ats_cli.slides", "open_slide"),
-    "predict": ("ats_cli.inference.call", "predict"),
+    "predict": ("ats_cli.inference.api", "predict"),
     "prediction_dict": ("ats_cli.results.record", "prediction_dict"),
 }
 

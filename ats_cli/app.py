@@ -18,9 +18,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ats_cli.commands.messages import say, say_traceback, sentence
-from ats_cli.commands.streams import escape_unencodable, flush_or_silence, reserve_streams, use_utf8
-from ats_cli.records import AtsError
+from ats_cli.commands.common.messages import say, say_traceback, sentence
+from ats_cli.commands.common.streams import escape_unencodable, flush_or_silence, reserve_streams, use_utf8
+from ats_cli.errors import AtsError
 
 COMMANDS = ("info", "predict", "merge", "heatmap", "train", "evaluate", "models")
 

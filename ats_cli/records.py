@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+
+from ats_cli.errors import Failure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,60 +26,6 @@ NOMINAL_SCALE = "objective power"
 
 MAX_UNREADABLE = 0.05
 """The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""
-
-
-def without_secrets(word: str) -> str:
-    """Return a word of a command; of a URL only scheme, host and path.
-
-    >>> without_secrets("https://me:secret@host.org/a.svs?token=123#x")
-    'https://host.org/a.svs'
-    >>> without_secrets("slide.svs")
-    'slide.svs'
-    """
-    before, colon, rest = word.partition("://")
-    if not colon:
-        return word
-    option, equals, scheme = before.rpartition("=")
-    try:
-        parts = urlsplit(f"{scheme}://{rest}")
-    except ValueError:  # no host that can be told from what comes before it
-        return f"{option}{equals}{scheme}://"
-    return option + equals + urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def clean(text: str) -> str:
-    """Return a text in which no URL shows a query, a fragment or credentials.
-
-    >>> clean("403, url='https://host.org/a.svs?sig=abc' (denied)")
-    "403, url='https://host.org/a.svs' (denied)"
-    """
-    return re.sub(r"[A-Za-z][\w+.\-]*://[^\s\"'<>]+", lambda found: without_secrets(found[0]), text)
-
-
-Failure = Literal["unreadable", "no scale", "no tissue", "crashed", "timed out", "memory", "unforeseen"]
-"""Kinds of failed slides: what to do about one is what to do about all of its kind."""
-
-
-class AtsError(Exception):
-    """Something the user can act on. The message is a sentence: what, where, what to do next.
-
-    What a URL in it would give away is left out.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(clean(message))
-
-
-class SlideError(AtsError):
-    """A slide that cannot be opened or read. The message begins with the slide's file name; `kind` is of `Failure`."""
-
-    def __init__(self, sentence: str, kind: Failure = "unreadable") -> None:
-        super().__init__(sentence)
-        self.kind = kind
-
-
-class ModelError(AtsError):
-    """A model folder that is missing, incomplete or contradictory."""
 
 
 # What a model is. These are the tables of model.toml; `zoo` validates them.

@@ -12,7 +12,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from ats_cli.records import AtsError, AttentionSpec
+from ats_cli.errors import AtsError
+from ats_cli.records import AttentionSpec
 
 if TYPE_CHECKING:
     from ats_cli.nets.attention import AttentionNetwork
@@ -122,11 +123,11 @@ WRITERS: Registry[Writer] = Registry(
 FORMATS: Registry[Format] = Registry(
     "format",
     {
-        "image": "ats_cli.slides.image_format:FORMAT",
-        "tiff": "ats_cli.slides.tiff_format:FORMAT",
-        "openslide": "ats_cli.slides.openslide_format:FORMAT",
-        "dicom": "ats_cli.slides.dicom_format:FORMAT",
-        "zarr": "ats_cli.slides.zarr_format:FORMAT",
+        "image": "ats_cli.slides.formats.image:FORMAT",
+        "tiff": "ats_cli.slides.formats.tiff.format:FORMAT",
+        "openslide": "ats_cli.slides.formats.openslide:FORMAT",
+        "dicom": "ats_cli.slides.formats.dicom.format:FORMAT",
+        "zarr": "ats_cli.slides.formats.zarr.format:FORMAT",
     },
     entry_points="ats_cli.formats",
 )

@@ -23,7 +23,7 @@ from ats_cli.nets.model import Model, to_unit
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import draw
 from ats_cli.training import DataOptions, LabelledSlide, RecipeOptions, TrainOptions, labelled_slides, train_folder
-from ats_cli.training.store import SlideStore
+from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.zoo import load_model
 from ats_cli.zoo.find import find_recipe
 from benchmarks.megapixel_mnist.measure import accuracy, make

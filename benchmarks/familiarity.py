@@ -27,11 +27,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ats_cli.inference.familiarise import add_out_of_distribution, fit_out_of_distribution, slide_embeddings
+from ats_cli.inference.out_of_distribution import (
+    add_out_of_distribution,
+    fit_out_of_distribution,
+    slide_embeddings,
+)
 from ats_cli.slides import SlideSource
 from ats_cli.training import TrainOptions, train_model
 from ats_cli.zoo import LoadedModel, load_model, read_folder
-from ats_cli.zoo.familiarity import OutOfDistribution
+from ats_cli.zoo.out_of_distribution import OutOfDistribution
 from benchmarks.colon_epithelium.train import MPP, read_images, stratified_folds
 
 MODELS = Path(__file__).resolve().parents[1] / "models"

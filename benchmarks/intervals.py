@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ats_cli.results.bootstrap import with_intervals
-from ats_cli.results.metrics import FIGURES, Table
+from ats_cli.results.evaluation.bootstrap import with_intervals
+from ats_cli.results.evaluation.metrics import FIGURES, Table
 
 MANY = 200_000  # patients, two slides each, that stand for all there are
 

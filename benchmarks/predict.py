@@ -64,9 +64,9 @@ def floor(slide: Path, model: Path, boxes: Path, precision: str) -> None:
 
     import numpy as np
 
-    from ats_cli.inference.heap import tune_malloc
-    from ats_cli.inference.look import STRIP_PIXELS
-    from ats_cli.inference.passes import ForwardPool, set_one_thread_per_pass
+    from ats_cli.inference.attention_pass import STRIP_PIXELS
+    from ats_cli.inference.compute.forward_pool import ForwardPool, set_one_thread_per_pass
+    from ats_cli.inference.compute.malloc_tuning import tune_malloc
     from ats_cli.nets.model import to_unit
     from ats_cli.zoo import load_model
 

@@ -30,7 +30,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from ats_cli.slides import open_slide
-from ats_cli.slides.jpeg import REDUCTIONS, JpegColours, decode_jpeg
+from ats_cli.slides.pixels.jpeg import REDUCTIONS, JpegColours, decode_jpeg
 
 Tiles = list[tuple[int, int]]
 """(x, y) of level-0 corners."""

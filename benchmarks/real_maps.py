@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from ats_cli.inference import predict_slide
+from ats_cli.inference.attention_pass import AttentionPass
 from ats_cli.inference.context import PredictionContext
-from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.look import AttentionPass
+from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.nets.model import to_unit
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import Betting, draw, lowest_margins, standard_error
 from ats_cli.slides import open_slide
-from ats_cli.slides.manifest import ManifestRow, read_manifest
+from ats_cli.slides.inputs.manifest import ManifestRow, read_manifest
 from ats_cli.zoo import LoadedModel, load_model
 from benchmarks.estimators import t_of
 

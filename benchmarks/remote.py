@@ -309,7 +309,7 @@ def faulty_proxy(port: int, every: int) -> Iterator[tuple[int, dict[str, int]]]:
 
 def compare_gaps(path: Path, gaps: list[int], repeats: int) -> None:
     """What merging ranges that are so many bytes apart is worth: by turns, headers kept."""
-    from ats_cli.slides import remote_file
+    from ats_cli.slides.remote import file as remote_file
 
     rows: dict[int, list[tuple[float, int, int]]] = {gap: [] for gap in gaps}
     shipped = remote_file.GAP

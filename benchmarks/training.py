@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from ats_cli.training import Callbacks, LabelledSlide, TrainOptions, train, train_model
-from ats_cli.training.data import labelled_slides
-from ats_cli.training.store import SlideStore
+from ats_cli.training.dataset.labelled import labelled_slides
+from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.zoo.find import find_recipe
 from benchmarks.megapixel_mnist import make
 

@@ -15,9 +15,9 @@ import pytest
 
 from ats_cli import load_model, open_slide, predict
 from ats_cli.app import run
-from ats_cli.records import AtsError, SlideError
+from ats_cli.errors import AtsError, SlideError
 from ats_cli.slides import check_slide
-from ats_cli.slides.regions import read_regions
+from ats_cli.slides.inputs.regions import read_regions
 from tests.small import write_model
 
 pytestmark = pytest.mark.integration

@@ -20,7 +20,7 @@ from structure_exceptions import EXCEPTIONS
 
 from ats_cli import records
 from ats_cli.app import COMMANDS
-from ats_cli.commands import options
+from ats_cli.commands.options import base as options
 
 PACKAGE = Path(records.__file__).parent
 FILES = {file.relative_to(PACKAGE).as_posix(): file for file in sorted(PACKAGE.rglob("*.py"))}
@@ -272,8 +272,11 @@ def test_a_member_is_named_in_its_own_file_and_the_registry_only() -> None:
     wrong = set()
     for kind in ("sampler", "task", "format"):
         for member, own in kinds.get(kind, {}).items():
-            # A format is several files beside each other: tiff_format.py, tiff_reader.py ...
-            member_files = {name for name in FILES if kind == "format" and Path(name).name.startswith(f"{member}_")}
+            # A format may be a folder of files, or several files called after it.
+            folder = f"slides/formats/{member}"
+            member_files = {
+                name for name in FILES if kind == "format" and name.startswith((f"{folder}/", f"{folder}_"))
+            }
             for name in FILES.keys() - {own, "registry.py"} - member_files:
                 strings = {node.value for node in ast.walk(tree(name)) if isinstance(node, ast.Constant)}
                 wrong |= {f"{Path(name).name}: {member}"} if member in strings else set()

@@ -16,7 +16,7 @@ from ats_cli.training import (
     train_folder,
     train_model,
 )
-from ats_cli.training.diary import TrainingLog
+from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.train import TrainingResult
 
 

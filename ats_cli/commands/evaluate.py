@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ats_cli.commands import options as o
-from ats_cli.records import MAX_UNREADABLE, AtsError
+from ats_cli.commands.options import base as o
+from ats_cli.errors import AtsError
+from ats_cli.records import MAX_UNREADABLE
 from ats_cli.registry import TASKS
 
 EXAMPLES = """Examples:
@@ -66,7 +67,7 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed (the figures are of the others), 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.settings import budgets_of, opening_settings, sampling_settings
+    from ats_cli.commands.options.settings import budgets_of, opening_settings, sampling_settings
 
     # Budgets are no setting of the call: several may be given.
     sampling = sampling_settings(None if tiles is None else 1, sampler, adaptive, confidence, exhaustive, seed)
@@ -74,13 +75,13 @@ def command(
     if output is not None and output.exists() and (not output.is_dir() or (any(output.iterdir()) and not overwrite)):
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
 
-    from ats_cli.commands.evaluation_output import print_figures
-    from ats_cli.commands.messages import announce_model, say
-    from ats_cli.commands.progress import run_progress
-    from ats_cli.commands.tally import Tally
+    from ats_cli.commands.common.evaluation_output import print_figures
+    from ats_cli.commands.common.messages import announce_model, say
+    from ats_cli.commands.common.progress import run_progress
+    from ats_cli.commands.common.tally import Tally
     from ats_cli.inference.evaluate import labelled_sources
-    from ats_cli.inference.evaluation_run import EvaluationRequest, EvaluationRun
-    from ats_cli.inference.run import ExecutorOptions
+    from ats_cli.inference.executors.executor import ExecutorOptions
+    from ats_cli.inference.runs.evaluation_run import EvaluationRequest, EvaluationRun
     from ats_cli.results.groups import GroupBy
     from ats_cli.zoo import find_model
 

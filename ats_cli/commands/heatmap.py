@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ats_cli.commands import options as o
-from ats_cli.records import AtsError
+from ats_cli.commands.options import base as o
+from ats_cli.errors import AtsError
 
 EXAMPLES = """Examples:
 
@@ -69,13 +69,13 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.messages import announce_model, answer, say, sentence
-    from ats_cli.commands.progress_display import slide_bar
-    from ats_cli.commands.settings import opening_settings
-    from ats_cli.commands.sources import gather
-    from ats_cli.commands.tally import Tally
-    from ats_cli.inference.run_settings import DEFAULTS, open_options_of
-    from ats_cli.inference.slide_heatmap import picture_paths, slide_heatmap
+    from ats_cli.commands.common.messages import announce_model, answer, say, sentence
+    from ats_cli.commands.common.progress_display import slide_bar
+    from ats_cli.commands.common.sources import gather
+    from ats_cli.commands.common.tally import Tally
+    from ats_cli.commands.options.settings import opening_settings
+    from ats_cli.inference.runs.run_settings import DEFAULTS, open_options_of
+    from ats_cli.inference.runs.slide_heatmap import picture_paths, slide_heatmap
     from ats_cli.results.heatmap import HeatmapOptions, check_colormap
 
     sources = gather(slides, None, mpp)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ats_cli.commands import options as o
-from ats_cli.records import AtsError
+from ats_cli.commands.options import base as o
+from ats_cli.errors import AtsError
 
 EXAMPLES = """Examples:
 
@@ -41,11 +41,11 @@ def command(
     Exit status: 0 all slides could be opened and are sound as far as was looked, 1 some are not, 2 the call is wrong,
     130 interrupted.
     """
-    from ats_cli.commands.messages import answer, sentence
-    from ats_cli.commands.sources import gather
-    from ats_cli.commands.streams import console
-    from ats_cli.commands.tally import Tally
-    from ats_cli.inference.slide_info import check_record, failed_record, info_record, unsound
+    from ats_cli.commands.common.messages import answer, sentence
+    from ats_cli.commands.common.sources import gather
+    from ats_cli.commands.common.streams import console
+    from ats_cli.commands.common.tally import Tally
+    from ats_cli.inference.runs.slide_info import check_record, failed_record, info_record, unsound
     from ats_cli.results.info_table import info_table
     from ats_cli.results.record import json_line
 

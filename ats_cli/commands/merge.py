@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ats_cli.commands import options as o
+from ats_cli.commands.options import base as o
 
 EXAMPLES = """Examples:
 
@@ -44,9 +44,9 @@ def command(
     """
     import sys
 
-    from ats_cli.commands.messages import say
-    from ats_cli.results.merge import merge_runs
-    from ats_cli.results.run_facts import facts
+    from ats_cli.commands.common.messages import say
+    from ats_cli.results.run.merge import merge_runs
+    from ats_cli.results.run.provenance import facts
 
     merged = merge_runs(runs, output, facts(sys.argv[1:], ""), overwrite=overwrite)
     if not quiet:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ats_cli.commands import options as o
-from ats_cli.commands.messages import answer, say
-from ats_cli.commands.streams import console
-from ats_cli.records import AtsError
+from ats_cli.commands.common.messages import answer, say
+from ats_cli.commands.common.streams import console
+from ats_cli.commands.options import base as o
+from ats_cli.errors import AtsError
 
 EXAMPLES = """Examples:
 

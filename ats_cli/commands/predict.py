@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ats_cli.commands import options as o
+from ats_cli.commands.options import base as o
 from ats_cli.records import MAX_UNREADABLE
 
 EXAMPLES = """Examples:
@@ -57,7 +57,7 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.settings import opening_settings, refuse_together, sampling_settings, shard_of
+    from ats_cli.commands.options.settings import opening_settings, refuse_together, sampling_settings, shard_of
 
     sampling = sampling_settings(tiles, sampler, adaptive, confidence, exhaustive, seed)
     settings = sampling | opening_settings(backend, plane, color_profile)
@@ -65,15 +65,15 @@ def command(
 
     import sys
 
-    from ats_cli.commands.groups import GroupOutput
-    from ats_cli.commands.messages import announce_model, ignore, say
-    from ats_cli.commands.prediction_output import PredictionOutput
-    from ats_cli.commands.progress import run_progress
-    from ats_cli.commands.sources import gather
-    from ats_cli.commands.tally import Tally
-    from ats_cli.inference.prediction_request import PredictionRequest
-    from ats_cli.inference.prediction_run import PredictionRun
-    from ats_cli.inference.run import ExecutorOptions
+    from ats_cli.commands.common.groups import GroupOutput
+    from ats_cli.commands.common.messages import announce_model, ignore, say
+    from ats_cli.commands.common.prediction_output import PredictionOutput
+    from ats_cli.commands.common.progress import run_progress
+    from ats_cli.commands.common.sources import gather
+    from ats_cli.commands.common.tally import Tally
+    from ats_cli.inference.executors.executor import ExecutorOptions
+    from ats_cli.inference.runs.prediction_request import PredictionRequest
+    from ats_cli.inference.runs.prediction_run import PredictionRun
     from ats_cli.results.groups import GroupBy
 
     request = PredictionRequest(

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ats_cli.commands import options as o
-from ats_cli.records import AtsError
+from ats_cli.commands.options import base as o
+from ats_cli.errors import AtsError
 from ats_cli.registry import TASKS
 
 EXAMPLES = """Examples:
@@ -229,12 +229,12 @@ def command(
     import sys
     from contextlib import suppress
 
-    from ats_cli.commands.messages import answer, say, training_progress
+    from ats_cli.commands.common.messages import answer, say, training_progress
     from ats_cli.inference import resolve_device
     from ats_cli.slides import parse_plane
     from ats_cli.training import Callbacks, DataOptions, RecipeOptions, TrainOptions, train_folder
+    from ats_cli.training.loop.processes import first_process
     from ats_cli.training.output import interruption_message
-    from ats_cli.training.processes import first_process
 
     if smoke_test:
         from ats_cli.training.smoke import smoke

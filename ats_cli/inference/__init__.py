@@ -7,20 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ats_cli.inference.call import predict
-    from ats_cli.inference.device import resolve_device
-    from ats_cli.inference.look import attention_map
-    from ats_cli.inference.many import predict_many
+    from ats_cli.inference.api import predict
+    from ats_cli.inference.attention_pass import attention_map
+    from ats_cli.inference.compute.device import resolve_device
+    from ats_cli.inference.executors.in_process import predict_many
     from ats_cli.inference.predict import predict_slide
 
 __all__ = ["attention_map", "predict", "predict_many", "predict_slide", "resolve_device"]
 
 _HOMES = {
-    "attention_map": "look",
-    "predict": "call",
-    "predict_many": "many",
+    "attention_map": "attention_pass",
+    "predict": "api",
+    "predict_many": "executors.in_process",
     "predict_slide": "predict",
-    "resolve_device": "device",
+    "resolve_device": "compute.device",
 }
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from ats_cli.inference.passes import ForwardPool, max_parallel_passes
-from ats_cli.inference.stopwatch import Stopwatch
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
+from ats_cli.inference.compute.forward_pool import ForwardPool, max_parallel_passes
+from ats_cli.inference.compute.stopwatch import Stopwatch
 from ats_cli.slides import Slide
 from ats_cli.zoo import LoadedModel
 

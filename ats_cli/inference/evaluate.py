@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ats_cli.inference.shorter import truncate_to_budget
-from ats_cli.records import MAX_UNREADABLE, AtsError, Prediction
+from ats_cli.errors import AtsError
+from ats_cli.inference.draws.truncate_to_budget import truncate_to_budget
+from ats_cli.records import MAX_UNREADABLE, Prediction
 from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource, find_slides
-from ats_cli.slides.find import slide_ids
-from ats_cli.slides.manifest import ManifestRow, manifest_rows, manifest_splits
-from ats_cli.slides.splits import SPLITS, split_of
+from ats_cli.slides.inputs.discovery import slide_ids
+from ats_cli.slides.inputs.manifest import ManifestRow, manifest_rows, manifest_splits
+from ats_cli.slides.inputs.splits import SPLITS, split_of
 
 TRAIN, TEST = "train", "test"
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.errors import SlideError
 from ats_cli.inference.context import PredictionContext
-from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.drawing import DrawPlan, plan_draw
+from ats_cli.inference.draws.options import DrawOptions
+from ats_cli.inference.draws.plan import DrawPlan, plan_draw
+from ats_cli.inference.draws.resume_race import resume_race
 from ats_cli.inference.estimate import Estimate, estimate_from
-from ats_cli.inference.extend import resume_race
 from ats_cli.inference.tile_terms import TileTerms, read_tile_terms
-from ats_cli.records import DrawnTile, ModelSpec, Prediction, SlideError, TilesRead
+from ats_cli.records import DrawnTile, ModelSpec, Prediction, TilesRead
 from ats_cli.registry import TASKS
 from ats_cli.sampling import Betting, lowest_margins, mass_lost
 from ats_cli.slides import Slide

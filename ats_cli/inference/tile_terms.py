@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.inference.context import PredictionContext
-from ats_cli.inference.drawing import DrawPlan
+from ats_cli.inference.draws.plan import DrawPlan
 from ats_cli.inference.features import tile_batches
 from ats_cli.sampling import Betting
 

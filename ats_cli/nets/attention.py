@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ats_cli.records import AtsError, AttentionSpec, ModelError
+from ats_cli.errors import AtsError, ModelError
+from ats_cli.records import AttentionSpec
 from ats_cli.registry import ATTENTION_NETWORKS
 
 UNIFORM_SHARE = 1e-5

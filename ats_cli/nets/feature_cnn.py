@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from ats_cli.records import FeatureSpec, ModelError
+from ats_cli.errors import ModelError
+from ats_cli.records import FeatureSpec
 
 
 class SmallCNN(nn.Module):

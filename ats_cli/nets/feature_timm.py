@@ -2,8 +2,9 @@
 
 from torch import nn
 
+from ats_cli.errors import ModelError
 from ats_cli.nets.resnet import LAYERS, ResNet
-from ats_cli.records import FeatureSpec, ModelError
+from ats_cli.records import FeatureSpec
 
 
 class TimmNetwork:

@@ -7,7 +7,8 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ats_cli.records import AtsError, FeatureSpec, ModelError
+from ats_cli.errors import AtsError, ModelError
+from ats_cli.records import FeatureSpec
 from ats_cli.registry import FEATURE_NETWORKS
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ats_cli.records import Prediction
-from ats_cli.results import metrics as m
-from ats_cli.results.bootstrap import IntervalEstimate, with_intervals
+from ats_cli.results.evaluation import metrics as m
+from ats_cli.results.evaluation.bootstrap import IntervalEstimate, with_intervals
 
 BY_CLASS = {"auroc": m.auroc_of, "auprc": m.auprc_of, "f1": m.f1_of, "sensitivity": m.sensitivity_of}
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from ats_cli.records import Failure, Prediction
+from ats_cli.errors import Failure
+from ats_cli.records import Prediction
 from ats_cli.results.table import plain_table, text
 
 NAMED = 3  # slides that are named of each kind

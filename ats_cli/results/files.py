@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ats_cli.records import AtsError
+from ats_cli.errors import AtsError
 from ats_cli.text import csv_cell, json_text
 
 

@@ -12,7 +12,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ats_cli.records import PICTURE_SOFTWARE, AtsError, AttentionMap
+from ats_cli.errors import AtsError
+from ats_cli.records import PICTURE_SOFTWARE, AttentionMap
 from ats_cli.results.files import write_whole
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
-from ats_cli.records import Failure, Fingerprint, Prediction
+from ats_cli.errors import Failure
+from ats_cli.records import Fingerprint, Prediction
 from ats_cli.registry import TASKS
 from ats_cli.results.columns import COLUMNS
 from ats_cli.text import json_text

@@ -8,7 +8,7 @@ from typing import Any
 
 from ats_cli.records import DEFAULT_TASK
 from ats_cli.results.groups import GroupBy
-from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run.run_file import RunSlide
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """What a slide is, how its pixels come off a disk, and where its tissue lies."""
 
 from ats_cli.slides.check import Check, check_slide
-from ats_cli.slides.find import SlideSource, find_slides
-from ats_cli.slides.manifest import ManifestRow, read_manifest
+from ats_cli.slides.inputs.discovery import SlideSource, find_slides
+from ats_cli.slides.inputs.manifest import ManifestRow, read_manifest
 from ats_cli.slides.opening import open_slide, open_with
 from ats_cli.slides.options import OpenOptions
 from ats_cli.slides.plane import Plane, parse_plane
 from ats_cli.slides.reader import Level
-from ats_cli.slides.remote_path import AnyPath, RemotePath, slide_path
+from ats_cli.slides.remote.path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.slide import Slide, Unreadable
 from ats_cli.slides.tissue import tissue_mask
 

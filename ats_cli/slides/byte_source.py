@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from ats_cli.slides.reader import unreadable
-from ats_cli.slides.remote_path import AnyPath
+from ats_cli.slides.remote.path import AnyPath
 
 Range = tuple[int, int]
 """(offset, count), in bytes."""

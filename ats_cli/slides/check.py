@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides.reader import Box, InFinerLevel, Level
 from ats_cli.slides.slide import Slide
 

@@ -9,7 +9,7 @@ from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Reader
 
 if TYPE_CHECKING:
-    from ats_cli.slides.remote_slide import RemoteSlide
+    from ats_cli.slides.remote.slide import RemoteSlide
 
 
 class Format(Protocol):

@@ -6,15 +6,22 @@ import os
 import weakref
 from pathlib import Path
 
-from ats_cli.records import COLOR_PROFILES, SlideError
+from ats_cli.errors import SlideError
+from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import FORMATS
-from ats_cli.slides.color import in_srgb
-from ats_cli.slides.file_state import absent, file_states, refuse_closed, refuse_special, while_unchanged
-from ats_cli.slides.format_lookup import format_of
+from ats_cli.slides.formats.lookup import format_of
+from ats_cli.slides.identity.file_state import (
+    absent,
+    file_states,
+    refuse_closed,
+    refuse_special,
+    while_unchanged,
+)
 from ats_cli.slides.options import OpenOptions
+from ats_cli.slides.pixels.color import in_srgb
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Reader, unreadable
-from ats_cli.slides.remote_path import RemotePath, slide_path
+from ats_cli.slides.remote.path import RemotePath, slide_path
 from ats_cli.slides.slide import Slide
 
 
@@ -43,7 +50,7 @@ def open_with(
     delete = None
     try:
         if isinstance(file, RemotePath):
-            from ats_cli.slides.remote_opening import remote_reader
+            from ats_cli.slides.remote.opening import remote_reader
 
             reader, delete = remote_reader(file, options, local_reader)
         else:

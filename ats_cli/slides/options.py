@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ats_cli.records import COLOR_PROFILES, AtsError
+from ats_cli.errors import AtsError
+from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import FORMATS
 from ats_cli.slides.plane import Plane
 

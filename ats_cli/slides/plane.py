@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from ats_cli.records import AtsError, SlideError
+from ats_cli.errors import AtsError, SlideError
 
 NAMES = {"z": "focal plane", "c": "channel", "t": "time point", "series": "series"}
 _MOST_NAMED = 8

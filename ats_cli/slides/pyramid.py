@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ats_cli.slides.geometry import snap
+from ats_cli.slides.pixels.geometry import snap
+from ats_cli.slides.pixels.resample import Taps, axis_taps
 from ats_cli.slides.reader import Level
-from ats_cli.slides.resample import Taps, axis_taps
 
 # A view is read in blocks of at most this many pixels of the finer level, so that memory does not grow with the slide.
 _BLOCK_HEIGHT, _BLOCK_WIDTH = 512, 4096

@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.records import SlideError
-from ats_cli.slides.remote_path import AnyPath
+from ats_cli.errors import SlideError
+from ats_cli.slides.remote.path import AnyPath
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]

@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ats_cli.records import SlideError
-from ats_cli.slides.absence import Absence
-from ats_cli.slides.geometry import edges, pixels_across, snap, touched
-from ats_cli.slides.holes import Holes
+from ats_cli.errors import SlideError
 from ats_cli.slides.mpp import mpp_problem
+from ats_cli.slides.pixels.absence import Absence
+from ats_cli.slides.pixels.geometry import edges, pixels_across, snap, touched
+from ats_cli.slides.pixels.holes import Holes
+from ats_cli.slides.pixels.resample import Taps, resample
 from ats_cli.slides.pyramid import Pyramid
 from ats_cli.slides.reader import Box, Damage, Level, Pixels, Reader, Region
-from ats_cli.slides.remote_path import AnyPath
-from ats_cli.slides.resample import Taps, resample
-from ats_cli.slides.threads import in_order
+from ats_cli.slides.remote.path import AnyPath
+from ats_cli.slides.thread_pool import in_order
 
 
 class View(NamedTuple):

@@ -1,9 +1,9 @@
 """Training: labelled slides in, a model folder out."""
 
-from ats_cli.training.data import LabelledSlide, labelled_slides
+from ats_cli.training.dataset.labelled import LabelledSlide, labelled_slides
+from ats_cli.training.dataset.split import split_off
 from ats_cli.training.folder import train_folder
 from ats_cli.training.options import Callbacks, DataOptions, RecipeOptions, TrainOptions
-from ats_cli.training.split import split_off
 from ats_cli.training.train import train_model
 
 __all__ = [

@@ -6,25 +6,26 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ats_cli.inference.familiarise import add_out_of_distribution
+from ats_cli.errors import AtsError
+from ats_cli.inference.out_of_distribution import add_out_of_distribution
 from ats_cli.nets.model import Model
-from ats_cli.records import AtsError, ModelSpec
+from ats_cli.records import ModelSpec
 from ats_cli.registry import TASKS
-from ats_cli.slides.find import stem
-from ats_cli.slides.regions import regions_file
+from ats_cli.slides.inputs.discovery import stem
+from ats_cli.slides.inputs.regions import regions_file
 from ats_cli.spec_table import spec_table
 from ats_cli.training.card import model_card
-from ats_cli.training.data import LabelledSlide, labelled_slides, with_content
-from ats_cli.training.diary import TrainingLog
+from ats_cli.training.dataset.labelled import LabelledSlide, labelled_slides, with_content
+from ats_cli.training.dataset.slide_store import unreadable
+from ats_cli.training.dataset.split import Split, folds, split_off
+from ats_cli.training.dataset.view_cache import ViewCache
+from ats_cli.training.loop.processes import computation, first_process
+from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.options import DEFAULT_RECIPE, Callbacks, DataOptions, RecipeOptions, TrainOptions
 from ats_cli.training.output import VIEWS_FOLDER, claim_output, fold_folder, refuse_non_empty
 from ats_cli.training.pretrained import resolved
-from ats_cli.training.processes import computation, first_process
 from ats_cli.training.settings import as_json, write_settings
-from ats_cli.training.split import Split, folds, split_off
-from ats_cli.training.store import unreadable
 from ats_cli.training.train import TrainingResult, train_model
-from ats_cli.training.views import ViewCache
 from ats_cli.zoo import load_model, save_model
 from ats_cli.zoo.find import find_recipe
 from ats_cli.zoo.folder import parse_spec

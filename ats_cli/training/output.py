@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ats_cli.records import AtsError
-from ats_cli.training.diary import TrainingLog
-from ats_cli.training.processes import first_process
+from ats_cli.errors import AtsError
+from ats_cli.training.loop.processes import first_process
+from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.settings import SETTINGS_FILE
 from ats_cli.zoo.folder import WEIGHTS_FILE
 

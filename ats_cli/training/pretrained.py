@@ -8,8 +8,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ats_cli.errors import ModelError
 from ats_cli.nets.model import Model
-from ats_cli.records import ModelError, ModelSpec
+from ats_cli.records import ModelSpec
 
 TIMM, HUB = "timm:", "hf-hub:"
 HEADS = ("fc.", "head.", "classifier.", "head_dist.")

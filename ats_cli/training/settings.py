@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ats_cli.records import AtsError
+from ats_cli.errors import AtsError
 from ats_cli.results.files import csv_bytes, json_bytes, write_whole
-from ats_cli.results.run_facts import facts, now
-from ats_cli.training.split import Split
+from ats_cli.results.run.provenance import facts, now
+from ats_cli.training.dataset.split import Split
 
 SETTINGS_FILE, SPLIT_FILE = "training.json", "split.csv"
 

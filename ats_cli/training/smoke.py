@@ -7,12 +7,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tifffile
 
+from ats_cli.errors import AtsError
 from ats_cli.inference import predict_many
-from ats_cli.records import AtsError
 from ats_cli.slides import find_slides
 from ats_cli.training.folder import train_folder
+from ats_cli.training.loop.processes import first_process
 from ats_cli.training.options import Callbacks, DataOptions, RecipeOptions, TrainOptions
-from ats_cli.training.processes import first_process
 from ats_cli.zoo import load_model
 
 RECIPE, SIDE, SLIDES_PER_CLASS, MIN_ACCURACY = "digits-small", 200, 12, 0.8

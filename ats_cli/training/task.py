@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ats_cli.records import ModelSpec
 from ats_cli.registry import TASKS
-from ats_cli.training.data import LabelledSlide
+from ats_cli.training.dataset.labelled import LabelledSlide
 
 Scale = tuple[float, float]
 

@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from ats_cli.errors import AtsError
 from ats_cli.nets.model import Model
-from ats_cli.records import AtsError, ModelSpec
-from ats_cli.training.data import LabelledSlide
-from ats_cli.training.diary import TrainingLog
-from ats_cli.training.interrupts import stop_requests
+from ats_cli.records import ModelSpec
+from ats_cli.training.dataset.labelled import LabelledSlide
+from ats_cli.training.dataset.slide_store import SlideStore
+from ats_cli.training.dataset.view_cache import ViewCache
+from ats_cli.training.loop.interrupts import stop_requests
+from ats_cli.training.loop.processes import add_up, launch
+from ats_cli.training.loop.state import TrainState
+from ats_cli.training.loop.training_log import TrainingLog
+from ats_cli.training.loop.validate import validate
 from ats_cli.training.options import Callbacks, TrainOptions
-from ats_cli.training.processes import add_up, launch
-from ats_cli.training.state import TrainState
-from ats_cli.training.store import SlideStore
 from ats_cli.training.task import in_units
-from ats_cli.training.validate import validate
-from ats_cli.training.views import ViewCache
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ats_cli.records import AtsError, ModelError, ModelSpec
+from ats_cli.errors import AtsError, ModelError
+from ats_cli.records import ModelSpec
 from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TASKS
 
 # Layers of an attention network, channels of a layer, pixels of a patch side: far above any model, and what memory

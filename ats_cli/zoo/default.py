@@ -6,7 +6,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from ats_cli.records import AtsError
+from ats_cli.errors import AtsError
 
 FOLDER_VARIABLE = "ATS_CONFIG"
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ats_cli.records import ModelError
+from ats_cli.errors import ModelError
 from ats_cli.zoo.default import default_model
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, read_folder
 from ats_cli.zoo.hub import is_hub_name, pull

@@ -11,7 +11,8 @@ from typing import Any
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelError, ModelSpec, TrainingSpec
+from ats_cli.errors import ModelError
+from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelSpec, TrainingSpec
 from ats_cli.spec_table import spec_table
 from ats_cli.text import printable
 from ats_cli.zoo.bounds import refuse_nonsense, shown

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from ats_cli.records import ModelError
+from ats_cli.errors import ModelError
 from ats_cli.zoo.folder import MODEL_FILES, SPEC_FILE
 
 PREFIX = "hf://"

@@ -9,11 +9,16 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from ats_cli.errors import AtsError, ModelError
 from ats_cli.nets.model import Model
-from ats_cli.records import AtsError, ModelError, ModelSpec
-from ats_cli.zoo.familiarity import OUT_OF_DISTRIBUTION_FILE, OutOfDistribution, read_out_of_distribution
+from ats_cli.records import ModelSpec
 from ats_cli.zoo.find import find_model
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, write_spec
+from ats_cli.zoo.out_of_distribution import (
+    OUT_OF_DISTRIBUTION_FILE,
+    OutOfDistribution,
+    read_out_of_distribution,
+)
 from ats_cli.zoo.sums import SUMS_FILE, differing, write_sums
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

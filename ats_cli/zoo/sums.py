@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ats_cli.zoo.familiarity import OUT_OF_DISTRIBUTION_FILE
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE
+from ats_cli.zoo.out_of_distribution import OUT_OF_DISTRIBUTION_FILE
 
 SUMS_FILE = "SHA256SUMS"
 SUMMED = (SPEC_FILE, WEIGHTS_FILE, OUT_OF_DISTRIBUTION_FILE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ats_cli.records import ModelError
+from ats_cli.errors import ModelError
 from ats_cli.zoo.folder import WEIGHTS_FILE, read_folder
 from ats_cli.zoo.load import load_unlisted
 from ats_cli.zoo.sums import SUMS_FILE, differing

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from ats_cli.inference import predict_slide
-from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.familiarise import add_out_of_distribution
+from ats_cli.inference.draws.options import DrawOptions
+from ats_cli.inference.out_of_distribution import add_out_of_distribution
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
 from ats_cli.slides import open_slide

@@ -24,7 +24,7 @@ import torch
 
 from ats_cli.inference import predict_many
 from ats_cli.slides import SlideSource
-from ats_cli.slides.manifest import ManifestRow, read_manifest
+from ats_cli.slides.inputs.manifest import ManifestRow, read_manifest
 from ats_cli.zoo import load_model
 
 RECIPE = "megapixel-digits"

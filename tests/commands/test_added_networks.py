@@ -12,8 +12,9 @@ import torch
 from small import small_spec, square, write_slide
 from torch import Tensor, nn
 
+from ats_cli.errors import ModelError
 from ats_cli.nets.attention import AttentionNetwork
-from ats_cli.records import AttentionSpec, FeatureSpec, ModelError, ModelSpec
+from ats_cli.records import AttentionSpec, FeatureSpec, ModelSpec
 from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS
 from ats_cli.zoo import load_model
 from ats_cli.zoo.folder import read_folder, write_spec

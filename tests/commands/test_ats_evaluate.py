@@ -138,7 +138,7 @@ def test_interrupted_it_says_so_and_writes_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ats_cli.results.evaluation.Evaluation.add", interrupted)
+    monkeypatch.setattr("ats_cli.results.evaluation.report.Evaluation.add", interrupted)
     status, out, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "out", "--quiet")
     assert (status, out) == (130, "")
     assert "interrupted" in err and not (tmp_path / "out").exists()
@@ -147,7 +147,7 @@ def test_interrupted_it_says_so_and_writes_nothing(
 def test_where_it_cannot_write_it_says_so_before_it_reads(
     ats: Run, model: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ats_cli.inference.evaluation_run.at_budgets", lambda *_: pytest.fail("it read"))
+    monkeypatch.setattr("ats_cli.inference.runs.evaluation_run.at_budgets", lambda *_: pytest.fail("it read"))
     (tmp_path / "file").write_text("")
     status, _, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "file", "--overwrite")
     assert status == 2 and "already there" in err
@@ -155,6 +155,6 @@ def test_where_it_cannot_write_it_says_so_before_it_reads(
     def refused(**_: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr("ats_cli.results.evaluation.tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("ats_cli.results.evaluation.report.tempfile.TemporaryFile", refused)
     status, _, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "new")
     assert status == 1 and "Permission denied" in err

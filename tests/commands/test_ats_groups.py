@@ -74,7 +74,7 @@ def test_a_finished_run_is_grouped_without_reading(
     assert not (run / "predictions_by_group.csv").exists()
     before = (run / "predictions.csv").read_bytes()
     monkeypatch.setattr(Slide, "read_view", None)
-    monkeypatch.setattr("ats_cli.inference.one.open_with", None)
+    monkeypatch.setattr("ats_cli.inference.executors.predict_task.open_with", None)
     assert ats(*call, "--group-by", "patient")[0] == 1
     assert [row["group"] for row in table(run)] == ["P0", "P1", "P2"]
     equal = table(run)[0]
@@ -93,7 +93,7 @@ def test_a_finished_run_is_grouped_without_reading(
 def test_a_run_that_goes_on_has_its_groups_in_the_end(
     ats: Run, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ats_cli.inference.one import predict_slide
+    from ats_cli.inference.executors.predict_task import predict_slide
 
     def killed(slide: Any, *arguments: Any, **options: Any) -> Any:
         if slide.path.name == "s3.png":
@@ -103,7 +103,7 @@ def test_a_run_that_goes_on_has_its_groups_in_the_end(
     call = ("predict", "--manifest", manifest, "-m", model, "--group-by", "patient", "-o")
     ats(*call, tmp_path / "whole")
     with monkeypatch.context() as patched:
-        patched.setattr("ats_cli.inference.one.predict_slide", killed)
+        patched.setattr("ats_cli.inference.executors.predict_task.predict_slide", killed)
         status, out, _ = ats(*call, tmp_path / "run")
     assert status == 130
     assert table(tmp_path / "run") == [], "no patient has all slides yet"

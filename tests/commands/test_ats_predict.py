@@ -119,7 +119,7 @@ def test_what_was_not_foreseen_is_a_sentence_and_with_debug_a_traceback(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr("ats_cli.inference.many.predict_task", broken)
+    monkeypatch.setattr("ats_cli.inference.executors.in_process.predict_task", broken)
     status, _, err = ats("predict", slides / "one.png", "-m", model, "--quiet")
     assert status == 1
     assert "--debug" in err
@@ -130,7 +130,7 @@ def test_what_was_not_foreseen_is_a_sentence_and_with_debug_a_traceback(
 def test_an_interrupted_run_keeps_what_is_done(
     ats: Run, model: Path, slides: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ats_cli.inference.one import predict_task
+    from ats_cli.inference.executors.predict_task import predict_task
 
     def stopped(job: Any, *arguments: Any) -> Any:
         if job.source.slide_id == "two [x]":
@@ -138,7 +138,7 @@ def test_an_interrupted_run_keeps_what_is_done(
         return predict_task(job, *arguments)
 
     (slides / "broken.svs").unlink()
-    monkeypatch.setattr("ats_cli.inference.many.predict_task", stopped)
+    monkeypatch.setattr("ats_cli.inference.executors.in_process.predict_task", stopped)
     status, out, err = ats("predict", slides, "-m", model)
     assert status == 130
     assert "one" in out

@@ -123,7 +123,7 @@ def test_other_settings_are_refused(ats: Run, model: Path, micron_model: Path, s
 def test_killed_between_slides_it_keeps_whole_rows_and_goes_on(
     ats: Run, model: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ats_cli.inference.one import predict_slide
+    from ats_cli.inference.executors.predict_task import predict_slide
 
     def killed(slide: Any, *arguments: Any, **options: Any) -> Any:
         if slide.path.name.startswith("two"):
@@ -133,7 +133,7 @@ def test_killed_between_slides_it_keeps_whole_rows_and_goes_on(
     (slides / "broken.svs").unlink()
     call = ("predict", slides, "-m", model, "-o", tmp_path / "run")
     with monkeypatch.context() as patched:
-        patched.setattr("ats_cli.inference.one.predict_slide", killed)
+        patched.setattr("ats_cli.inference.executors.predict_task.predict_slide", killed)
         status, out, err = ats(*call)
     assert status == 130
     assert "one" in out
@@ -151,7 +151,7 @@ def test_a_pipe_that_closes_leaves_the_run_as_it_is(
         raise BrokenPipeError
 
     (slides / "broken.svs").unlink()
-    monkeypatch.setattr("ats_cli.commands.prediction_output.answer", closed)
+    monkeypatch.setattr("ats_cli.commands.common.prediction_output.answer", closed)
     status, out, err = ats("predict", slides, "-m", model, "-o", tmp_path / "run", "--json", "--quiet")
     assert (status, out, err) == (1, "", "")
     run = json.loads((tmp_path / "run/run.json").read_text())

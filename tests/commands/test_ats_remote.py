@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from range_server import RangeServer, range_server
 
-from ats_cli.slides import remote_tries
-from ats_cli.slides.fingerprint import SAMPLE
+from ats_cli.slides.identity.fingerprint import SAMPLE
+from ats_cli.slides.remote import retries as remote_tries
 
 pytestmark = pytest.mark.integration
 

@@ -104,7 +104,7 @@ def test_what_a_worker_cannot_do_is_a_wrong_call(ats: Run, model: Path, slides: 
 def test_a_slide_that_is_written_as_the_interrupt_comes_is_counted_and_told(
     ats: Run, model: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ats_cli.results.run import RunFolder
+    from ats_cli.results.run.folder import RunFolder
 
     add = RunFolder.add
 

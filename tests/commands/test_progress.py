@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ats_cli.commands.pace import Pace
-from ats_cli.commands.progress import FIRST_LINE, LogLines
-from ats_cli.commands.progress_display import render
-from ats_cli.inference.signals import delayed_signals
+from ats_cli.commands.common.pace import Pace
+from ats_cli.commands.common.progress import FIRST_LINE, LogLines
+from ats_cli.commands.common.progress_display import render
+from ats_cli.inference.runs.signals import delayed_signals
 from ats_cli.records import Prediction
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from small import noise, small_spec, write_model, write_slide
 
 from ats_cli import load_model, open_slide, predict, prediction_dict
-from ats_cli.records import AtsError
+from ats_cli.errors import AtsError
 from ats_cli.registry import SAMPLERS
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from small import SPEC, damage, noise, random_model, small_spec, write_pyramid, write_slide
 
-from ats_cli.inference import attention_map, look, predict_many, predict_slide
-from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.records import Prediction, SlideError
+from ats_cli.errors import SlideError
+from ats_cli.inference import attention_map, predict_many, predict_slide
+from ats_cli.inference import attention_pass as look
+from ats_cli.inference.draws.options import DrawOptions
+from ats_cli.records import Prediction
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import Draw
 from ats_cli.sampling.ratio import ratio_standard_error

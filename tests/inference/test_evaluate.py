@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ats_cli.errors import AtsError
 from ats_cli.inference import predict_many
+from ats_cli.inference.draws.truncate_to_budget import truncate_to_budget
 from ats_cli.inference.evaluate import at_budgets, labelled_sources
-from ats_cli.inference.shorter import truncate_to_budget
-from ats_cli.records import AtsError
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import LoadedModel
 from tests.small import damage, noise, random_model, small_spec, write_slide

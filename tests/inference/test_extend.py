@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from small import SPEC, noise, random_model, write_slide
 
+from ats_cli.errors import SlideError
 from ats_cli.inference import predict_slide
-from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.records import Prediction, SlideError
+from ats_cli.inference.draws.options import DrawOptions
+from ats_cli.records import Prediction
 from ats_cli.slides import Slide, open_slide
 
 MODEL = random_model(SPEC)

@@ -11,12 +11,13 @@ import pytest
 import torch
 from small import SPEC, noise, random_model, small_spec, write_slide
 
+from ats_cli.errors import SlideError
 from ats_cli.inference import attention_map, predict_many, predict_slide
+from ats_cli.inference.attention_pass import AttentionPass
 from ats_cli.inference.context import PredictionContext
-from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.inference.look import AttentionPass
+from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.nets.model import to_unit
-from ats_cli.records import Prediction, SlideError
+from ats_cli.records import Prediction
 from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource, open_slide
 
@@ -188,7 +189,7 @@ def test_what_no_one_foresaw_is_one_slide_s_own(
             raise error
         return honest(slide, *arguments, **options)
 
-    monkeypatch.setattr("ats_cli.inference.one.predict_slide", sometimes)
+    monkeypatch.setattr("ats_cli.inference.executors.predict_task.predict_slide", sometimes)
     found = list(predict_many(sources, MODEL))
     assert [p.status for p in found] == ["ok", "failed", "ok"]
     assert (found[1].error or "").startswith("b.tif: ")
@@ -199,6 +200,6 @@ def test_an_interrupt_is_no_failed_slide(slide: Path, monkeypatch: pytest.Monkey
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ats_cli.inference.one.predict_slide", stop)
+    monkeypatch.setattr("ats_cli.inference.executors.predict_task.predict_slide", stop)
     with pytest.raises(KeyboardInterrupt):
         list(predict_many([SlideSource("a", slide)], MODEL))

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ats_cli.app import run
+from ats_cli.errors import AtsError
 from ats_cli.inference.evaluate import labelled_sources
-from ats_cli.records import AtsError
-from ats_cli.training.data import labelled_slides
+from ats_cli.training.dataset.labelled import labelled_slides
 
 CLASSES = ("bright", "dark")
 SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ats_cli.app import run
+from ats_cli.errors import ModelError
 from ats_cli.inference import predict_slide
-from ats_cli.inference.described import SlideEmbedding
-from ats_cli.inference.familiarise import add_out_of_distribution
-from ats_cli.records import ModelError
+from ats_cli.inference.out_of_distribution import add_out_of_distribution
+from ats_cli.inference.slide_embedding import SlideEmbedding
 from ats_cli.slides import SlideSource, open_slide
 from ats_cli.zoo import load_model
 from ats_cli.zoo.verify import verify
@@ -130,7 +130,7 @@ def test_strips_have_the_embedding_of_the_whole_slide(
     path = write_slide(tmp_path / "a.tif", noise(300, 220))
     found = []
     for pixels in (500_000, 900):
-        monkeypatch.setattr("ats_cli.inference.look.STRIP_PIXELS", pixels)
+        monkeypatch.setattr("ats_cli.inference.attention_pass.STRIP_PIXELS", pixels)
         with open_slide(path) as slide:
             found.append(predict_slide(slide, model).embedding)
     assert found[0] == pytest.approx(found[1], abs=1e-4)

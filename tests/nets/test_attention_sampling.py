@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ats_cli import attention_sampling
+from ats_cli.errors import AtsError
 from ats_cli.nets.attention_sampling import AttentionSampling, entropy_penalty
-from ats_cli.records import AtsError
 from ats_cli.registry import SAMPLERS
 
 DOC = Path(__file__).parents[2] / "docs" / "attention_sampling.md"

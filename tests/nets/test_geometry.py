@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from small import small_spec, square, write_slide
 
 from ats_cli.inference import attention_map
+from ats_cli.inference.attention_pass import AttentionPass
 from ats_cli.inference.context import PredictionContext
-from ats_cli.inference.look import AttentionPass
 from ats_cli.nets.geometry import geometry_on
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small import noise, random_model, random_nets, small_spec, write_slide
 
-from ats_cli.inference import look
+from ats_cli.inference import attention_pass as look
 from ats_cli.inference.context import PredictionContext
 from ats_cli.nets.model import to_unit
 from ats_cli.slides import open_slide, tissue_mask

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ats_cli.records import AtsError, AttentionMap
+from ats_cli.errors import AtsError
+from ats_cli.records import AttentionMap
 from ats_cli.results.heatmap import HeatmapOptions, Scale, round_length, write_heatmap
 
 

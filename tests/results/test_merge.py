@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_run import CLASSES, GOOD, MODEL, SETTINGS, slides, table
 
-from ats_cli.records import AtsError, Fingerprint
+from ats_cli.errors import AtsError
+from ats_cli.records import Fingerprint
 from ats_cli.results.groups import GroupBy
-from ats_cli.results.merge import merge_runs
-from ats_cli.results.run import RunFolder
-from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run.folder import RunFolder
+from ats_cli.results.run.merge import merge_runs
+from ats_cli.results.run.run_file import RunSlide
 from ats_cli.results.run_request import RunRequest
 
 

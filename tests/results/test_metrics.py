@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from ats_cli.results import metrics as m
-from ats_cli.results.bootstrap import t_quantile, with_intervals
+from ats_cli.results.evaluation import metrics as m
+from ats_cli.results.evaluation.bootstrap import t_quantile, with_intervals
 
 
 def made(slides: int, classes: int, seed: int = 0, coarse: bool = False) -> m.Table:

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ats_cli.records import AtsError, Prediction, TilesRead, without_secrets
+from ats_cli.errors import AtsError, without_secrets
+from ats_cli.records import Prediction, TilesRead
 from ats_cli.results.record import prediction_dict, prediction_from
-from ats_cli.results.run import RunFolder
-from ats_cli.results.run_facts import facts
-from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run.folder import RunFolder
+from ats_cli.results.run.provenance import facts
+from ats_cli.results.run.run_file import RunSlide
+from ats_cli.results.run.slide_files import slide_folder
 from ats_cli.results.run_request import RunRequest
-from ats_cli.results.slide_files import slide_folder
 from ats_cli.results.writers.draw_npz import read_draw
 from ats_cli.results.writers.tiles_csv import tile_rows
 
@@ -310,8 +311,8 @@ def test_the_lock_of_a_killed_process_holds_no_one_up(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from ats_cli.results.run import RunFolder
-from ats_cli.results.run_file import RunSlide
+from ats_cli.results.run.folder import RunFolder
+from ats_cli.results.run.run_file import RunSlide
 from ats_cli.results.run_request import RunRequest
 run = RunFolder(Path({str(tmp_path / "run")!r}))
 run.begin(RunRequest([RunSlide("a", "/data/a.svs")], {SETTINGS!r}, {MODEL!r}, {CLASSES!r}, {{}}))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from enumerators import systematic_samples, with_replacement_samples, without_replacement_samples
 
-from ats_cli.records import AtsError
+from ats_cli.errors import AtsError
 from ats_cli.sampling import draw, slide_rng
 from ats_cli.sampling.hilbert import hilbert_order
 from ats_cli.sampling.race import race

@@ -97,8 +97,8 @@ def _serve(pipe: Connection, how: str) -> None:
 
 def _look(path: Path, model: object) -> tuple[str, str]:
     """All that a user would do with a slide: open it, check it, predict it."""
+    from ats_cli.errors import SlideError
     from ats_cli.inference import predict_many
-    from ats_cli.records import SlideError
     from ats_cli.slides import SlideSource, check_slide, open_slide
 
     try:

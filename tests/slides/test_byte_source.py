@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
 from ats_cli.slides.byte_source import LocalFile
 

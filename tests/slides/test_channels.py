@@ -12,9 +12,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Plane, open_slide
-from ats_cli.slides.channels import are_red_green_blue
+from ats_cli.slides.pixels.channels import are_red_green_blue
 
 RGB = ("FF0000", "00FF00", "0000FF")
 MARKERS = st.sampled_from(["DAPI", "CD3", "CD8", "Hoechst", "GFP", "Cy5", "TRITC", "Alexa 488", "H&E 1", "Ki67"])

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageCms
 from slide_pictures import picture
 
-from ats_cli.records import AtsError, SlideError
+from ats_cli.errors import AtsError, SlideError
 from ats_cli.slides import open_slide
 
 

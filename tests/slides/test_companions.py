@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
-from ats_cli.slides.companions import slide_files, with_companions
+from ats_cli.slides.formats.companions import slide_files, with_companions
 
 FAULTS = Path(__file__).parents[1] / "data" / "faults" / "multi-file-slide-by-a-link"
 NAMES = st.text("abcXYZ019 ._-", min_size=1, max_size=10).filter(lambda name: name.strip(". ") == name)

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.results.files import csv_bytes
 from ats_cli.slides import read_manifest
-from ats_cli.slides.csv_rows import csv_rows
-from ats_cli.slides.find import slide_ids
+from ats_cli.slides.inputs.csv_rows import csv_rows
+from ats_cli.slides.inputs.discovery import slide_ids
 
 CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters='\t\n\r",;='), max_size=8)
 
@@ -114,7 +114,7 @@ import resource
 from pathlib import Path
 from ats_cli.inference.evaluate import labelled_sources
 from ats_cli.slides import read_manifest
-from ats_cli.slides.find import slide_ids
+from ats_cli.slides.inputs.discovery import slide_ids
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 {code}

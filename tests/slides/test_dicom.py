@@ -21,9 +21,9 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.sequence import Sequence
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Plane, Slide, find_slides, open_slide
-from ats_cli.slides.dicom_frames import jpeg_colours
+from ats_cli.slides.formats.dicom.frames import jpeg_colours
 
 TILE = (32, 48)
 

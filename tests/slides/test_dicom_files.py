@@ -16,7 +16,7 @@ from slide_pictures import picture
 from test_dicom import level, pyramid, write
 
 from ats_cli.slides import find_slides, open_slide
-from ats_cli.slides.manifest import read_manifest
+from ats_cli.slides.inputs.manifest import read_manifest
 
 FAULTS = Path(__file__).parents[1] / "data" / "faults"
 SHAPES = [(1024, 1024), (512, 512), (256, 256)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from slide_pictures import DATA
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Slide, open_slide
 
 pytestmark = pytest.mark.integration

@@ -23,9 +23,9 @@ from small import SPEC, noise, random_model, write_slide
 from test_dicom import frames_of
 from test_dicom import write as write_dicom
 
-from ats_cli.inference.job import SlideTask
-from ats_cli.inference.one import predict_task
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
+from ats_cli.inference.executors.predict_task import predict_task
+from ats_cli.inference.executors.slide_task import SlideTask
 from ats_cli.slides import Slide, SlideSource, find_slides, open_slide
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"

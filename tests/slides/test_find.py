@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import find_slides
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.registry import FORMATS
 from ats_cli.slides import open_slide
 from ats_cli.slides.format import Format
-from ats_cli.slides.image_reader import ImageReader
+from ats_cli.slides.formats.image_reader import ImageReader
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Reader
 

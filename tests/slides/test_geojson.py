@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ats_cli.records import SlideError
-from ats_cli.slides.regions import inside, read_regions
+from ats_cli.errors import SlideError
+from ats_cli.slides.inputs.regions import inside, read_regions
 
 FAULTS = Path(__file__).parents[1] / "data" / "faults" / "geojson"
 

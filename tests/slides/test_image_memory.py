@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
-from ats_cli.slides.image_memory import decoding_bytes
+from ats_cli.slides.formats.image_memory import decoding_bytes
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image, ImageOps
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
-from ats_cli.slides import image_reader, open_slide
+from ats_cli.errors import SlideError
+from ats_cli.slides import open_slide
+from ats_cli.slides.formats import image_reader
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "webp"])

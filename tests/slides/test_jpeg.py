@@ -13,7 +13,7 @@ from PIL import Image
 from slide_pictures import picture
 
 from ats_cli.slides import open_slide
-from ats_cli.slides.jpeg import REDUCTIONS, JpegColours, decode_jpeg, decode_whole
+from ats_cli.slides.pixels.jpeg import REDUCTIONS, JpegColours, decode_jpeg, decode_whole
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "CMU-1-Small-Region.svs"
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slide_pictures import FAULTS, picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Slide, open_slide
-from ats_cli.slides.numbers import stated_number
+from ats_cli.slides.formats.stated_number import stated_number
 
 
 def slide_with(folder: Path, **options: Any) -> Slide:

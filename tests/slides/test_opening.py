@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from slide_pictures import DATA, picture
 
-from ats_cli.records import AtsError, SlideError
+from ats_cli.errors import AtsError, SlideError
 from ats_cli.registry import FORMATS
 from ats_cli.slides import open_slide
 
@@ -88,7 +88,7 @@ def test_a_library_that_fails_in_a_new_way_is_still_one_sentence(
     def fail(*_: object) -> None:
         raise RuntimeError("inner\nworkings")
 
-    monkeypatch.setattr("ats_cli.slides.image_reader.Image.open", fail)
+    monkeypatch.setattr("ats_cli.slides.formats.image_reader.Image.open", fail)
     with pytest.raises(SlideError, match=r"^a\.png: could not be read \(inner workings\)\.$"):
         open_slide(tmp_path / "a.png")
 

@@ -6,9 +6,9 @@ import numpy as np
 import openslide
 import pytest
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
-from ats_cli.slides.openslide_reader import _mpp
+from ats_cli.slides.formats.openslide_reader import _mpp
 
 NDPI = "slideio-tutorial/test3-TRITC 2 (560).ndpi"
 

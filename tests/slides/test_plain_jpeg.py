@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
 
 SIDES = st.integers(33, 150)

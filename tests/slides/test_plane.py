@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ats_cli.records import AtsError, SlideError
+from ats_cli.errors import AtsError, SlideError
 from ats_cli.slides import Plane, parse_plane
 from ats_cli.slides.plane import only_one, pick, pick_channel, said
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
-from ats_cli.records import SlideError
-from ats_cli.slides.regions import inside, read_regions
+from ats_cli.errors import SlideError
+from ats_cli.slides.inputs.regions import inside, read_regions
 
 SQUARE = [[10, 10], [50, 10], [50, 50], [10, 50], [10, 10]]
 HOLE = [[20, 20], [20, 30], [30, 30], [30, 20], [20, 20]]

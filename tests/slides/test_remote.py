@@ -15,10 +15,13 @@ from PIL import Image
 from range_server import RangeServer, range_server
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
-from ats_cli.slides import Slide, header_cache, open_slide, remote_file, remote_tries
-from ats_cli.slides.remote_file import RemoteFile, merged
-from ats_cli.slides.remote_path import RemotePath
+from ats_cli.errors import SlideError
+from ats_cli.slides import Slide, open_slide
+from ats_cli.slides.remote import file as remote_file
+from ats_cli.slides.remote import header_cache
+from ats_cli.slides.remote import retries as remote_tries
+from ats_cli.slides.remote.file import RemoteFile, merged
+from ats_cli.slides.remote.path import RemotePath
 
 pytestmark = pytest.mark.integration
 

@@ -16,8 +16,9 @@ from PIL import Image
 from range_server import RangeServer, range_server
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
-from ats_cli.slides import open_slide, remote_tries
+from ats_cli.errors import SlideError
+from ats_cli.slides import open_slide
+from ats_cli.slides.remote import retries as remote_tries
 
 pytestmark = pytest.mark.integration
 
@@ -108,8 +109,8 @@ def test_each_byte_of_a_file_of_any_length(web: RangeServer, tmp_path: Path, siz
         with pytest.raises(SlideError, match=r"^a\.bin: the file is empty"):
             open_slide(web.url("a.bin"), download=True)
         return
-    from ats_cli.slides.remote_file import RemoteFile
-    from ats_cli.slides.remote_path import RemotePath
+    from ats_cli.slides.remote.file import RemoteFile
+    from ats_cli.slides.remote.path import RemotePath
 
     source = RemoteFile(RemotePath(web.url("a.bin")))
     web.faults = ["503", "short", "drop"]
@@ -119,8 +120,8 @@ def test_each_byte_of_a_file_of_any_length(web: RangeServer, tmp_path: Path, siz
 
 
 def test_a_file_that_is_changed_while_it_is_fetched(web: RangeServer, tmp_path: Path) -> None:
-    from ats_cli.slides.remote_file import RemoteFile
-    from ats_cli.slides.remote_path import RemotePath
+    from ats_cli.slides.remote.file import RemoteFile
+    from ats_cli.slides.remote.path import RemotePath
 
     source = RemoteFile(RemotePath(web.url("a.png")))
     web.etag = '"2"'

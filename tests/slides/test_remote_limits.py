@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from range_server import RangeServer, range_server
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
-from ats_cli.slides import open_slide, remote_tries
-from ats_cli.slides.remote_answer import WholeOnlyError, content_range
-from ats_cli.slides.remote_path import RemotePath
+from ats_cli.errors import SlideError
+from ats_cli.slides import open_slide
+from ats_cli.slides.remote import retries as remote_tries
+from ats_cli.slides.remote.answer import WholeOnlyError, content_range
+from ats_cli.slides.remote.path import RemotePath
 
 pytestmark = pytest.mark.integration
 

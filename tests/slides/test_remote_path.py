@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ats_cli.records import SlideError, clean
+from ats_cli.errors import SlideError, clean
 from ats_cli.sampling import slide_rng
 from ats_cli.slides import RemotePath, find_slides, read_manifest, slide_path
-from ats_cli.slides.find import slide_ids
+from ats_cli.slides.inputs.discovery import slide_ids
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=12, max_size=24)
 

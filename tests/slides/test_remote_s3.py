@@ -14,10 +14,11 @@ import tifffile
 from range_server import range_server
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
-from ats_cli.slides import open_slide, remote_tries
-from ats_cli.slides.remote_answer import Passing
-from ats_cli.slides.remote_s3 import S3Object
+from ats_cli.errors import SlideError
+from ats_cli.slides import open_slide
+from ats_cli.slides.remote import retries as remote_tries
+from ats_cli.slides.remote.answer import Passing
+from ats_cli.slides.remote.s3_object import S3Object
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,9 @@ from range_server import RangeServer, range_server
 from slide_pictures import picture
 from test_zarr import write
 
-from ats_cli.records import SlideError
-from ats_cli.slides import open_slide, remote_tries
+from ats_cli.errors import SlideError
+from ats_cli.slides import open_slide
+from ats_cli.slides.remote import retries as remote_tries
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import pyramid
 from ats_cli.slides.reader import Box, Damage, Level, Pixels, Region, cut, level_downsample
 from ats_cli.slides.slide import Slide, Unreadable

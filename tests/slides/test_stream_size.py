@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ats_cli.slides.stream_size import stream_size
+from ats_cli.slides.pixels.stream_size import stream_size
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 91, 3), dtype=np.uint8)
 ENCODERS = {

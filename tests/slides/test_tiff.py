@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Slide, open_slide
-from ats_cli.slides.tiff_reader import TiffReader
+from ats_cli.slides.formats.tiff.reader import TiffReader
 
 
 def tiled(path: Path, pixels: np.ndarray, **options: object) -> Path:
@@ -75,7 +75,7 @@ def test_each_native_tile_is_decoded_once_a_call(tmp_path: Path, monkeypatch: py
     boxes = np.random.default_rng(0).uniform(0, 250, (60, 4))
     boxes[:, 2:] = 40
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ats_cli.slides.native._WINDOW_BYTES", 30_000)
+        patch.setattr("ats_cli.slides.pixels.tile_assembly._WINDOW_BYTES", 30_000)
         list(slide.read_tiles(boxes, 40))
     assert len(decoded) == len(set(decoded)) > 20
     assert before is not None and slide.bytes_read == before + len(decoded) * 32 * 48 * 3

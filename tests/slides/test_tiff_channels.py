@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slide_pictures import FAULTS, picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Plane, open_slide
 
 RED, GREEN, BLUE = -16776961, 16711935, 65535  # OME's signed numbers of red, green, blue and alpha

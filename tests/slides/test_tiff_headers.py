@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
 
 LARGE = 1_000_000

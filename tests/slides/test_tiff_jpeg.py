@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from slide_pictures import FAULTS
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Slide, check_slide, open_slide
 
 rasterio = pytest.importorskip("rasterio")
@@ -239,7 +239,7 @@ def test_what_a_stream_shows_of_its_damage_is_damage(tmp_path: Path, kind: str, 
 @given(st.integers(0, 10**6), st.integers(1, 8))
 def test_bytes_left_over_hide_no_missing_half(seed: int, count: int) -> None:
     """A few bytes before the end are harmless, but only where the stream before them is whole."""
-    from ats_cli.slides.jpeg import JpegColours, decode_jpeg
+    from ats_cli.slides.pixels.jpeg import JpegColours, decode_jpeg
 
     rng = np.random.default_rng(seed)
     stream = restarts(np.ascontiguousarray(smooth(64, 64, 3, seed % 100).transpose(1, 2, 0)))
@@ -255,7 +255,7 @@ def test_bytes_left_over_hide_no_missing_half(seed: int, count: int) -> None:
 def test_colours_that_pillow_would_show_wrongly_are_not_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ats_cli.slides import tiff_store
+    from ats_cli.slides.formats.tiff import tile_store as tiff_store
 
     monkeypatch.setattr(tiff_store, "MOST_PIXELS", 1000)
     stream = imagecodecs.jpeg8_encode(smooth(64, 64, 3, 1).transpose(1, 2, 0).copy(), 95)

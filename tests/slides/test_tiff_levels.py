@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slide_pictures import FAULTS, picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
 
 STEPS = st.lists(st.sampled_from([1.5, 2, 2.5, 3, 4, 5, 6, 8]), max_size=4)

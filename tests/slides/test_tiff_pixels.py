@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image, ImageOps
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
-from ats_cli.slides import Plane, Slide, open_slide, tiff_store
+from ats_cli.errors import SlideError
+from ats_cli.slides import Plane, Slide, open_slide
+from ats_cli.slides.formats.tiff import tile_store as tiff_store
 
 
 def written(path: Path, pixels: np.ndarray, **options: object) -> Path:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from slide_pictures import FAULTS, picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Plane, Slide, open_slide
 
 

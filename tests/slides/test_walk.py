@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ats_cli.records import AttentionMap, SlideError
+from ats_cli.errors import SlideError
+from ats_cli.records import AttentionMap
 from ats_cli.results.heatmap import HeatmapOptions, write_heatmap
 from ats_cli.slides import find_slides, open_slide
 

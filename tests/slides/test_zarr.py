@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Plane, Slide, find_slides, open_slide
-from ats_cli.slides.zarr_reader import ZarrReader
-from ats_cli.slides.zarr_store import CountingStore
+from ats_cli.slides.formats.zarr.reader import ZarrReader
+from ats_cli.slides.formats.zarr.store import CountingStore
 
 
 def write(path: Any, levels: list[NDArray[Any]], axes: str = "yxc", v: int = 2, **options: Any) -> Path:

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Slide, check_slide, open_slide
-from ats_cli.slides.zarr_reader import ZarrReader
-from ats_cli.slides.zarr_store import CountingStore
+from ats_cli.slides.formats.zarr.reader import ZarrReader
+from ats_cli.slides.formats.zarr.store import CountingStore
 
 FAULTS = Path(__file__).parents[1] / "data" / "faults"
 CHUNK = 16

@@ -25,9 +25,9 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import check_slide, open_slide
-from ats_cli.slides.zarr_zip import ZipFolder
+from ats_cli.slides.formats.zarr.zip_store import ZipFolder
 
 LARGE = 1 << 26
 

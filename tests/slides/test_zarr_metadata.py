@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slide_pictures import picture
 
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
 
 SCALARS = st.one_of(

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from ats_cli.records import Prediction
 from ats_cli.registry import TASKS
 from ats_cli.results.groups import groups_csv, together
-from ats_cli.results.run_table import columns, row
+from ats_cli.results.run.table import columns, row
 from ats_cli.tasks.task import Floats, Task
 
 NAMES = ("blue", "green", "red")

@@ -10,9 +10,9 @@ import torch
 from small import random_nets, small_spec
 
 from ats_cli.nets.geometry import geometry_on
-from ats_cli.training import step
-from ats_cli.training.augment import NONE, Augmentation, draw_augmentation
-from ats_cli.training.store import SlideView
+from ats_cli.training.dataset.augment import NONE, Augmentation, draw_augmentation
+from ats_cli.training.dataset.slide_store import SlideView
+from ats_cli.training.loop import step
 
 TURNS = [Augmentation(turns, mirror, np.ones(3)) for turns, mirror in product(range(4), (False, True))]
 

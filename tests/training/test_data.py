@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import SPEC, write_slide
 
-from ats_cli.records import AtsError
+from ats_cli.errors import AtsError
 from ats_cli.registry import TASKS
 from ats_cli.training import LabelledSlide, labelled_slides, split_off
-from ats_cli.training.split import folds
-from ats_cli.training.store import SlideStore, unreadable
+from ats_cli.training.dataset.slide_store import SlideStore, unreadable
+from ats_cli.training.dataset.split import folds
 
 
 def folder(root: Path, **counts: int) -> Path:

@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from small import small_spec, square, write_model, write_slide
 from trainings import train_into, train_slides
 
+from ats_cli.errors import ModelError
 from ats_cli.inference import predict_many
-from ats_cli.records import FeatureSpec, ModelError, ModelSpec
+from ats_cli.records import FeatureSpec, ModelSpec
 from ats_cli.slides import SlideSource
 from ats_cli.training import LabelledSlide
-from ats_cli.training import state as module
+from ats_cli.training.loop import state as module
 from ats_cli.training.train import TrainingProgress
 from ats_cli.zoo import load_model
 

@@ -17,10 +17,10 @@ from torch.utils._pytree import tree_map
 
 from ats_cli.nets.model import Model
 from ats_cli.sampling import slide_rng
-from ats_cli.training.augment import NONE
-from ats_cli.training.data import LabelledSlide
-from ats_cli.training.step import SlideRandomness, draw_tiles, forward_batch
-from ats_cli.training.store import SlideStore
+from ats_cli.training.dataset.augment import NONE
+from ats_cli.training.dataset.labelled import LabelledSlide
+from ats_cli.training.dataset.slide_store import SlideStore
+from ats_cli.training.loop.step import SlideRandomness, draw_tiles, forward_batch
 from ats_cli.training.task import losses, targets
 
 DEVICE = torch.device("meta")  # the one that torch knows everywhere; its tensors have no content of their own

@@ -17,15 +17,15 @@ from small import small_spec, square, write_model, write_slide
 from trainings import train_into, train_slides
 
 from ats_cli.app import run
+from ats_cli.errors import AtsError
 from ats_cli.inference import predict_many
-from ats_cli.records import AtsError
 from ats_cli.slides import SlideSource, open_slide, parse_plane
 from ats_cli.training import LabelledSlide
-from ats_cli.training.order import BatchOrder
-from ats_cli.training.store import SlideStore
+from ats_cli.training.dataset.order import BatchOrder
+from ats_cli.training.dataset.slide_store import SlideStore
+from ats_cli.training.dataset.view_cache import ViewCache
 from ats_cli.training.task import baseline_loss, slide_weights
 from ats_cli.training.train import TrainingProgress
-from ats_cli.training.views import ViewCache
 from ats_cli.zoo import load_model, save_model
 
 pytestmark = pytest.mark.integration
@@ -185,8 +185,8 @@ def test_numbers_are_learnt_and_answered_in_their_own_units(tmp_path: Path) -> N
     assert trained.metrics["validation"]["loss"] < 0.3, "of a variance of 1"
     with SlideStore(spec, 10**9, 1) as store:
         from ats_cli.sampling import slide_rng
-        from ats_cli.training.augment import NONE
-        from ats_cli.training.step import SlideRandomness, draw_tiles, forward_batch
+        from ats_cli.training.dataset.augment import NONE
+        from ats_cli.training.loop.step import SlideRandomness, draw_tiles, forward_batch
 
         randomness = [SlideRandomness(NONE, slide_rng(0, s.path.name)) for s in slides]
         answers = forward_batch(trained.nets, draw_tiles(trained.nets, store, slides, randomness)).logits[:, 0]

@@ -23,9 +23,10 @@ import torch
 from small import small_spec, square, write_model, write_slide
 from trainings import train_into
 
-from ats_cli.records import AtsError, FeatureSpec
-from ats_cli.training import interrupts
-from ats_cli.training.interrupts import stop_requests
+from ats_cli.errors import AtsError
+from ats_cli.records import FeatureSpec
+from ats_cli.training.loop import interrupts
+from ats_cli.training.loop.interrupts import stop_requests
 from ats_cli.training.output import interruption_message
 from ats_cli.training.train import TrainingProgress
 

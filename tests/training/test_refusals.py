@@ -16,11 +16,12 @@ from safetensors.torch import save_file
 from small import noise, small_spec, square, write_model, write_slide
 from trainings import train_into
 
+from ats_cli.errors import AtsError, ModelError
 from ats_cli.nets.model import Model
-from ats_cli.records import AtsError, FeatureSpec, ModelError
+from ats_cli.records import FeatureSpec
 from ats_cli.training import LabelledSlide, labelled_slides
+from ats_cli.training.dataset.view_cache import ViewCache
 from ats_cli.training.pretrained import load_matching, load_pretrained
-from ats_cli.training.views import ViewCache
 
 SPEC = small_spec(training={"steps": 2, "batch_size": 4})
 

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from small import small_spec, square, write_model, write_slide
 from trainings import train_into, train_slides
 
-from ats_cli.records import AtsError
+from ats_cli.errors import AtsError
 from ats_cli.training import labelled_slides, split_off
-from ats_cli.training.diary import TrainingLog
+from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.train import TrainingProgress
 
 pytestmark = pytest.mark.integration

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from small import SPEC, noise, small_spec, write_slide
 
+from ats_cli.errors import SlideError
 from ats_cli.nets.geometry import geometry_on
-from ats_cli.records import SlideError
 from ats_cli.slides import open_slide
 from ats_cli.training import LabelledSlide
-from ats_cli.training.store import SlideStore
+from ats_cli.training.dataset.slide_store import SlideStore
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_view_that_is_kept_is_not_read_again(slides: list[LabelledSlide]) -> N
 
 
 def test_handles_are_not_hoarded(slides: list[LabelledSlide], monkeypatch: pytest.MonkeyPatch) -> None:
-    from ats_cli.training import store as module
+    from ats_cli.training.dataset import slide_store as module
 
     monkeypatch.setattr(module, "MAX_HANDLES", 2)
     monkeypatch.setattr("ats_cli.slides.slide.Slide.holds_handle", True)

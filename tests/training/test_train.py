@@ -14,10 +14,12 @@ import torch
 from small import noise, small_spec, square, write_model, write_slide
 from trainings import train_into, train_slides
 
+from ats_cli.errors import AtsError
 from ats_cli.inference import predict_many
-from ats_cli.records import AtsError, ModelSpec
+from ats_cli.records import ModelSpec
 from ats_cli.slides import SlideSource
-from ats_cli.training import LabelledSlide, labelled_slides, state, step, train
+from ats_cli.training import LabelledSlide, labelled_slides, train
+from ats_cli.training.loop import state, step
 from ats_cli.training.train import TrainingProgress
 from ats_cli.zoo import LoadedModel, load_model
 

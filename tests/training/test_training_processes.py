@@ -15,12 +15,12 @@ import torch
 from small import noise, small_spec, square, write_model, write_slide
 from trainings import train_into, train_slides
 
+from ats_cli.errors import AtsError
 from ats_cli.nets.geometry import geometry_on
-from ats_cli.records import AtsError
 from ats_cli.training import LabelledSlide, labelled_slides
+from ats_cli.training.dataset.slide_store import SlideView
+from ats_cli.training.loop.processes import launch
 from ats_cli.training.output import claim_output
-from ats_cli.training.processes import launch
-from ats_cli.training.store import SlideView
 from ats_cli.training.train import TrainingProgress
 
 pytestmark = pytest.mark.integration

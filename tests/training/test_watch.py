@@ -11,10 +11,11 @@ import torch
 from small import noise, small_spec, square, write_model, write_slide
 from trainings import train_into, train_slides
 
-from ats_cli.records import AtsError, ModelSpec
+from ats_cli.errors import AtsError
+from ats_cli.records import ModelSpec
 from ats_cli.training import LabelledSlide
-from ats_cli.training import state as module
-from ats_cli.training.diary import TrainingLog
+from ats_cli.training.loop import state as module
+from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.train import TrainingProgress
 
 pytestmark = pytest.mark.integration

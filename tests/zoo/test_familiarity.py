@@ -5,8 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ats_cli.records import ModelError
-from ats_cli.zoo.familiarity import OutOfDistribution, fit, read_out_of_distribution, write_out_of_distribution
+from ats_cli.errors import ModelError
+from ats_cli.zoo.out_of_distribution import (
+    OutOfDistribution,
+    fit,
+    read_out_of_distribution,
+    write_out_of_distribution,
+)
 
 WIDTH = 30
 

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from small import noise, random_nets, small_spec, write_model, write_slide
 
+from ats_cli.errors import ModelError, SlideError
 from ats_cli.inference import predict_slide
-from ats_cli.inference.draw_options import DrawOptions
-from ats_cli.records import ModelError, SlideError
+from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.slides import Slide, open_slide
 from ats_cli.zoo import load_model, read_folder
-from ats_cli.zoo.familiarity import fit, write_out_of_distribution
 from ats_cli.zoo.load import fingerprint
+from ats_cli.zoo.out_of_distribution import fit, write_out_of_distribution
 from ats_cli.zoo.sums import write_sums
 from ats_cli.zoo.verify import verify
 

@@ -13,7 +13,7 @@ import tomli_w
 import torch
 from small import SPEC, random_nets, small_spec, write_model
 
-from ats_cli.records import ModelError
+from ats_cli.errors import ModelError
 from ats_cli.zoo import load_model, read_folder, save_model
 from ats_cli.zoo.find import find_model, find_recipe, model_names, recipe_names, shipped_folder
 

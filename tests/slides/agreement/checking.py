@@ -8,7 +8,7 @@ from pathlib import Path
 from agreement.cases import Case
 from agreement.damage import Stream, damage
 from agreement.writers import Written, write
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Slide, check_slide, open_slide
 from ats_cli.slides.check import Problem
 

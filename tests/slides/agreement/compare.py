@@ -23,7 +23,7 @@ from agreement.reference import (
     view_of,
 )
 from agreement.writers import Written, write
-from ats_cli.records import SlideError
+from ats_cli.errors import SlideError
 from ats_cli.slides import Slide, open_slide
 
 DOWNSAMPLES = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 10.0, 16.0)

@@ -1,0 +1,1 @@
+"""What commands share: messages, progress, and the answer on stdout."""

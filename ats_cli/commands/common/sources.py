@@ -1,0 +1,40 @@
+"""Which slides a command works on: those named in the call, or the rows of a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ats_cli.errors import AtsError
+
+if TYPE_CHECKING:
+    from ats_cli.slides import SlideSource
+
+
+def gather(
+    slides: list[str] | None, manifest: Path | None, mpp: float | None, group_by: str | None = None
+) -> list[SlideSource]:
+    """Return the slides of a call, each with its id and the mpp given for it. AtsError when there are none.
+
+    `group_by`: the column of the manifest that names their groups.
+
+    A row of a manifest whose file is missing is still a slide: it fails when its turn comes, and the others do not.
+    """
+    from ats_cli.slides import SlideSource, find_slides, read_manifest
+    from ats_cli.slides.inputs.discovery import slide_ids
+
+    if slides and manifest:
+        raise AtsError("slides were given both in the call and with --manifest. Give one or the other.")
+    if group_by is not None and manifest is None:
+        raise AtsError("--group-by names a column of a manifest. Give the slides with --manifest.")
+    if manifest is not None:
+        rows = read_manifest(manifest, group_by=group_by)
+        ids = slide_ids([row.path for row in rows])
+        groups = [row.group if group_by else None for row in rows]
+        return [
+            SlideSource(name, row.path, row.mpp or mpp, group)
+            for name, row, group in zip(ids, rows, groups, strict=True)
+        ]
+    if not slides:
+        raise AtsError("no slides were given. Name files, folders or globs in quotes.")
+    return find_slides(slides, mpp)

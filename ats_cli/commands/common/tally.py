@@ -1,0 +1,82 @@
+"""How many slides of a call succeeded and failed, the warnings about them, and the exit status that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import typer
+
+from ats_cli.commands.common.messages import say, say_traceback
+from ats_cli.records import NOMINAL_SCALE, Prediction
+
+
+@dataclass
+class Tally:
+    """Counts slides and reports failures on stderr as they occur.
+
+    total: slides of the call. quiet: no warnings at the end. uses_mpp: the model's scales are in microns.
+    nominal: microns per pixel by slide id, of slides that state only the power of the objective.
+    """
+
+    total: int
+    quiet: bool = False
+    uses_mpp: bool = False
+    done: int = 0
+    failed: int = 0
+    unfamiliar: int = 0
+    nominal: dict[str, float] = field(default_factory=dict)
+
+    def add(self, prediction: Prediction, is_new: bool = True) -> None:
+        """Count a prediction."""
+        self.count(prediction.error if prediction.status == "failed" else None)
+        self.unfamiliar += bool(prediction.unfamiliar)
+        self.count_scale(prediction.slide_id, prediction.mpp, prediction.mpp_source)
+
+    def count(self, failure: str | None, debug: bool = False) -> None:
+        """Count a slide; report its failure, if any (with `debug`, within an `except`: after the traceback)."""
+        if failure is None:
+            self.done += 1
+            return
+        self.failed += 1
+        if debug:
+            say_traceback()
+        say(failure)
+
+    def count_scale(self, slide_id: str, mpp: float | None, source: str | None) -> None:
+        """Count a slide whose microns per pixel are only nominal, if the model uses them."""
+        if self.uses_mpp and source == NOMINAL_SCALE and mpp is not None:
+            self.nominal[slide_id] = mpp
+
+    def finish(self) -> None:
+        """Raise the exit of a complete run: 0, or 1 where slides failed."""
+        self._warn()
+        if self.failed:
+            say(f"{self.failed} of {self.total} {_slides(self.total)} failed.")
+        raise typer.Exit(1 if self.failed else 0)
+
+    def interrupted(self, saved: str) -> typer.Exit:
+        """Say what remains of an interrupted run, `saved`, and return its exit, 130."""
+        self._warn()
+        say(f"interrupted after {self.done + self.failed} of {self.total} {_slides(self.total)}. {saved}")
+        return typer.Exit(130)
+
+    def _warn(self) -> None:
+        if self.quiet:
+            return
+        if self.nominal:
+            count = len(self.nominal)
+            scales = ", ".join(f"{10 / mpp:g}x = {mpp:g}" for mpp in sorted(set(self.nominal.values())))
+            say(
+                f"{count} {_slides(count)} {'has' if count == 1 else 'have'} no microns per pixel; taken from the "
+                f"objective's power: {scales}. Where a scanner differs, give --mpp."
+            )
+        if self.unfamiliar:
+            what, theirs = ("is", "its") if self.unfamiliar == 1 else ("are", "their")
+            say(
+                f"{self.unfamiliar} of {self.total} {_slides(self.total)} {what} unlike those the model was trained "
+                f"on (unfamiliar): do not rely on {theirs} class."
+            )
+
+
+def _slides(count: int) -> str:
+    return "slide" if count == 1 else "slides"

@@ -1,0 +1,36 @@
+"""Options about labelled slides, for commands that measure or train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ats_cli.commands.options.slide import SLIDES
+
+LabelledFolder = Annotated[
+    Path | None,
+    typer.Argument(help="A folder with one subfolder a class, slides inside.", metavar="SLIDES", show_default=False),
+]
+LabelledManifest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="CSV",
+        help="Instead: a CSV with columns 'slide' and 'label', and perhaps 'group' (patient), 'split', 'mpp'.",
+        rich_help_panel=SLIDES,
+    ),
+]
+SlidesRoot = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="The folder of the manifest's slides.", rich_help_panel=SLIDES),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Only the manifest's rows of this split: train, val, test, or a name of the table's own. "
+        "Without it, those of 'test' where there are any, else all.",
+        rich_help_panel=SLIDES,
+    ),
+]

@@ -1,0 +1,79 @@
+"""Settings that a call names, and options that contradict each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ats_cli.errors import AtsError
+from ats_cli.registry import EXHAUSTIVE, NESTED_SAMPLER
+
+
+def sampling_settings(
+    tiles: int | None,
+    sampler: str | None,
+    adaptive: bool,
+    confidence: float | None,
+    exhaustive: bool,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Return the settings of the draw that the call names. AtsError where two of them contradict each other."""
+    if confidence is not None and not adaptive:
+        raise AtsError("--confidence goes with --adaptive. Give both, or neither.")
+    if confidence is not None and not 0 < confidence < 1:
+        raise AtsError(f"--confidence {confidence:g}: not a confidence. Give a number between 0 and 1, like 0.95.")
+    if adaptive and sampler not in (None, NESTED_SAMPLER):
+        raise AtsError(
+            f"--adaptive draws in race order ({NESTED_SAMPLER}), not by --sampler {sampler}. Leave one of them out."
+        )
+    if exhaustive and (adaptive or sampler is not None or tiles is not None):
+        raise AtsError("--exhaustive reads every position. Leave out --tiles, --sampler and --adaptive.")
+    named = {
+        "tiles": tiles,
+        "sampler": EXHAUSTIVE if exhaustive else NESTED_SAMPLER if adaptive else sampler,
+        "confidence": (confidence or 0.95) if adaptive else None,
+        "seed": seed,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def opening_settings(backend: str | None, plane: str | None, color_profile: str | None) -> dict[str, Any]:
+    """Return the settings of opening slides that the call names."""
+    from ats_cli.slides import parse_plane
+
+    named = {
+        "backend": backend,
+        "plane": str(parse_plane(plane)) if plane is not None else None,
+        "color_profile": color_profile,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def refuse_together(cluster: str | None, processes: int | None, shard: str | None) -> None:
+    """Raise AtsError where the options of how a call runs contradict each other, or one is not valid."""
+    if cluster is not None and processes:
+        raise AtsError("--cluster predicts on its workers, --processes on this machine. Leave one of them out.")
+    if shard is not None:
+        shard_of(shard)
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """Return (I, N) of "I/N", I from 1 to N.
+
+    >>> shard_of("2/3")
+    (2, 3)
+    """
+    number, slash, parts = text.partition("/")
+    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise AtsError(f"--shard {text}: not a part of a whole. Give it like 1/8, up to 8/8.")
+    return int(number), int(parts)
+
+
+def budgets_of(text: str) -> list[int]:
+    """Return the budgets that --tiles names, from the smallest. AtsError for what is no number above 0."""
+    try:
+        budgets = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        budgets = [0]
+    if budgets[0] < 1:
+        raise AtsError(f"--tiles {text}: not a budget, or several. Give numbers above 0 with commas, like 5,10,25.")
+    return budgets

@@ -1,0 +1,1 @@
+"""Devices and precision, forward passes in threads, memory and time."""

@@ -1,0 +1,49 @@
+"""Which device computes, and in which precision."""
+
+import torch
+
+from ats_cli.errors import AtsError
+from ats_cli.nets.features import find_feature_network
+from ats_cli.records import FeatureSpec
+
+
+def resolve_device(name: str = "auto") -> str:
+    """A device torch knows, from "auto", "cpu", "cuda", "cuda:1" or "mps". Raises AtsError when it is not there."""
+    # Convolutions in TF32 would be faster, and the record, which says fp32, untrue.
+    torch.backends.cudnn.allow_tf32 = False
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise AtsError(f'--device {name}: not a device. Choose "auto", "cpu", "cuda", "cuda:1" or "mps".')
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise AtsError(f"--device {name}: torch finds no CUDA device here. Use --device cpu.")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise AtsError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise AtsError(f"--device {name}: torch finds no Apple GPU here. Use --device cpu.")
+    return name
+
+
+def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
+    """What the feature net's backbone computes in, "fp32", "bf16" or "fp16", from one of them or "auto".
+
+    "auto" is bf16 on CUDA, and on a processor that has it natively, for the feature networks that are
+    faster in it. Raises AtsError for what the device does not have.
+    """
+    if name == "auto":
+        native = _native_bf16() if device == "cpu" else device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        return "bf16" if native and find_feature_network(net)[0].bf16 else "fp32"
+    if name not in ("fp32", "bf16", "fp16"):
+        raise AtsError(f"--precision {name}: not a precision. Choose auto, fp32, bf16 or fp16.")
+    if name == "fp16" and device == "cpu":
+        raise AtsError("--precision fp16: is for a GPU. Use bf16 or fp32 on a processor.")
+    return name
+
+
+def _native_bf16() -> bool:
+    """Whether the processor multiplies bf16 itself. Elsewhere it would be slower than fp32."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in asked)

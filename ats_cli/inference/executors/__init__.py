@@ -1,0 +1,1 @@
+"""What predicts the slides of a run: this process, worker processes, a Dask cluster."""

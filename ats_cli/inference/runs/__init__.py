@@ -1,0 +1,1 @@
+"""Runs over many slides: requests, settings, predictions and evaluations."""

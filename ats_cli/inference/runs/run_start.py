@@ -1,0 +1,102 @@
+"""The run folder of a request: opened, and begun or continued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ats_cli.errors import AtsError
+from ats_cli.inference.runs.prediction_request import PredictionRequest
+from ats_cli.records import Prediction
+from ats_cli.registry import NESTED_SAMPLER
+from ats_cli.results.run.folder import RunFolder
+from ats_cli.results.run.provenance import facts
+from ats_cli.results.run.run_file import RunSlide
+from ats_cli.results.run_request import RunRequest
+from ats_cli.slides import AnyPath, SlideSource, slide_path
+from ats_cli.slides.identity.fingerprint import fingerprint
+from ats_cli.text import encodable, existing_path
+from ats_cli.zoo import ModelFolder
+
+NAMED = 5  # slides that are named in one message
+
+
+def open_run(request: PredictionRequest) -> RunFolder | None:
+    """Return the run folder of a request, if it names one. AtsError where its options contradict each other."""
+    extend, overwrite = request.extend, request.overwrite
+    if request.output is None:
+        options = {"--extend": extend, "--retry-failed": request.retry_failed, "--overwrite": overwrite}
+        for option, given in options.items():
+            if given:
+                raise AtsError(f"{option} is about a run folder. Name it with -o.")
+        return None
+    if extend and overwrite:
+        raise AtsError("--extend goes on from a run and --overwrite starts it over. Leave one of them out.")
+    if extend and "tiles" not in request.settings:
+        raise AtsError("--extend needs the number of tiles to come to. Give --tiles.")
+    run = RunFolder(request.output)
+    if extend and not run.exists:
+        raise AtsError(
+            f"{request.output}: no run here to extend. Run it with --sampler {NESTED_SAMPLER} first, without --extend."
+        )
+    return run
+
+
+def sources_of_run(run: RunFolder, sources: Sequence[SlideSource], mpp: float | None) -> list[SlideSource]:
+    """Return the slides of a run, then those of `sources` that are new to it.
+
+    `sources` may name the new place of a slide that was moved, and its mpp; `mpp` is given for all of them.
+    """
+    given = {source.slide_id: source for source in sources}
+    old = []
+    for name, path, earlier_mpp, group in run.slides.values():
+        source = given.pop(name, None) or SlideSource(name, _path(path), mpp)
+        old.append(replace(source, mpp=source.mpp or earlier_mpp, group=source.group or group))
+    return old + list(given.values())
+
+
+def begin_run(
+    run: RunFolder,
+    request: PredictionRequest,
+    sources: Sequence[SlideSource],
+    settings: Mapping[str, Any],
+    model: ModelFolder,
+    device: str,
+) -> dict[str, Prediction]:
+    """Begin a run or continue it; return the predictions that it has already, by slide id."""
+    paths = {source.slide_id: source.path for source in sources}
+    shard = None if request.shard is None else "{}/{}".format(*request.shard)
+    return run.begin(
+        RunRequest(
+            [RunSlide(source.slide_id, _text_of(source.path), source.mpp, source.group) for source in sources],
+            settings,
+            {"name": model.spec.name, "hash": model.hash, "folder": str(model.path.absolute())},
+            model.spec.classes,
+            facts(request.arguments, device) | {"shard": shard},
+            task=model.spec.task,
+            group_by=request.group_by,
+        ),
+        fingerprint=lambda slide_id: fingerprint(paths[slide_id]),
+        extend=request.extend,
+        retry_failed=request.retry_failed,
+        overwrite=request.overwrite,
+    )
+
+
+def changed_files(slide_ids: Sequence[str]) -> str:
+    """Return the sentence about slides whose files have changed since they were predicted."""
+    more = f" and {len(slide_ids) - NAMED} more" if len(slide_ids) > NAMED else ""
+    names = ", ".join(slide_ids[:NAMED])
+    return f"{names}{more}: the file has changed since it was predicted. It is predicted anew."
+
+
+def _text_of(path: AnyPath) -> str:
+    """Return a slide's path as a run folder records it: absolute, without secrets, as text that JSON can hold."""
+    return encodable(str(path.absolute() if isinstance(path, Path) else path))
+
+
+def _path(text: str) -> AnyPath:
+    """Return the path that `_text_of` recorded."""
+    return slide_path(text) if "://" in text else existing_path(text)

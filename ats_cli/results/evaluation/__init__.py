@@ -1,0 +1,1 @@
+"""Metrics of an evaluation with their intervals, tables and plots."""

@@ -1,0 +1,105 @@
+"""95 % intervals by the bootstrap over groups: what the figures would have been with other patients.
+
+Whole groups are drawn with replacement, so that slides of one patient, which are alike, do not count as independent.
+The interval is the percentile interval, corrected for the bootstrap's median bias (Efron 1987, BC) and widened for
+few groups (Hesterberg 2015, "expanded percentile": t quantiles with G - 1 degrees of freedom, times sqrt(G / (G - 1))).
+A calibration error is biased upwards, being a mean of absolute values, and in a resample once more: its interval
+reaches over the one with and the one without the correction, and down to 0 where resampling alone makes as much.
+`benchmarks/intervals.py` measures how often they cover.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ats_cli.results.evaluation.metrics import Figure, Table, calibration_noise
+
+RESAMPLES, LEVEL = 1000, 0.95
+
+# Weights of resamples are worked on at once up to this many: some 100 MB of temporaries.
+AT_ONCE = 2_000_000
+
+NORMAL = NormalDist()
+
+# What resampling alone makes of a figure that would be 0.
+NOISE = {"calibration_error": calibration_noise}
+
+
+@dataclass(frozen=True)
+class IntervalEstimate:
+    """A figure and its interval; None where it cannot be said. `low`, `high`: None where no resample differs: then
+    the slides are too few, or too easy, to say how far the figure may be off."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+def with_intervals(
+    table: Table, groups: Sequence[str], figures: dict[str, Figure], seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, IntervalEstimate]:
+    """Each figure of the table with its interval. `groups`: (n,) of each slide; one group alone gives no interval."""
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    many = len(names)
+    values = {name: float(figure(table, table.ones)[0]) for name, figure in figures.items()}
+    if many < 2:
+        return {name: IntervalEstimate(_number(value)) for name, value in values.items()}
+    rng = np.random.default_rng(seed)
+    noise = {_noise_of(name): NOISE[name] for name in figures if name in NOISE}
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*figures, *noise)}
+    size = max(1, AT_ONCE // len(table.labels))
+    for start in range(0, resamples, size):
+        counts = rng.multinomial(many, np.full(many, 1 / many), min(size, resamples - start))
+        weights = counts[:, group].astype(np.float64)
+        for name, figure in {**figures, **noise}.items():
+            drawn[name].append(figure(table, weights))
+    resampled = {name: np.concatenate(values) for name, values in drawn.items()}
+    return {name: _interval(values[name], resampled[name], many, resampled.get(_noise_of(name))) for name in figures}
+
+
+def _noise_of(name: str) -> str:
+    return f"{name} by resampling alone"
+
+
+def _interval(
+    value: float, drawn: NDArray[np.float64], groups: int, noise: NDArray[np.float64] | None
+) -> IntervalEstimate:
+    # A resample without one of the classes has no such figure.
+    drawn = drawn[np.isfinite(drawn)]
+    if not math.isfinite(value) or not len(drawn) or np.ptp(drawn) < 1e-12:
+        return IntervalEstimate(_number(value))
+    below = (np.count_nonzero(drawn < value) + np.count_nonzero(drawn == value) / 2) / len(drawn)
+    shift = 2 * NORMAL.inv_cdf(min(max(below, 1 / len(drawn)), 1 - 1 / len(drawn)))
+    reach = t_quantile((1 + LEVEL) / 2, groups - 1) * math.sqrt(groups / (groups - 1))
+    shifts = (shift,) if noise is None else (shift, 0.0)
+    ends = np.quantile(drawn, [NORMAL.cdf(s + side * reach) for s in shifts for side in (-1, 1)])
+    low, high = min(float(ends.min()), value), max(float(ends.max()), value)
+    return IntervalEstimate(value, 0.0 if noise is not None and value <= np.quantile(noise, LEVEL) else low, high)
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """Quantile of Student's t: the expansion about the normal one (Abramowitz and Stegun 26.7.5); from 3 degrees of
+    freedom on within 0.2 %."""
+    if freedom == 1:
+        return math.tan(math.pi * (probability - 0.5))
+    if freedom == 2:
+        p = 2 * probability - 1
+        return p * math.sqrt(2 / (1 - p * p))
+    z, n = NORMAL.inv_cdf(probability), freedom
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return float(z + sum(term / n ** (i + 1) for i, term in enumerate(terms)))
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""The run folder of `ats predict -o`, and how runs are merged."""

@@ -1,0 +1,301 @@
+"""A run folder: what `ats predict -o` leaves behind, and what a later call goes on from.
+
+    RUN/run.json                       what was run, with what, on what; the list of slides
+    RUN/predictions.csv                one row a slide, in the order of the list
+    RUN/predictions_by_group.csv       where slides are grouped, one row a group of which all slides have come
+    RUN/slides/<slide id>/             prediction.json, tiles.csv, draw.npz
+
+A slide is done when it has its record. The records are the truth; predictions.csv is made from them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ats_cli.errors import AtsError
+from ats_cli.records import DEFAULT_TASK, SCHEMA_VERSION, Prediction, TilesRead
+from ats_cli.registry import NESTED_SAMPLER
+from ats_cli.results.files import delete_parts, json_bytes, write_whole
+from ats_cli.results.groups import GroupBy, grouped, groups_csv
+from ats_cli.results.run.provenance import now
+from ats_cli.results.run.run_file import RUN, RunSlide, read_run
+from ats_cli.results.run.same_run import TakeFingerprint, changed_slides, refuse_other_settings
+from ats_cli.results.run.slide_files import copy_slide, delete_slide, slide_folder, write_slide
+from ats_cli.results.run.table import predictions_csv
+from ats_cli.results.run_request import RunRequest
+from ats_cli.results.writers.draw_npz import read_draw
+from ats_cli.results.writers.prediction_json import RECORD, read_record
+
+LOCK, GROUPS = ".lock", "predictions_by_group.csv"
+
+# predictions.csv is written anew after a slide where that is quick (seconds), or has come to be no more than about
+# this share of the time: with thousands of slides, every few.
+TABLE_QUICK, TABLE_SHARE = 0.01, 0.05
+
+
+class RunFolder:
+    """A run folder, new or with slides in it already. Nothing is written before `begin`.
+
+    `settings`: by name, of the run as it is on disk. `model`: {name, hash, folder}. `slides`: by id, in order.
+    `group_by`: how they are grouped, or None. `changed`: of those begun with, ids of slides whose file is another than
+    the one that was predicted. `whole`: whether it has come to its end once `end` is called.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raise AtsError for a folder that holds something else than a run."""
+        self.path = path
+        self._lock = FileLock(path / LOCK)
+        self._classes: tuple[str, ...] = ()
+        self._task = DEFAULT_TASK
+        self._working = False
+        self.changed: list[str] = []
+        self.whole = True
+        self._begun_in: tuple[int, int] | None = None
+        self._table_written, self._table_cost = 0.0, 0.0
+        self._read()
+
+    def _read(self) -> None:
+        run = read_run(self.path)
+        self.exists = run is not None
+        self.settings: dict[str, Any] = run["settings"] if run else {}
+        self.model: dict[str, Any] = run["model"] if run else {}
+        self.slides = {s.slide_id: s for s in (RunSlide(**slide) for slide in (run or {}).get("slides", ()))}
+        self.group_by = GroupBy(**run["group_by"]) if run and run.get("group_by") else None
+        self._run = run or {}
+        self._records: dict[str, Prediction] = {}
+
+    def begin(
+        self,
+        request: RunRequest,
+        *,
+        fingerprint: TakeFingerprint | None = None,
+        extend: bool = False,
+        overwrite: bool = False,
+        retry_failed: bool = False,
+    ) -> dict[str, Prediction]:
+        """Begin the run or continue it; return the predictions that it has already, by slide id.
+
+        `fingerprint`: returns that of a slide as it is now; a slide whose file has changed is in `changed`, and is to
+        be predicted again. `extend`: the settings may ask for more tiles than the run has. `overwrite`: the run is
+        deleted first. AtsError, before anything is changed, if the settings are not those of the run, a slide is not
+        the one that has its id, an id cannot name a folder, or another process writes this run.
+        """
+        self._task = request.task
+        for slide in request.slides:
+            self._folder(slide.slide_id)
+        self._acquire_lock()
+        try:
+            self._read()  # again, now that no other process writes
+            if self.exists and not overwrite:
+                self._continue(request, fingerprint, extend)
+            elif self.exists:
+                self._clear()
+            return self._begin(request, retry_failed)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _continue(self, request: RunRequest, fingerprint: TakeFingerprint | None, extend: bool) -> None:
+        """Read the records; delete those of slides whose file has changed."""
+        refuse_other_settings(self.path, (self.settings, self.model), request.settings, request.model, extend)
+        self._read_records()
+        self.changed = changed_slides(self.path, self.slides, self._records, request.slides, fingerprint)
+        for slide_id in self.changed:
+            delete_slide(self._folder(slide_id), self.path / "slides")
+            del self._records[slide_id]
+
+    def _clear(self) -> None:
+        """Delete the slides of the run."""
+        for slide_id in self.slides:
+            delete_slide(self._folder(slide_id), self.path / "slides")
+        (self.path / GROUPS).unlink(missing_ok=True)
+        self.slides, self._run, self.group_by = {}, {}, None
+
+    def _begin(self, request: RunRequest, retry_failed: bool) -> dict[str, Prediction]:
+        self._classes, self.settings, self.model = request.classes, dict(request.settings), dict(request.model)
+        earlier_groups = self._group_of(), self.group_by
+        self.slides |= {slide.slide_id: self._in_its_group(slide) for slide in request.slides}
+        self.group_by = request.group_by or self.group_by
+        again = {name for name, p in self._records.items() if self._is_short(p) or (retry_failed and _failed(p))}
+        done = {name: p for name, p in self._records.items() if name not in again}
+        if not self.exists or any(slide.slide_id not in done for slide in request.slides):
+            self._working = True
+            delete_parts(self.path)
+            process = {"pid": os.getpid(), "host": socket.gethostname()}
+            times = {"process": process, "started": now(), "ended": None}
+            self._run = {"schema_version": SCHEMA_VERSION, **request.facts, **times}
+            self._write_run()
+        elif (self._group_of(), self.group_by) != earlier_groups:
+            self._write_run()
+        self._write_table()
+        return done
+
+    def before(self, slide_id: str) -> TilesRead | None:
+        """Return the tiles that were read of a slide that is to get more, or None where it starts anew."""
+        record = self._records.get(slide_id)
+        return read_draw(self._folder(slide_id)) if record is not None and not _failed(record) else None
+
+    def add(self, prediction: Prediction) -> None:
+        """Write what was predicted of a slide. A slide that fails on its way to more tiles stays as it was."""
+        earlier = self._records.get(prediction.slide_id)
+        if _failed(prediction) and earlier is not None and not _failed(earlier):
+            return
+        self._check_place()
+        write_slide(self._folder(prediction.slide_id), prediction)
+        self._records[prediction.slide_id] = without_tiles(prediction)
+        if self._table_cost <= max(TABLE_QUICK, TABLE_SHARE * (time.perf_counter() - self._table_written)):
+            self._write_table()
+
+    def take(self, other: RunFolder, slide_id: str) -> bool:
+        """Copy a slide's files from another run; whether it has been predicted there."""
+        self._check_place()
+        if other.record(slide_id) is None:
+            return False
+        record = copy_slide(other._folder(slide_id), self._folder(slide_id))
+        if record is not None:
+            self._records[slide_id] = record
+        return record is not None
+
+    def record(self, slide_id: str) -> Prediction | None:
+        """What was predicted of a slide, None where there is no whole record of it."""
+        record = read_record(self._folder(slide_id))
+        return record if record is not None and record.slide_id == slide_id else None
+
+    def is_unfinished_merge(self, paths: Sequence[str]) -> bool:
+        """Whether the run was begun by merging the runs at `paths`, and has not got all of their slides."""
+        return self._run.get("merged") == list(paths) and self._run.get("ended") is None
+
+    def classes(self) -> tuple[str, ...]:
+        """The classes that the run's records have, () where there are none."""
+        records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
+        return next((record.classes for record in records if record is not None), ())
+
+    def task(self) -> str | None:
+        """Return the task of the run's model as its records have it, None without a slide that succeeded."""
+        records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
+        return next((record.task for record in records if record is not None and not _failed(record)), None)
+
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """Which part of how many the run is, (I, N), or None."""
+        number, slash, parts = str(self._run.get("shard") or "").partition("/")
+        return (int(number), int(parts)) if slash else None
+
+    @property
+    def device(self) -> str:
+        """What its nets were computed on."""
+        return str(self._run.get("device"))
+
+    def end(self) -> None:
+        """Bring predictions.csv and run.json to the last slide, whether or not all are done.
+
+        OSError where what was written is no longer there.
+        """
+        try:
+            self._check_place()
+            self._write_table()
+            if self._working:
+                self._run["ended"] = now() if self.whole else None
+                self._write_run()
+                lost = sum(not (self._folder(slide_id) / RECORD).is_file() for slide_id in self._records)
+                if lost:
+                    raise _lost(self.path, f"{lost} of its {len(self._records)} slides were deleted")
+        finally:
+            self._lock.release()
+
+    def _check_place(self) -> None:
+        """Raise OSError where the folder is not the one that the run was begun in: nothing is written beside it."""
+        if _place(self.path) != self._begun_in:
+            raise _lost(self.path, "the folder was deleted or replaced")
+
+    def _acquire_lock(self) -> None:
+        """Lock the run against other processes until `end`, or until this process has ended."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._begun_in = _place(self.path)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            who = (read_run(self.path) or {}).get("process")
+            holder = "process {pid} on {host}".format(**who) if who else "another process"
+            raise AtsError(
+                f"{self.path}: {holder} is writing this run. Wait until it has ended, or give another folder with -o."
+            ) from None
+        except OSError:
+            if not self.exists:  # a finished run may be looked at where nothing can be written
+                raise
+
+    def _group_of(self) -> dict[str, str]:
+        return {slide.slide_id: slide.group for slide in self.slides.values() if slide.group is not None}
+
+    def _in_its_group(self, slide: RunSlide) -> RunSlide:
+        """A slide that comes without a group stays in the one it had."""
+        before = self.slides.get(slide.slide_id)
+        return slide if slide.group is not None or before is None else slide._replace(group=before.group)
+
+    def _folder(self, slide_id: str) -> Path:
+        return slide_folder(self.path / "slides", slide_id)
+
+    def _read_records(self) -> None:
+        found = {slide_id: self.record(slide_id) for slide_id in self.slides}
+        self._records = {slide_id: record for slide_id, record in found.items() if record is not None}
+
+    def _is_short(self, p: Prediction) -> bool:
+        """Whether a race over a slide has not come to the run's budget: it was drawn before that was raised."""
+        if _failed(p) or p.sampler != NESTED_SAMPLER or p.settled or p.tiles is None or p.positions is None:
+            return False
+        return p.tiles < min(int(self.settings["tiles"]), p.positions)
+
+    def _write_run(self) -> None:
+        failed = sum(map(_failed, self._records.values()))
+        counts = {"slides": len(self.slides), "ok": len(self._records) - failed, "failed": failed}
+        run = {**self._run, "counts": counts, "settings": self.settings, "model": self.model}
+        run["group_by"] = self.group_by._asdict() if self.group_by else None
+        run["slides"] = [slide._asdict() for slide in self.slides.values()]
+        write_whole(self.path / RUN, json_bytes(run, allow_nan=True))
+
+    def _write_table(self) -> None:
+        clock = time.perf_counter()
+        found = [self._records[s] for s in self.slides if s in self._records]
+        _write_if_new(self.path / "predictions.csv", predictions_csv(self._classes, found, self._task))
+        part = self.shard is not None or self._run.get("parts_missing")
+        if self.group_by is not None and not part:  # a part has not all slides of a group
+            groups = grouped(self._group_of(), self._records, self.group_by.weights)
+            _write_if_new(self.path / GROUPS, groups_csv(self._classes, groups, self._task))
+        self._table_written = time.perf_counter()
+        self._table_cost = self._table_written - clock
+
+
+def _write_if_new(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        write_whole(path, content)
+
+
+def without_tiles(prediction: Prediction) -> Prediction:
+    """Return a prediction without what is large in it."""
+    return replace(prediction, tile_arrays=None, drawn=(), embedding=None)
+
+
+def _failed(prediction: Prediction) -> bool:
+    return prediction.status == "failed"
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """What tells a folder from another of its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _lost(path: Path, what: str) -> OSError:
+    return OSError(errno.ENOENT, f"{what} while the run was written. Run it again", str(path))

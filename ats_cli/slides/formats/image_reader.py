@@ -1,0 +1,198 @@
+"""Plain images, decoded whole by Pillow at the first read: PNG, JPEG, JPEG 2000, TIFF in strips, and the like."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ats_cli.errors import SlideError
+from ats_cli.slides.formats.image_memory import decoding_bytes, held_bytes
+from ats_cli.slides.formats.png_checksums import check_png
+from ats_cli.slides.pixels.jpeg import refuse_damaged
+from ats_cli.slides.pixels.orientation import exchanges, stored_box, upright
+from ats_cli.slides.pixels.sample_kind import shown_range
+from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
+
+MAX_BYTES = 2_000_000_000
+"""Of memory while an image is decoded: one that takes more is refused. 500 megapixels of PNG and of most JPEGs."""
+
+FEW_PIXELS = 10_000_000
+"""Up to here nothing is asked of a header. Beyond, a small file that promises a large image is damaged:"""
+PIXELS_A_BYTE = 10_000
+"""what the best compression of an even image comes to (deflate: 1,032 bytes a byte, of 8 pixels at one bit each)."""
+JPEG_PIXELS_A_BYTE = 600
+"""The same of JPEG, which has a bit at least for every block of 8 x 8."""
+
+# Pillow's own limit is lower and process-wide; ours is checked from the header, before anything is allocated.
+Image.MAX_IMAGE_PIXELS = MAX_BYTES
+_HEAD_BYTES = 4096
+
+_OPAQUE = ("1", "L", "RGB", "P")
+_ALPHA = ("LA", "RGBA", "PA")
+_ORIENTATION = 0x0112
+
+
+class ImageReader:
+    """One level, turned upright as the file's orientation says.
+
+    `mpp`, `mpp_source`: from whoever read the TIFF's tags. What PNG and JPEG say of dots per inch is not believed.
+    """
+
+    name = "image"
+    absent_is_white = True
+    reduced: tuple[Level, ...] = ()
+    holds_handle = False
+    plane: str | None = None
+
+    def __init__(self, path: Path, mpp: tuple[float, float] | None = None, mpp_source: str | None = None) -> None:
+        self.mpp, self.mpp_source = mpp, mpp_source
+        self._path = path
+        self.files = (path,)
+        self._lock = threading.Lock()
+        self._image: Image.Image | None = None
+        self._turn = 1
+        self.identity: str | None = None
+        self.bytes_total: int | None = path.stat().st_size
+        self.bytes_read: int | None = 0
+        with path.open("rb") as file, _open(path, file) as image:
+            _refuse_what_is_not_rgb(path, image)
+            width, height = _stored_size(image)
+            if exchanges(_orientation(image)):
+                width, height = height, width
+            self.vendor = (image.format or "image").lower()
+            compression = str(image.info.get("compression", self.vendor))
+            self._color_profile: bytes | None = image.info.get("icc_profile") or None
+            self.properties = {"format": image.format or "", "mode": image.mode}
+        self.levels = (Level(width, height, 1.0, width, height, compression),)
+
+    @property
+    def resident_bytes(self) -> int:
+        return 0 if self._image is None else held_bytes(self._image)
+
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        image = self._decoded()
+        turn, stored = self._turn, Level(*image.size, 1.0, *image.size, "")
+        for box in boxes:
+            x, y, width, height = stored_box(box, stored, turn)
+            yield upright(Region(_rgb(image.crop((x, y, x + width, y + height)))), stored, turn)
+
+    def absent(self, level: int) -> None:
+        return None
+
+    def color_profile(self) -> bytes | None:
+        return self._color_profile
+
+    def close(self) -> None:
+        self._image = None
+
+    def _decoded(self) -> Image.Image:
+        """The image as Pillow holds it: what is read is cut from that, as another copy would be as large again."""
+        with self._lock:
+            if self._image is None:
+                image, self._turn = _decode(self._path)
+                self.bytes_read = self.bytes_total
+                lv = self.levels[0]
+                size = image.size[::-1] if exchanges(self._turn) else image.size
+                if size != (lv.width, lv.height):
+                    raise SlideError(f"{self._path.name}: the image is not of the size its header says.")
+                self._image = image
+            return self._image
+
+
+def _open(path: Path, file: BinaryIO) -> Image.Image:
+    """The image's header. The size is checked here, before anything is allocated for the pixels."""
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(file)
+    except UnidentifiedImageError:
+        raise SlideError(
+            f"{path.name}: not a slide or image format that is read. Convert it to a tiled TIFF or an OME-TIFF."
+        ) from None
+    except Image.DecompressionBombError:
+        raise _too_large(path, "") from None
+    except Exception as error:
+        raise unreadable(path, error) from error
+    pixels, size = image.width * image.height, path.stat().st_size
+    if decoding_bytes(image, head) > MAX_BYTES:
+        image.close()
+        raise _too_large(path, f", {image.width} x {image.height} pixels of {image.format}")
+    if pixels > FEW_PIXELS and pixels > size * (JPEG_PIXELS_A_BYTE if image.format == "JPEG" else PIXELS_A_BYTE):
+        image.close()
+        raise SlideError(
+            f"{path.name}: its header promises {image.width} x {image.height} pixels, more than {size:,} bytes can "
+            "hold: it is damaged. Copy or export it again."
+        )
+    if image.width < 1 or image.height < 1:
+        image.close()
+        raise SlideError(f"{path.name}: the image has no pixels.")
+    return image
+
+
+def _too_large(path: Path, what: str) -> SlideError:
+    return SlideError(
+        f"{path.name}: too large to be decoded whole{what} (it would take over {MAX_BYTES / 1e9:g} GB of memory). "
+        "Convert it to a tiled TIFF."
+    )
+
+
+def _refuse_what_is_not_rgb(path: Path, image: Image.Image) -> None:
+    # Pillow would show the high byte of 16-bit colours.
+    if image.mode.startswith("I;16") or (image.format == "PNG" and ";16" in str(getattr(image, "tile", ""))):
+        shown_range(path.name, np.uint16, 16)
+    if image.mode not in _OPAQUE + _ALPHA:
+        raise SlideError(
+            f"{path.name}: pixels of kind {image.mode} are not read, only 8-bit grey and RGB. Convert it to 8-bit RGB."
+        )
+    frames = getattr(image, "n_frames", 1)
+    # JPEG's MPO holds previews, and TIFF pages were looked at by the caller; GIF and the like are animations.
+    if frames > 1 and image.format not in ("TIFF", "MPO"):
+        raise SlideError(f"{path.name}: {frames} images in one file. Save the one you mean by itself.")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation = int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a broken EXIF block is no reason to refuse the pixels
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) before turning: of a TIFF, newer Pillows give the size already turned."""
+    tags = getattr(image, "tag_v2", None)
+    return (int(tags[256]), int(tags[257])) if tags else image.size
+
+
+def _decode(path: Path) -> tuple[Image.Image, int]:
+    """The image, and the orientation in which it is then: Pillow turns some kinds itself when it decodes them."""
+    try:
+        # By its name, Pillow would map some files into memory, which fails hard once they are cut off.
+        with path.open("rb") as file:
+            image = _open(path, file)
+            if image.format in ("JPEG", "MPO"):
+                refuse_damaged(path.read_bytes(), len(image.getbands()))
+            if image.format == "PNG":
+                check_png(path)
+            image.load()
+            return image, _orientation(image)
+    except SlideError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error, "the image is damaged or cut short") from error
+
+
+def _rgb(part: Image.Image) -> Pixels:
+    """A part of an image as RGB on white."""
+    if part.mode in _ALPHA or "transparency" in part.info:
+        rgba = np.asarray(part.convert("RGBA"))
+        return over_white(rgba[..., :3], rgba[..., 3])
+    return np.asarray(part if part.mode == "RGB" else part.convert("RGB"))

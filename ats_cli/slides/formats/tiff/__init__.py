@@ -1,0 +1,1 @@
+"""TIFF, OME-TIFF and Aperio SVS, by their own tiles or strips."""

@@ -1,0 +1,81 @@
+"""The format `tiff`: TIFF, BigTIFF, COG, OME-TIFF and Aperio's SVS, on a disk or at a URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tifffile
+
+from ats_cli.errors import SlideError
+from ats_cli.slides.byte_source import LocalFile
+from ats_cli.slides.format import Format
+from ats_cli.slides.formats.image_reader import ImageReader
+from ats_cli.slides.formats.openslide_reader import OpenSlideReader, detect_vendor
+from ats_cli.slides.formats.tiff.index import index_of
+from ats_cli.slides.formats.tiff.metadata import openslide_vendor
+from ats_cli.slides.formats.tiff.reader import TiffReader, read_index
+from ats_cli.slides.plane import Plane
+from ats_cli.slides.reader import Reader
+
+if TYPE_CHECKING:
+    from ats_cli.slides.remote.slide import RemoteSlide
+
+_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_tiff(head: bytes) -> bool:
+    return head.startswith(_HEADS)
+
+
+class TiffFormat(Format):
+    name = "tiff"
+    extensions = (".tif", ".tiff", ".btf", ".tf8")
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        return is_tiff(head)
+
+    def open(self, path: Path, plane: Plane | None) -> Reader:
+        source = LocalFile(path)
+        return TiffReader(source, read_index(source, plane))
+
+    def open_by_content(self, path: Path, plane: Plane | None) -> Reader:
+        """Open a TIFF by its tiles; by OpenSlide or Pillow where the tiles are not read one by one.
+
+        Aperio's slides, too, are read by their own tiles: the same pixels as OpenSlide's on level 0, several times as
+        fast. On lower levels OpenSlide divides by the ratio of the levels' sizes (2.0005 for 2) and blurs by the
+        fraction of a pixel that is left. A damaged index is refused: OpenSlide fills with white what is not in it.
+        """
+        source = LocalFile(path)
+        try:
+            index = read_index(source, plane)
+        except SlideError as error:
+            damaged = error.__cause__ is not None
+            if damaged or plane is not None or not _is_aperio(path):
+                raise
+            return OpenSlideReader(path)
+        if index.whole is None:
+            return TiffReader(source, index)
+        if _is_aperio(path):
+            return OpenSlideReader(path) if plane is None else TiffReader(source, index)
+        return ImageReader(path, index.facts.mpp, index.facts.mpp_source)
+
+    def open_remote(self, slide: RemoteSlide, plane: Plane | None) -> Reader | None:
+        name = slide.path.name
+        if not slide.file.head.startswith((b"II", b"MM")):
+            return None
+        with slide.file.headers() as stream, tifffile.TiffFile(stream, name=name, _multifile=False) as tiff:
+            vendor = openslide_vendor(tiff)
+            if vendor and not slide.forced:
+                raise slide.local_only(f"a slide of {vendor.title()}'s")
+            index = index_of(name, tiff, plane)
+        if index.whole:
+            raise slide.local_only("this TIFF")
+        return TiffReader(slide.file, index)
+
+
+def _is_aperio(path: Path) -> bool:
+    return detect_vendor(path) == "aperio"
+
+
+FORMAT = TiffFormat()

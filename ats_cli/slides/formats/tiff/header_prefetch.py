@@ -1,0 +1,164 @@
+"""The directories of a TIFF, which may lie anywhere, one naming the next: all headers of a file far away are asked for,
+and chains that are too long for any slide are refused.
+
+Nothing here is believed. Of a file far away, a directory costs one round trip, and the long lists that it names come at
+the same time as the next directory.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import BinaryIO, Protocol
+
+from ats_cli.errors import SlideError
+
+# Directories one after the other; more than any slide has, and a chain that bites its tail ends too.
+_LONGEST_CHAIN = 64
+# A directory and the short values that writers put behind it.
+_DIRECTORY_BYTES = 8 * 1024
+# What may be long: description, tables of strips and of tiles, colour profile. Of others, the short ones are asked for.
+_LONG = {270: 1 << 26, 273: 1 << 26, 279: 1 << 26, 324: 1 << 26, 325: 1 << 26, 34675: 1 << 24}
+_SHORT_VALUE = 64 * 1024
+_SUB_DIRECTORIES = 330
+# Of directories, and of sizes of images in them: more than any slide has. The time to sort images into pyramids grows
+# with the square of their sizes.
+_MOST_DIRECTORIES, _MOST_SIZES = 10_000, 256
+_MOST_ENTRIES = 4096
+_WIDTH, _HEIGHT = 256, 257
+_BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+class Asks(Protocol):
+    """`ask(start, stop)` begins to get bytes; the call that it returns waits for them."""
+
+    def ask(self, start: int, stop: int) -> Callable[[], bytes]: ...
+
+
+def walk_tiff(stream: Asks) -> None:
+    """Ask for every directory of a TIFF and all that it names. Of a file that is none, for nothing."""
+    head = stream.ask(0, 16)()
+    form = _form(head)
+    if form is None:
+        return
+    next_ones = [form.first(head)]
+    seen: set[int] = set()
+    pending: list[Callable[[], bytes]] = []
+    for _ in range(_LONGEST_CHAIN):
+        next_ones = [at for at in dict.fromkeys(next_ones) if at and at not in seen]
+        if not next_ones:
+            break
+        seen.update(next_ones)
+        directories = [(at, stream.ask(at, at + _DIRECTORY_BYTES)) for at in next_ones]
+        next_ones = []
+        for at, read in directories:
+            values, more, following = form.directory(at, read())
+            pending += [stream.ask(start, stop) for start, stop in values]
+            next_ones += [*following, *(at for start, stop in more for at in form.offsets(stream.ask(start, stop)()))]
+    for read in pending:
+        read()
+
+
+def refuse_many_directories(name: str, stream: BinaryIO) -> None:
+    """SlideError, beginning with the file's `name`, for a TIFF of more directories than any slide has, or of images of
+    more sizes; from the first bytes of each directory, and not one more than that takes."""
+    stream.seek(0)
+    head = stream.read(16)
+    form = _form(head)
+    if form is None:
+        return
+    named = [form.first(head)]
+    seen, sizes, lists = set[int](), set[tuple[int, int]](), 0
+    while named:
+        at = named.pop()
+        if not at or at in seen:
+            continue
+        seen.add(at)
+        stream.seek(at)
+        data = stream.read(form.prefix)
+        stop = form.length(data)
+        if stop > form.longest:
+            continue  # no directory
+        data += stream.read(stop - len(data))
+        _, elsewhere, following = form.directory(at, data)
+        named += following
+        lists += sum(end - start for start, end in elsewhere) // form.wide
+        sizes.add(form.size(data))
+        if len(seen) + lists > _MOST_DIRECTORIES:
+            raise SlideError(
+                f"{name}: more than {_MOST_DIRECTORIES} directories in this TIFF. Export the image you mean by itself."
+            )
+        if len(sizes) > _MOST_SIZES:
+            raise SlideError(
+                f"{name}: images of more than {_MOST_SIZES} sizes in this TIFF. Export the one you mean by itself."
+            )
+
+
+def _form(head: bytes) -> _Form | None:
+    """Of a TIFF by its first 16 bytes; None of any other file."""
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return None
+    (magic,) = struct.unpack(order + "H", head[2:4])
+    return _Form(order, big=magic == 43) if magic in (42, 43) else None
+
+
+class _Form:
+    """How numbers are written in this file."""
+
+    def __init__(self, order: str, big: bool) -> None:
+        self._count = order + ("Q" if big else "H")
+        self._entry = struct.Struct(order + ("HHQ8s" if big else "HHL4s"))
+        self._offset = order + ("Q" if big else "L")
+        self.wide = 8 if big else 4
+        self.prefix = struct.calcsize(self._count)
+        self.longest = self.prefix + _MOST_ENTRIES * self._entry.size + self.wide
+        self._short = order + "H"
+
+    def first(self, head: bytes) -> int:
+        """Where the first directory lies."""
+        return self.offset(head[8:16] if self.wide == 8 else head[4:8])
+
+    def length(self, data: bytes) -> int:
+        """Bytes of a directory that begins with `data`."""
+        if len(data) < self.prefix:
+            return 0
+        (entries,) = struct.unpack(self._count, data[: self.prefix])
+        return int(self.prefix + entries * self._entry.size + self.wide)
+
+    def size(self, data: bytes) -> tuple[int, int]:
+        """(width, height) of the image of a directory; 0 where it does not say."""
+        found = {_WIDTH: 0, _HEIGHT: 0}
+        for start in range(self.prefix, len(data) - self._entry.size - self.wide + 1, self._entry.size):
+            code, kind, _, value = self._entry.unpack(data[start : start + self._entry.size])
+            if code in found:
+                found[code] = struct.unpack(self._short, value[:2])[0] if kind == 3 else self.offset(value)
+        return found[_WIDTH], found[_HEIGHT]
+
+    def offset(self, data: bytes) -> int:
+        return int(struct.unpack(self._offset, data[: self.wide])[0]) if len(data) >= self.wide else 0
+
+    def offsets(self, data: bytes) -> list[int]:
+        return [self.offset(data[i : i + self.wide]) for i in range(0, len(data), self.wide)]
+
+    def directory(self, at: int, data: bytes) -> tuple[list[tuple[int, int]], list[tuple[int, int]], list[int]]:
+        """(where values lie that are not in the directory, where lists of sub-directories lie, directories named)."""
+        first = struct.calcsize(self._count)
+        if len(data) < first:
+            return [], [], []
+        (entries,) = struct.unpack(self._count, data[:first])
+        end = first + entries * self._entry.size
+        values: list[tuple[int, int]] = []
+        lists: list[tuple[int, int]] = []
+        directories: list[int] = []
+        for start in range(first, min(end, len(data) - self._entry.size + 1), self._entry.size):
+            code, kind, count, value = self._entry.unpack(data[start : start + self._entry.size])
+            size = _BYTES_OF_TYPE.get(kind, 0) * count
+            if code == _SUB_DIRECTORIES and size <= self.wide:
+                directories += self.offsets(value[:size])
+            elif self.wide < size <= _LONG.get(code, _SHORT_VALUE):
+                place = self.offset(value)
+                (lists if code == _SUB_DIRECTORIES else values).append((place, place + size))
+        if end + self.wide <= len(data):
+            directories.append(self.offset(data[end : end + self.wide]))
+        return values, lists, directories

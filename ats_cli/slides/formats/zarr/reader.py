@@ -1,0 +1,312 @@
+"""Zarr: OME-Zarr, and arrays without metadata, in a folder, a zip or any store. Chunks are read whole, each once.
+
+A chunk that the store does not hold has the array's fill value throughout. Where that shows as background (white, or
+black: not scanned) it is a hole, unless a finer level has pixels there: then those are read. Where it does not show as
+background, or there is none, nobody can tell a hole from a chunk that was lost, and it counts as damage.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import imagecodecs.numcodecs
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ats_cli.errors import SlideError
+from ats_cli.slides.formats.zarr.bounds import bounded, most_bytes, refuse_sizes
+from ats_cli.slides.formats.zarr.chunks import Cell, Chunks, Span
+from ats_cli.slides.formats.zarr.ngff import NgffImage, find_image
+from ats_cli.slides.formats.zarr.store import CountingStore, local_store
+from ats_cli.slides.pixels.absence import Absence
+from ats_cli.slides.pixels.sample_kind import PixelKind, shown_range, to_rgb
+from ats_cli.slides.pixels.tile_assembly import read_tiled, tiles_across, tiles_down
+from ats_cli.slides.plane import Plane, pick, pick_channel, said
+from ats_cli.slides.reader import Box, InFinerLevel, Level, Pixels, Region, unreadable
+from ats_cli.slides.remote.path import AnyPath
+
+# Chunks of a few rows are read several at a time.
+_LEAST_SIDE = 64
+# Pixels of a chunk: an array of smaller ones would be all looking up.
+_LEAST_CHUNK = 16
+_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+# Background, in 8 bits: at least so light, or at most so dark.
+_WHITE, _BLACK = 230, 8
+_FAR_THREADS = 32
+_IN_FINER = "is absent, and is read from a finer level."
+
+# JPEG and its like inside Zarr are imagecodecs' own.
+imagecodecs.numcodecs.register_codecs(verbose=False)
+
+
+class ZarrReader:
+    """One plane of one image. `store`: where the Zarr is, if not at `path` on a disk.
+
+    Raises SlideError for what is no image, or one of which it is not known how to show it.
+    """
+
+    name = "zarr"
+    absent_is_white = False
+    reduced: tuple[Level, ...] = ()
+
+    def __init__(self, path: AnyPath, plane: Plane | None = None, store: CountingStore | None = None) -> None:
+        self._path = path
+        self._local = store is None
+        self._store = store or local_store(_on_disk(path))
+        self.holds_handle = self._local and _on_disk(path).is_file()
+        self.identity: str | None = None
+        self.resident_bytes = 0
+        self._bytes_total: int | None = None
+        image = self._image(plane)
+        first = image.levels[0][0]
+        if 0 in first.shape:
+            raise SlideError(f"{path.name}: the image has no pixels.")
+        for array, _ in image.levels:
+            refuse_sizes(path.name, array)
+        self._axes = image.axes
+        self.plane, self._spans = _choose(path.name, image, plane)
+        self._kind = _pixel_kind(path.name, image, self._spans)
+        self._arrays = [array for array, _ in image.levels]
+        self._chunks = [Chunks(array, self._store) for array in self._arrays]
+        fills = [_shown_fill(array, self._kind) for array in self._arrays]
+        # A hole has the same colour at every level.
+        self._background = [_is_background(fill) and fill == fills[0] for fill in fills]
+        self._absences: dict[int, Absence | None] = {}
+        self.levels = tuple(self._level(array, downsample) for array, downsample in image.levels)
+        for array in self._arrays:
+            self._store.expect(f"{array.path}/" if array.path else "", most_bytes(array))
+        self._unpacked = [bounded(array) for array in self._arrays]
+        if self._local and self._chunks[0].missing:
+            raise SlideError(f"{path.name}: {self._chunks[0].missing}")
+        self.mpp, self.mpp_source = image.mpp, "ome-zarr scale" if image.mpp else None
+        self.vendor = image.vendor
+        self.properties = image.properties | {
+            "zarr.format": str(first.metadata.zarr_format),
+            "zarr.axes": image.axes,
+            "zarr.fill_value": str(first.metadata.fill_value),
+        }
+
+    @property
+    def files(self) -> list[Path]:
+        """Of a folder, the metadata and the folders of the image's arrays: its chunks are too many to be compared."""
+        if not self._local:
+            return []
+        path = _on_disk(self._path)
+        if path.is_file():
+            return [path]
+        places = [path / array.path for array in self._arrays]
+        folders = {path, *places, *(place.parent for place in places if place != path)}
+        return [*folders, *(folder / name for folder in folders for name in _METADATA if (folder / name).is_file())]
+
+    @property
+    def bytes_total(self) -> int | None:
+        if self._bytes_total is None and self._local:
+            path = _on_disk(self._path)
+            files = path.rglob("*") if path.is_dir() else [path]
+            self._bytes_total = sum(file.stat().st_size for file in files if file.is_file())
+        return self._bytes_total
+
+    @property
+    def bytes_read(self) -> int | None:
+        return self._store.bytes_read
+
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        # Far away, a thread does little but wait for its chunk.
+        threads = threads if self._local else max(threads, _FAR_THREADS)
+        return read_tiled(self.levels[level], boxes, lambda tile: self._tile(level, tile), threads)
+
+    def absent(self, level: int) -> NDArray[np.bool_] | None:
+        """Known from a list of what the store holds, and from the shards' indices; not asked of stores far away."""
+        absent = self._not_held(level)
+        if absent is None:
+            return None
+        lv = self.levels[level]
+        rows, cols = np.nonzero(absent)
+        corners = np.stack([cols * lv.tile_width, rows * lv.tile_height], axis=1)
+        sides = np.minimum([lv.tile_width, lv.tile_height], [lv.width, lv.height] - corners)
+        boxes = np.concatenate([corners, sides], axis=1) * lv.downsample
+        absent[rows, cols] = ~self._finer_holds(level, boxes)
+        return absent if absent.any() else None
+
+    def _not_held(self, level: int) -> NDArray[np.bool_] | None:
+        """Which native tiles of a level the store does not hold, where that is background; None: none is known of."""
+        if not (self._local and self._background[level]):
+            return None
+        held = self._chunks[level].held_chunks(self._axes, self._spans)
+        if held is None or held.all():
+            return None
+        lv, (rows, cols) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
+        for axis, edges in (
+            (0, np.arange(tiles_down(lv)) * (lv.tile_height // rows)),
+            (1, np.arange(tiles_across(lv)) * (lv.tile_width // cols)),
+        ):
+            held = np.logical_or.reduceat(held, edges, axis=axis)
+        return ~held
+
+    def _finer_holds(self, level: int, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether a finer level holds any of boxes (N, 4), x, y, width, height, in level-0 pixels."""
+        holds = np.zeros(len(boxes), dtype=np.bool_)
+        for finer in range(level):
+            if finer not in self._absences:
+                absent = self._not_held(finer)
+                self._absences[finer] = None if absent is None else Absence(self.levels[finer], absent)
+            absence = self._absences[finer]
+            holds |= True if absence is None else ~absence.of(boxes)
+        return holds
+
+    def color_profile(self) -> None:
+        """Zarr embeds none."""
+
+    def close(self) -> None:
+        if self.holds_handle:
+            self._store.close()
+
+    def _image(self, plane: Plane | None) -> NgffImage:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr remarks on files beside its own
+            try:
+                root = zarr.open(store=self._store, path=self._store.root, mode="r")
+            except FileNotFoundError:
+                raise SlideError(f"{self._path.name}: no Zarr array or group is there. Copy it again.") from None
+            except SlideError:
+                raise
+            except Exception as error:
+                raise unreadable(self._path, error, "its Zarr metadata could not be read") from error
+            try:
+                return find_image(root, self._path.name, plane)
+            except SlideError:
+                raise
+            except Exception as error:
+                raise unreadable(self._path, error, "its Zarr metadata is not understood") from error
+
+    def _level(self, array: zarr.Array[Any], downsample: float) -> Level:
+        height, width = _sides(self._axes, array.shape)
+        sides = _sides(self._axes, array.chunks)
+        tile_height, tile_width = (-(-_LEAST_SIDE // side) * side for side in sides)
+        if min(sides[0], height) * min(sides[1], width) < _LEAST_CHUNK and height * width > _LEAST_CHUNK:
+            shape = " x ".join(str(n) for n in array.chunks)
+            raise SlideError(f"{self._path.name}: chunks of {shape} are too small to be read one by one. Rechunk it.")
+        return Level(width, height, downsample, tile_width, tile_height, _compression(array))
+
+    def _tile(self, level: int, tile: int) -> Pixels | str:
+        """Native tile number `tile` of a level as RGB, or the sentence why it cannot be read."""
+        lv, array = self.levels[level], self._arrays[level]
+        row, col = divmod(tile, tiles_across(lv))
+        spans = self._spans | {
+            "y": (row * lv.tile_height, min((row + 1) * lv.tile_height, lv.height)),
+            "x": (col * lv.tile_width, min((col + 1) * lv.tile_width, lv.width)),
+        }
+        wanted = _touched(self._axes, array.chunks, spans)
+        try:
+            pixels = np.asarray(self._unpacked[level][tuple(slice(*spans[axis]) for axis in self._axes)])
+            lacking = [chunk for chunk in wanted if self._chunks[level].lacks(chunk)]
+        except SlideError:
+            raise
+        except Exception as error:
+            chunks = " to ".join(_numbers(chunk) for chunk in (wanted[0], *wanted[1:][-1:]))
+            what = f"chunk {chunks} of the array {self._chunks[level].name} is damaged or cut short"
+            return str(unreadable(self._path, error, what))
+        for chunk in lacking:
+            problem = self._problem_of(level, chunk)
+            if problem is not None:
+                reason = f"{self._path.name}: chunk {_numbers(chunk)} of the array {self._chunks[level].name} {problem}"
+                return InFinerLevel(reason) if problem is _IN_FINER else reason
+        order = [self._axes.index(axis) for axis in "yx"] + [i for i, axis in enumerate(self._axes) if axis not in "yx"]
+        plane = pixels.transpose(order)
+        return np.ascontiguousarray(to_rgb(plane.reshape(*plane.shape[:2], -1), self._kind))
+
+    def _problem_of(self, level: int, chunk: Cell) -> str | None:
+        """Why a chunk that the store does not hold is no background; None if it is."""
+        chunks = self._chunks[level]
+        if self._background[0] and not self._background[level]:
+            return _IN_FINER
+        if not self._background[level]:
+            fill = str(self._arrays[level].metadata.fill_value)
+            return f"is absent, and the array's fill value ({fill}) is no background."
+        if chunks.missing:
+            return f"is absent: {chunks.missing}"
+        if called := chunks.called(chunk):
+            return f"is called {called}, which is not the name that the array's metadata asks for. Copy it again."
+        return _IN_FINER if level and self._finer_has(level, chunk) else None
+
+    def _finer_has(self, level: int, chunk: Cell) -> bool:
+        """Whether a finer level has pixels under a chunk; of a store that cannot be listed, the next finer level."""
+        lv, (height, width) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
+        row, col = _sides(self._axes, chunk)
+        box = (col * width, row * height, min(width, lv.width - col * width), min(height, lv.height - row * height))
+        if self._local:
+            return bool(self._finer_holds(level, np.array([box]) * lv.downsample)[0])
+        scale = lv.downsample / self.levels[level - 1].downsample
+        finer = self.levels[level - 1]
+        spans = self._spans | {
+            axis: (min(int(start * scale), most - 1), min(math.ceil((start + length) * scale), most))
+            for axis, start, length, most in (("x", box[0], box[2], finer.width), ("y", box[1], box[3], finer.height))
+        }
+        return self._chunks[level - 1].any_of(_touched(self._axes, self._arrays[level - 1].chunks, spans))
+
+
+def _on_disk(path: AnyPath) -> Path:
+    """A path, where there is no store that says otherwise."""
+    assert isinstance(path, Path)
+    return path
+
+
+def _choose(name: str, image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str, Span]]:
+    """The plane that is shown, in words, and as a span along each axis but y and x."""
+    sizes = dict(zip(image.axes, image.levels[0][0].shape, strict=True))
+    channel = pick_channel(name, sizes.get("c", 1), image.colours, plane, image.channels)
+    shown = pick(name, sizes, plane) | ({"c": channel} if channel is not None else {})
+    others = [axis for axis in image.axes if axis not in "yx"]
+    spans = {axis: (shown[axis], shown[axis] + 1) if axis in shown else (0, sizes[axis]) for axis in others}
+    number, of = image.series
+    counts = {axis: sizes[axis] for axis in others} | {"series": of}
+    return said(counts, shown | {"series": number}), spans
+
+
+def _sides(axes: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[axes.index("y")], shape[axes.index("x")]
+
+
+def _pixel_kind(name: str, image: NgffImage, spans: dict[str, Span]) -> PixelKind:
+    first, last = spans.get("c", (0, 1))
+    dtype = image.levels[0][0].dtype
+    window = image.windows[first] if last - first == 1 and first < len(image.windows) else None
+    return PixelKind(3 if last - first == 3 else 1, shown=shown_range(name, dtype, 8 * dtype.itemsize, window))
+
+
+def _shown_fill(array: zarr.Array[Any], kind: PixelKind) -> tuple[int, ...] | None:
+    """The colour of what the array says of chunks that are not there; None if it says nothing."""
+    fill: Any = array.metadata.fill_value
+    if fill is None:
+        return None
+    shown = to_rgb(np.full((1, 1, kind.colours), fill, dtype=array.dtype), kind)
+    return tuple(int(value) for value in shown[0, 0])
+
+
+def _is_background(colour: tuple[int, ...] | None) -> bool:
+    return colour is not None and (min(colour) >= _WHITE or max(colour) <= _BLACK)
+
+
+def _touched(axes: str, chunks: Cell, spans: dict[str, Span]) -> list[Cell]:
+    """The chunks that hold what `spans` says along each axis."""
+    sides = ((*spans[axis], side) for axis, side in zip(axes, chunks, strict=True))
+    return list(itertools.product(*(range(a // side, (b - 1) // side + 1) for a, b, side in sides)))
+
+
+def _numbers(chunk: tuple[int, ...]) -> str:
+    return ".".join(str(i) for i in chunk)
+
+
+def _compression(array: zarr.Array[Any]) -> str:
+    """The name of the last codec that makes the bytes of a chunk."""
+    for codec in reversed(array.compressors):
+        known: Any = codec
+        name = getattr(known, "codec_id", None) or known.to_dict().get("name")
+        return str(name).rpartition(".")[2].removeprefix("imagecodecs_")
+    return "none"

@@ -1,0 +1,118 @@
+"""Where the bytes of a Zarr come from: a folder or a zip on a disk, or any other store; counted, and bounded."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
+
+from ats_cli.errors import SlideError
+from ats_cli.slides.formats.zarr.zip_store import ZipFolder
+from ats_cli.slides.identity.file_state import refuse_special
+from ats_cli.slides.pixels.stream_size import refuse_large
+
+METADATA = (".zgroup", ".zarray", "zarr.json")
+
+_REMEMBERED = 4096
+_INDICES = 256
+_MOST_METADATA = 1 << 24
+
+
+class CountingStore(WrapperStore[Store]):
+    """Counts the bytes that a store delivers, and remembers the last keys that it did not have, and the last ends of
+    objects: the indices of shards, which zarr would ask for again with every chunk.
+
+    `keys(prefix)` lists what the store holds, None where that takes long. `root` is where in it the Zarr begins.
+    """
+
+    def __init__(self, store: Store, keys: Callable[[str], Iterator[str]] | None = None, root: str = "") -> None:
+        super().__init__(store)
+        self.keys, self.root = keys, root
+        self.bytes_read = 0
+        self._most: dict[str, int] = {}
+        self._lacking: dict[str, None] = {}
+        self._ends: dict[tuple[str, int], Buffer] = {}
+
+    def expect(self, prefix: str, most: int) -> None:
+        """What lies below `prefix` has at most so many bytes, or pixels: what is larger is not read."""
+        self._most[prefix] = most
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        end = (key, byte_range.suffix) if isinstance(byte_range, SuffixByteRequest) else None
+        if end in self._ends:
+            return self._ends[end]
+        most = max((most for prefix, most in self._most.items() if key.startswith(prefix)), default=_MOST_METADATA)
+        value = await self._store.get(key, prototype, _bounded(byte_range, most))
+        if value is None:
+            _remember(self._lacking, key, None, _REMEMBERED)
+            return None
+        self.bytes_read += len(value)
+        if len(value) > most:
+            raise ValueError(f"more than {most} bytes")
+        if end is not None:
+            _remember(self._ends, end, value, _INDICES)
+        else:
+            refuse_large(value.to_bytes(), most)
+        return value
+
+    def lacked(self, key: str) -> bool:
+        """Whether the last `get` of this key, a moment ago, found nothing."""
+        return key in self._lacking
+
+
+def _bounded(request: ByteRequest | None, most: int) -> ByteRequest | None:
+    """A request that is answered with `most` bytes and one, where it would be with more."""
+    if request is None:
+        return RangeByteRequest(0, most + 1)
+    if isinstance(request, RangeByteRequest):
+        return RangeByteRequest(request.start, min(request.end, request.start + most + 1))
+    return request
+
+
+def _remember(last: dict[Any, Any], key: Any, value: Any, most: int) -> None:
+    """Put the key at the end of `last`, which is kept to the `most` last ones."""
+    last.pop(key, None)
+    last[key] = value
+    if len(last) > most:
+        del last[next(iter(last))]
+
+
+class _Folder(LocalStore):
+    """A folder of files: what is a named pipe or the like in it is refused, not waited for."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        refuse_special(self.root / key)
+        return await super().get(key, prototype, byte_range)
+
+
+def local_store(path: Path) -> CountingStore:
+    """A folder or a zip on a disk. Raises SlideError for what is neither."""
+    if path.is_dir():
+        return CountingStore(_Folder(path, read_only=True), functools.partial(_keys_below, path))
+    file = ZipFolder(path)
+    root = _root(path, file.names)
+    return CountingStore(file, lambda prefix: (name for name in file.names if name.startswith(prefix)), root)
+
+
+def _keys_below(folder: Path, prefix: str) -> Iterator[str]:
+    top = str(folder)
+    for parent, _, files in os.walk(folder / prefix):
+        within = parent[len(top) :].replace(os.sep, "/").strip("/")
+        for file in files:
+            yield f"{within}/{file}" if within else file
+
+
+def _root(path: Path, names: Iterable[str]) -> str:
+    """Where in a zip the Zarr begins: at its top, or in the one folder that was zipped."""
+    found = [name for name in names if name.endswith(METADATA) and name.rpartition("/")[2] in METADATA]
+    if not found:
+        raise SlideError(f"{path.name}: a zip without a Zarr in it. Unpack it and give what is inside.")
+    return min(found, key=lambda name: name.count("/")).rpartition("/")[0]

@@ -1,0 +1,102 @@
+"""Whether files on a disk are still those that were opened; and what is no file that can be read at places."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from ats_cli.errors import SlideError
+from ats_cli.slides.reader import Box, Reader, Region
+
+_SPECIAL = {
+    stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+class FileState(NamedTuple):
+    """What changes when a file is replaced, written to, cut off or appended to."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def file_state(path: Path) -> FileState | None:
+    """The state of a file or folder now; None where there is none that can be read."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return FileState(facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+def file_states(paths: Iterable[Path]) -> dict[Path, FileState | None]:
+    return {path: file_state(path) for path in paths}
+
+
+def refuse_special(path: Path) -> None:
+    """SlideError for a named pipe, a socket or a device: reading one may never end."""
+    with contextlib.suppress(OSError):
+        kind = _SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))  # noqa: PTH116
+        if kind is not None:
+            raise SlideError(f"{path.name}: {kind}, not a file. Write the slide to a file and give that.")
+
+
+def refuse_closed(folder: Path) -> None:
+    """SlideError for a folder that may not be searched."""
+    if folder.is_dir():
+        try:
+            os.scandir(folder).close()
+            os.stat(folder / "a file in it")  # noqa: PTH116
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            raise SlideError(f"{folder.name}: no permission to search this folder. Check its access rights.") from None
+
+
+def absent(path: Path) -> SlideError:
+    """What is said of a path at which there is no file."""
+    if path.is_symlink():
+        return SlideError(f"{path.name}: a link to {path.readlink()}, which is not there. Check where it leads.")
+    return SlideError(f"{path.name}: no such file in {path.parent.absolute()}. Check the path.")
+
+
+def while_unchanged(name: str, reader: Reader, before: dict[Path, FileState | None]) -> Reader:
+    """The same reader, of the slide called `name`, that fails once one of its files is not what it was.
+
+    `before`: states from before the reader opened its files; the other files of the reader are taken as they are now.
+    """
+    states = before | file_states(path for path in reader.files if path not in before)
+    if not states:
+        return reader
+    unchanged = _WhileUnchanged(name, reader, states)
+    unchanged.compare()  # the headers, too, are of one file
+    return cast(Reader, unchanged)
+
+
+class _WhileUnchanged:
+    """All that `reader` is; its files are compared before the last region of each read is handed over."""
+
+    def __init__(self, name: str, reader: Reader, states: dict[Path, FileState | None]) -> None:
+        self._name, self._reader, self._states = name, reader, states
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._reader, attribute)
+
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        # Who reads takes as many regions as there are boxes and may not ask for more, so the last is the end.
+        for number, region in enumerate(self._reader.read(level, boxes, threads), 1):
+            if number == len(boxes):
+                self.compare()
+            yield region
+
+    def compare(self) -> None:
+        """SlideError where a file is not what it was."""
+        for path, before in self._states.items():
+            if file_state(path) != before:
+                which = "the file" if path.name == self._name else f"its part {path.name}"
+                raise SlideError(f"{self._name}: {which} was changed while it was read. Run it again.")

@@ -1,0 +1,1 @@
+"""Slides from paths, folders and manifests; regions of interest."""

@@ -1,0 +1,1 @@
+"""From native tiles to regions: decoding, colours, orientation, resampling, absent tiles."""

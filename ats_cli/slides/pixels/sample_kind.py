@@ -1,0 +1,113 @@
+"""From samples of any kind to 8-bit RGB, by one rule for all readers; or a sentence where a file does not say how.
+
+A value is shown as the file states, never by a guess from the pixels: 8 bits as they are; one bit as black and white;
+whatever else between the values that the file itself calls its lowest and highest, and refused where it names none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ats_cli.errors import SlideError
+from ats_cli.slides.reader import Pixels, over_white
+
+
+@dataclass(frozen=True)
+class PixelKind:
+    """How the samples of a pixel make a colour.
+
+    `colours`: the first 1 (grey) or 3 (RGB) samples; then perhaps alpha, then what is ignored. `channel`: this sample
+    alone, as grey. `shown`: the values shown as black and as white, None for 0 and 255. `palette`: (n, 3) colours that
+    the one sample numbers. `inverted`: 0 is white. `ycc`: the three are Y, Cb, Cr as JPEG defines them.
+    """
+
+    colours: Literal[1, 3] = 3
+    alpha: Literal["none", "straight", "premultiplied"] = "none"
+    channel: int | None = None
+    shown: tuple[float, float] | None = None
+    palette: Pixels | None = None
+    inverted: bool = False
+    ycc: bool = False
+
+
+def to_rgb(samples: NDArray[Any], kind: PixelKind) -> Pixels:
+    """(rows, cols, samples), to (rows, cols, 3) uint8 RGB seen on white."""
+    if kind.palette is not None:
+        painted: Pixels = kind.palette[np.minimum(samples[..., 0].astype(np.intp), len(kind.palette) - 1)]
+        return painted
+    if kind.channel is not None:
+        samples = samples[..., kind.channel : kind.channel + 1]
+    colours = _eight_bits(samples[..., : kind.colours], kind.shown)
+    if kind.inverted:
+        colours = 255 - colours
+    if kind.ycc:
+        colours = _rgb_of_ycc(colours)
+    rgb = np.repeat(colours, 3, axis=2) if kind.colours == 1 else colours
+    if kind.alpha == "none" or samples.shape[2] <= kind.colours:
+        return rgb
+    alpha = _eight_bits(samples[..., kind.colours], kind.shown)
+    return over_white(rgb, alpha, premultiplied=kind.alpha == "premultiplied")
+
+
+def shown_range(
+    name: str, dtype: DTypeLike, bits: int, stated: tuple[float, float] | None = None
+) -> tuple[float, float] | None:
+    """`PixelKind.shown` of samples of a type of which `bits` are used, where the file states a lowest and highest.
+
+    Raises SlideError, beginning with the file's `name`, where it does not say what is black and what is white.
+    """
+    kind = np.dtype(dtype)
+    if kind.kind == "b" or (kind.kind == "u" and bits == 1):
+        return 0.0, 1.0
+    if kind == np.uint8 and bits == 8:
+        return None
+    if stated is not None and all(map(math.isfinite, stated)) and stated[1] > stated[0] and kind.kind in "uif":
+        return stated
+    if kind.kind == "u" and bits < 8 * kind.itemsize:
+        return 0.0, float(2**bits - 1)
+    raise SlideError(
+        f"{name}: pixels of type {kind.name}, and the file does not say which values are black and white. "
+        "Convert it to 8-bit grey or RGB."
+    )
+
+
+def stated_range(lowest: Any, highest: Any) -> tuple[float, float] | None:
+    """The range of values that two fields of a file name, a number or one for each sample; None if there is none."""
+    low, high = _numbers(lowest), _numbers(highest)
+    return (min(low, default=0.0), max(high)) if high else None
+
+
+def _numbers(value: Any) -> list[float]:
+    values = value if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else [value]
+    try:
+        return [float(v) for v in values if v is not None]
+    except (TypeError, ValueError):
+        return []
+
+
+def _eight_bits(values: NDArray[Any], shown: tuple[float, float] | None) -> Pixels:
+    if shown is None:
+        return values
+    low, high = shown
+    scaled = (values.astype(np.float32) - low) * np.float32(255 / (high - low))
+    # What is no number is shown as black; what lies outside is cut off.
+    out: Pixels = (np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255) + 0.5).astype(np.uint8)
+    return out
+
+
+def _rgb_of_ycc(ycc: Pixels) -> Pixels:
+    """ITU-R BT.601 with the full range, in the fixed-point arithmetic of libjpeg and OpenSlide."""
+    y, cb, cr = (ycc[..., i].astype(np.int32) for i in range(3))
+    cb, cr = cb - 128, cr - 128
+    half = 1 << 15
+    red = y + ((91881 * cr + half) >> 16)
+    green = y + ((-22554 * cb - 46802 * cr + half) >> 16)
+    blue = y + ((116130 * cb + half) >> 16)
+    out: Pixels = np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
+    return out

@@ -1,0 +1,1 @@
+"""Byte ranges of remote objects: HTTP, S3 and whatever fsspec opens."""

@@ -1,0 +1,1 @@
+"""What a training reads: labelled slides, splits, views and tiles of a batch, augmentation."""

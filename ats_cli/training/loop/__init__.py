@@ -1,0 +1,1 @@
+"""The training loop: its state, steps, checkpoints, log, monitor and processes."""
