@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from range_server import RangeServer, range_server
 
-from ats_cli.slides.identity.fingerprint import SAMPLE
+from ats_cli.slides.identity.content_digest import SAMPLE
 from ats_cli.slides.remote import retries as remote_tries
 
 pytestmark = pytest.mark.integration

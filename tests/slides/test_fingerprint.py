@@ -17,7 +17,8 @@ from range_server import range_server
 from test_file_state import dicom, png, strips, tiff, zarr_folder, zarr_zip
 
 from ats_cli.slides import RemotePath
-from ats_cli.slides.identity.fingerprint import SAMPLE, fingerprint
+from ats_cli.slides.identity.content_digest import SAMPLE
+from ats_cli.slides.identity.fingerprint import fingerprint
 
 MAKERS = (tiff, strips, png, dicom, zarr_folder, zarr_zip)
 LONG_AGO = (1_500_000_000, 1_500_000_000)
