@@ -95,7 +95,7 @@ def train_model(
         stop_requests(lambda: callbacks.on_message(_stopping(log))) as stop,
     ):
         if log and fabric.is_global_zero:
-            log.open(state.steps_done)
+            log.open(state.steps_done, state.best.get("step"))
         while state.steps_done < recipe.steps and not state.out_of_patience() and not interrupted:
             figures = state.step(store)
             step = state.steps_done

@@ -39,8 +39,13 @@ class TrainingLog:
         """The file of the best weights, those of `step`."""
         return self.folder / "checkpoints" / f"best-{step}.safetensors"
 
-    def open(self, step: int = 0) -> None:
-        """Begin or resume after `step`. Removes later rows of the history: their steps are repeated."""
+    def open(self, step: int = 0, best_step: int | None = None) -> None:
+        """Begin or resume after `step`, with the best weights of `best_step`.
+
+        Removes later rows of the history, as their steps are repeated, and other best weights, which a process that was
+        ended between writing a checkpoint and deleting the previous one leaves.
+        """
+        self._delete_best_except(None if best_step is None else self.best(best_step))
         file = self.folder / "history.csv"
         rows: list[list[object]] = [list(COLUMNS)]
         with suppress(FileNotFoundError), file.open(newline="", encoding="utf-8") as stream:
@@ -73,8 +78,11 @@ class TrainingLog:
             if state["best"]["step"] == state["step"] or not best_file.exists():
                 write_checkpoint(best_file, best, state["best"])
         write_checkpoint(self.last, tensors, state)
+        self._delete_best_except(best_file)
+
+    def _delete_best_except(self, file: Path | None) -> None:
         for old in self.last.parent.glob("best-*.safetensors"):
-            if old != best_file:
+            if old != file:
                 old.unlink()
 
     def load_checkpoint(self) -> tuple[Tensors, dict[str, Any], Tensors | None]:
