@@ -91,14 +91,14 @@ def place(x: int, y: int, z: float = 0, path: str = "1") -> Dataset:
 
 def level(slide: Slide, number: int = 0) -> NDArray[np.uint8]:
     lv = slide.levels[number]
-    ((pixels, damage),) = slide._reader.read(number, [(0, 0, lv.width, lv.height)], 2)
+    ((pixels, damage),) = slide.scan_level(number, [(0, 0, lv.width, lv.height)], 2)
     assert not damage
     return pixels
 
 
 def regions(ours: Slide, theirs: Slide) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     boxes = [(int(x), int(y), 200, 150) for x, y in np.random.default_rng(0).integers(0, 1900, (20, 2))]
-    pairs = zip(*(slide._reader.read(0, boxes, 2) for slide in (ours, theirs)), strict=True)
+    pairs = zip(*(slide.scan_level(0, boxes, 2) for slide in (ours, theirs)), strict=True)
     return [(a.pixels.astype(int), b.pixels.astype(int)) for a, b in pairs]
 
 
@@ -300,7 +300,7 @@ def test_frames_that_a_sparse_file_lacks_are_holes(tmp_path: Path) -> None:
     frames = [frames_of(pixels)[i] for i in kept]
     sparse = {"DimensionOrganizationType": "TILED_SPARSE", "PerFrameFunctionalGroupsSequence": groups}
     slide = open_slide(write(tmp_path / "a.dcm", pixels, frames, **sparse))
-    absent = slide._reader.absent(0)
+    absent = slide.absent(0)
     assert absent is not None and np.flatnonzero(~absent).tolist() == sorted(kept)
     shown = level(slide)
     assert np.array_equal(shown[:32, :48], pixels[:32, :48]) and (shown[:32, 48:] == 255).all()
@@ -333,7 +333,7 @@ def test_a_file_cut_short_is_damage_in_its_place(tmp_path: Path, table: str) -> 
     path = write(tmp_path / "a.dcm", picture(70, 100), frames, uid.JPEGLSLossless, table)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - len(frames[-1]) - len(frames[-2]) // 2])
-    ((pixels, damage),) = open_slide(path)._reader.read(0, [(0, 0, 100, 70)], 2)
+    ((pixels, damage),) = open_slide(path).scan_level(0, [(0, 0, 100, 70)], 2)
     assert [part.box[:2] for part in damage] == [(48, 64), (96, 64)]
     assert all(part.reason.startswith("a.dcm: tile at x ") and "ends too soon" in part.reason for part in damage)
     assert np.array_equal(pixels[:64], picture(70, 100)[:64])
@@ -348,7 +348,7 @@ def test_a_stream_that_lies_of_its_size_is_not_decoded(tmp_path: Path, codec: st
     syntax, encode, _ = SYNTAXES[codec]
     frames = [encode(np.zeros((32 * n, 48, 3), np.uint8)) for n in (1, 2)]
     slide = open_slide(write(tmp_path / "a.dcm", picture(32, 96), frames, syntax))
-    ((_, damage),) = slide._reader.read(0, [(0, 0, 96, 32)], 1)
+    ((_, damage),) = slide.scan_level(0, [(0, 0, 96, 32)], 1)
     assert [part.box for part in damage] == [(48, 0, 48, 32)]
     assert "its stream promises 48 x 64 pixels" in damage[0].reason
 
@@ -360,7 +360,7 @@ def test_a_promise_of_a_million_pixels_a_side_allocates_nothing(tmp_path: Path) 
     path = write(tmp_path / "a.dcm", picture(32, 48), **huge, NumberOfFrames=31250 * 20834)
     tracemalloc.start()
     slide = open_slide(path)
-    ((_, damage),) = slide._reader.read(0, [(500_000, 500_000, 10, 10)], 1)
+    ((_, damage),) = slide.scan_level(0, [(500_000, 500_000, 10, 10)], 1)
     assert "ends too soon" in damage[0].reason
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()

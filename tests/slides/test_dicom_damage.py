@@ -26,7 +26,7 @@ FRAMES = [imagecodecs.jpegls_encode(np.ascontiguousarray(frame)) for frame in fr
 def test_a_wrong_table_of_offsets_over_sound_items(name: str) -> None:
     folder = FAULTS / "dicom-table-of-offsets"
     slide = open_slide(folder / f"{name}.dcm")
-    ((_, damage),) = slide._reader.read(0, [(0, 0, slide.width, slide.height)], 2)
+    ((_, damage),) = slide.scan_level(0, [(0, 0, slide.width, slide.height)], 2)
     assert not damage and check_slide(slide).sound
 
 
@@ -66,7 +66,7 @@ def test_frames_are_the_items_whatever_the_table_says(
     path.write_bytes(whole.replace(right, np.asarray(WRONG[how](table, i, k)).astype(width).tobytes()))
     slide = open_slide(path)
     boxes = [(x, y, 50, 40) for y in range(0, 110, 30) for x in range(0, 140, 45)]
-    for (x, y, w, h), (pixels, damage) in zip(boxes, slide._reader.read(0, boxes, threads), strict=True):
+    for (x, y, w, h), (pixels, damage) in zip(boxes, slide.scan_level(0, boxes, threads), strict=True):
         assert not damage and np.array_equal(pixels, PIXELS[y : y + h, x : x + w])
     assert np.array_equal(level(slide), PIXELS)
 
@@ -78,7 +78,7 @@ def test_an_item_of_the_wrong_length_is_damage(tmp_path: Path) -> None:
     for length in (0, 5, len(FRAMES[7]) - 2, len(FRAMES[7]) + 60, 1 << 31):
         whole[at : at + 4] = length.to_bytes(4, "little")
         path.write_bytes(whole)
-        ((pixels, damage),) = open_slide(path)._reader.read(0, [(0, 0, *PIXELS.shape[1::-1])], 2)
+        ((pixels, damage),) = open_slide(path).scan_level(0, [(0, 0, *PIXELS.shape[1::-1])], 2)
         assert [part.box[:2] for part in damage] == [(3 * TILE[1], TILE[0])]
         assert "an item of its pixels has the wrong length" in damage[0].reason
         assert np.array_equal(pixels[2 * TILE[0] :], PIXELS[2 * TILE[0] :])
@@ -116,5 +116,5 @@ def test_a_stream_of_as_many_pixels_in_another_shape_is_damage(tmp_path: Path, c
     syntax, encode, _ = SYNTAXES[codec]
     turned = encode(np.ascontiguousarray(picture(*TILE).transpose(1, 0, 2)))
     slide = open_slide(write(tmp_path / "a.dcm", picture(*TILE), [turned], syntax))
-    ((_, damage),) = slide._reader.read(0, [(0, 0, *TILE[::-1])], 1)
+    ((_, damage),) = slide.scan_level(0, [(0, 0, *TILE[::-1])], 1)
     assert len(damage) == 1 and "its stream holds 32 x 48 pixels" in damage[0].reason

@@ -19,16 +19,16 @@ def test_regions_are_openslides_own_on_every_exact_level(data: Path) -> None:
         assert slide.vendor == "hamamatsu" and slide.bytes_read is None
         for number, lv in enumerate(slide.levels):
             box = (lv.width // 3, lv.height // 2, min(50, lv.width // 2), min(60, lv.height // 2))
-            ((got, _),) = slide._reader.read(number, [box], 2)
+            ((got, _),) = slide.scan_level(number, [box], 2)
             corner = (int(box[0] * lv.downsample), int(box[1] * lv.downsample))
             assert np.array_equal(got, np.asarray(theirs.read_region(corner, number, box[2:]).convert("RGB")))
 
 
 def test_a_large_box_is_put_together_from_pieces(data: Path) -> None:
     with open_slide(data / "wsic-samples" / "CMU-1-Small-Region.svs", backend="openslide") as slide:
-        ((whole, _),) = slide._reader.read(0, [(100, 50, 1500, 1300)], 3)
+        ((whole, _),) = slide.scan_level(0, [(100, 50, 1500, 1300)], 3)
         assert np.array_equal(
-            whole[1000:1200, 1000:1200], next(slide._reader.read(0, [(1100, 1050, 200, 200)], 1)).pixels
+            whole[1000:1200, 1000:1200], next(slide.scan_level(0, [(1100, 1050, 200, 200)], 1)).pixels
         )
         assert slide.resident_bytes > 0
     assert slide.resident_bytes == 0

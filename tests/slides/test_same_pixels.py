@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 
 def region(slide: Slide, level: int, box: tuple[int, int, int, int]) -> np.ndarray:
-    (found,) = slide._reader.read(level, [box], 2)
+    (found,) = slide.scan_level(level, [box], 2)
     assert not found.damage
     return found.pixels.astype(int)
 

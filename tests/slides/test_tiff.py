@@ -23,7 +23,7 @@ def tiled(path: Path, pixels: np.ndarray, **options: object) -> Path:
 
 def level(slide: Slide, number: int) -> np.ndarray:
     lv = slide.levels[number]
-    ((pixels, _),) = slide._reader.read(number, [(0, 0, lv.width, lv.height)], 2)
+    ((pixels, _),) = slide.scan_level(number, [(0, 0, lv.width, lv.height)], 2)
     return pixels
 
 
@@ -34,7 +34,7 @@ def test_odd_sizes_and_partial_edge_tiles(tmp_path: Path, options: dict[str, obj
     assert slide.reader == "tiff" and (slide.width, slide.height) == (131, 101)
     assert np.array_equal(level(slide, 0), pixels)
     boxes = [(100, 90, 31, 11), (0, 0, 5, 5), (47, 31, 2, 2)]
-    for (x, y, w, h), (got, _) in zip(boxes, slide._reader.read(0, boxes, 3), strict=True):
+    for (x, y, w, h), (got, _) in zip(boxes, slide.scan_level(0, boxes, 3), strict=True):
         assert np.array_equal(got, pixels[y : y + h, x : x + w])
 
 

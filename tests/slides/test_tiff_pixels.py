@@ -23,7 +23,7 @@ def written(path: Path, pixels: np.ndarray, **options: object) -> Path:
 
 def level(slide: Slide, number: int = 0) -> np.ndarray:
     lv = slide.levels[number]
-    (region,) = slide._reader.read(number, [(0, 0, lv.width, lv.height)], 2)
+    (region,) = slide.scan_level(number, [(0, 0, lv.width, lv.height)], 2)
     assert not region.damage, region.damage
     return region.pixels
 
@@ -66,7 +66,7 @@ def test_every_layout_under_every_codec(tmp_path: Path, layout: str, codec: str)
     got = level(slide)
     assert np.abs(got.astype(int) - pixels).max() <= (6 if codec == "jpeg" else 0)
     boxes = [(100, 90, 31, 11), (0, 0, 5, 5), (47, 30, 2, 3)]
-    for (x, y, w, h), region in zip(boxes, slide._reader.read(0, boxes, 3), strict=True):
+    for (x, y, w, h), region in zip(boxes, slide.scan_level(0, boxes, 3), strict=True):
         assert np.array_equal(region.pixels, got[y : y + h, x : x + w])
 
 
@@ -75,7 +75,7 @@ def test_strips_are_read_strip_by_strip(tmp_path: Path) -> None:
     for options in ({"rowsperstrip": 16, "compression": "zlib"}, {"rowsperstrip": 1}, {"rowsperstrip": 2000}):
         slide = open_slide(written(tmp_path / "a.tif", pixels, **options))
         before = slide.bytes_read or 0
-        (region,) = slide._reader.read(0, [(10, 1000, 20, 20)], 1)
+        (region,) = slide.scan_level(0, [(10, 1000, 20, 20)], 1)
         assert np.array_equal(region.pixels, pixels[1000:1020, 10:30])
         assert slide.bytes_total is not None and slide.bytes_read is not None
         assert slide.bytes_read - before < slide.bytes_total / 4
@@ -109,7 +109,7 @@ def test_turned_and_mirrored_images_come_upright(tmp_path: Path, orientation: in
     slide = open_slide(path)
     assert slide.reader == "tiff" and np.array_equal(level(slide), upright)
     for box in ((3, 5, 40, 60), (90, 70, 11, 31), (60, 0, 1, 1)):
-        (region,) = slide._reader.read(0, [box], 2)
+        (region,) = slide.scan_level(0, [box], 2)
         x, y, w, h = box
         assert np.array_equal(region.pixels, upright[y : y + h, x : x + w])
     assert slide._reader.mpp == ((0.5, 1.0) if orientation < 5 else (1.0, 0.5))

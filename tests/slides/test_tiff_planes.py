@@ -23,7 +23,7 @@ def stack(*shape: int) -> np.ndarray:
 
 def level(slide: Slide, number: int = 0) -> np.ndarray:
     lv = slide.levels[number]
-    (region,) = slide._reader.read(number, [(0, 0, lv.width, lv.height)], 2)
+    (region,) = slide.scan_level(number, [(0, 0, lv.width, lv.height)], 2)
     assert not region.damage
     return region.pixels
 

@@ -55,7 +55,7 @@ def zipped(folder: Path, path: Path, within: str = "") -> Path:
 
 def level(slide: Slide, number: int = 0) -> NDArray[np.uint8]:
     lv = slide.levels[number]
-    ((pixels, damage),) = slide._reader.read(number, [(0, 0, lv.width, lv.height)], 2)
+    ((pixels, damage),) = slide.scan_level(number, [(0, 0, lv.width, lv.height)], 2)
     assert not damage
     return pixels
 
@@ -96,7 +96,7 @@ def test_the_coordinates_printed_in_the_grid(data: Path, tmp_path: Path, layout:
             where = printed(level(slide, number))
             assert np.array_equal(where, np.moveaxis(np.mgrid[0 : 64 : 2**number, 0 : 64 : 2**number], 0, -1))
         boxes = [(400, 8, 64, 64), (8, 400, 16, 64)]
-        for (x, y, w, h), (pixels, _) in zip(boxes, slide._reader.read(0, boxes, 3), strict=True):
+        for (x, y, w, h), (pixels, _) in zip(boxes, slide.scan_level(0, boxes, 3), strict=True):
             assert np.array_equal(pixels, grid[y : y + h, x : x + w])
 
 
@@ -107,8 +107,8 @@ def test_jpeg_chunks_without_metadata_are_the_svs(data: Path) -> None:
         svs = open_slide(samples / "CMU-1-Small-Region.svs", backend="openslide")
         assert slide.levels[0].compression == "jpeg" and (slide.mpp, slide.mpp_source) == (0.499, "given")
         for x, y in np.random.default_rng(0).integers(0, 1900, (20, 2)):
-            ((ours, _),) = slide._reader.read(0, [(int(x), int(y), 300, 200)], 2)
-            ((theirs, _),) = svs._reader.read(0, [(int(x), int(y), 300, 200)], 1)
+            ((ours, _),) = slide.scan_level(0, [(int(x), int(y), 300, 200)], 2)
+            ((theirs, _),) = svs.scan_level(0, [(int(x), int(y), 300, 200)], 1)
             assert np.abs(ours.astype(int) - theirs).max() <= 2
 
 
@@ -234,7 +234,7 @@ def test_chunks_that_were_not_written_are_holes_where_the_fill_is_white(tmp_path
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < pixels.size
     for one in (path, zipped(path, tmp_path / "a.zarr.zip")):
         slide = open_slide(one)
-        absent = slide._reader.absent(0)
+        absent = slide.absent(0)
         assert absent is not None and absent.shape == (4, 4)
         assert absent[0, 0] and not absent[1, 1] and absent.sum() >= 2
         assert np.array_equal(level(slide), pixels)
@@ -247,15 +247,15 @@ def test_black_is_background_and_grey_is_not(tmp_path: Path) -> None:
     dark = np.zeros((200, 300), np.uint8)
     dark[100:, 100:] = 9
     grey = open_slide(write(tmp_path / "g.zarr", [dark], "yx", fill_value=0))
-    absent = grey._reader.absent(0)
+    absent = grey.absent(0)
     assert absent is not None and absent[0, 0] and np.array_equal(level(grey)[..., 0], dark)
     colour = open_slide(write(tmp_path / "c.zarr", [np.repeat(dark[..., None], 3, 2)], fill_value=0))
-    absent = colour._reader.absent(0)
+    absent = colour.absent(0)
     assert absent is not None and absent[0, 0] and np.array_equal(level(colour)[..., 1], dark)
     dark[:100, :100] = 100
     middle = open_slide(write(tmp_path / "m.zarr", [np.repeat(dark[..., None], 3, 2)], fill_value=100))
-    assert middle._reader.absent(0) is None
-    ((_, damage),) = middle._reader.read(0, [(0, 0, 10, 10)], 1)
+    assert middle.absent(0) is None
+    ((_, damage),) = middle.scan_level(0, [(0, 0, 10, 10)], 1)
     assert damage[0].reason == (
         "m.zarr: chunk 0.0.0 of the array 0 is absent, and the array's fill value (100) is no background."
     )
@@ -269,7 +269,7 @@ def test_a_chunk_that_is_lost_or_damaged_is_told_in_its_place(tmp_path: Path, la
     files[0].unlink()
     files[-1].write_bytes(files[-1].read_bytes()[:-40])
     slide = open_slide(path)
-    ((shown, damage),) = slide._reader.read(0, [(0, 0, 300, 200)], 2)
+    ((shown, damage),) = slide.scan_level(0, [(0, 0, 300, 200)], 2)
     assert {part.reason[:14] for part in damage} == {"a.zarr: chunk "}
     assert {"absent" in part.reason for part in damage} == {True, False}
     touched = np.zeros((200, 300), bool)
@@ -287,8 +287,8 @@ def test_a_damaged_index_of_a_shard_hides_nothing(tmp_path: Path) -> None:
     whole[-68:-4] = b"\xff" * 64  # "nothing is here", under a checksum of what was there
     shard.write_bytes(whole)
     slide = open_slide(path)
-    assert slide._reader.absent(0) is None
-    ((_, damage),) = slide._reader.read(0, [(0, 0, 10, 10)], 1)
+    assert slide.absent(0) is None
+    ((_, damage),) = slide.scan_level(0, [(0, 0, 10, 10)], 1)
     assert "damaged or cut short" in damage[0].reason
 
 
@@ -385,7 +385,7 @@ def test_a_zip_cut_in_its_middle_is_damage_in_its_place(tmp_path: Path) -> None:
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2 : len(whole) // 2 + 50] = bytes(50)
     path.write_bytes(whole)
-    ((_, damage),) = open_slide(path)._reader.read(0, [(0, 0, 300, 200)], 2)
+    ((_, damage),) = open_slide(path).scan_level(0, [(0, 0, 300, 200)], 2)
     assert len(damage) == 1 and "damaged or cut short" in damage[0].reason
 
 
