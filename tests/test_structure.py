@@ -77,6 +77,7 @@ def tree(name: str) -> ast.Module:
     return module
 
 
+@cache
 def imports(name: str) -> set[str]:
     """Full names of the modules that a file imports, at its top and within functions; `from a import b`: a and a.b."""
     found: set[str] = set()
@@ -94,6 +95,7 @@ def libraries(name: str) -> set[str]:
     return {module.partition(".")[0] for module in imports(name)}
 
 
+@cache
 def files_imported(name: str) -> set[str]:
     """Files of the package that a file names in its imports. Not the __init__.py of the packages above them."""
     found = set()
@@ -254,6 +256,11 @@ def test_names_are_words_of_the_field() -> None:
     check("names", {name for name in own if name.strip("_").lower() in BANNED})
 
 
+@cache
+def constants(name: str) -> set[object]:
+    return {node.value for node in ast.walk(tree(name)) if isinstance(node, ast.Constant)}
+
+
 def members_by_kind() -> dict[str, dict[str, str]]:
     """Kind -> name -> file of every member that registry.py lists."""
     found: dict[str, dict[str, str]] = {}
@@ -278,8 +285,7 @@ def test_a_member_is_named_in_its_own_file_and_the_registry_only() -> None:
                 name for name in FILES if kind == "format" and name.startswith((f"{folder}/", f"{folder}_"))
             }
             for name in FILES.keys() - {own, "registry.py"} - member_files:
-                strings = {node.value for node in ast.walk(tree(name)) if isinstance(node, ast.Constant)}
-                wrong |= {f"{Path(name).name}: {member}"} if member in strings else set()
+                wrong |= {f"{Path(name).name}: {member}"} if member in constants(name) else set()
     check("members are named in their own file", wrong)
 
 

@@ -81,6 +81,7 @@ def accuracy_of(ats: Run, data: Path, model: Path, output: Path) -> float:
 QUICK = {"steps": 40, "lr": 0.02, "batch_size": 8, "validate_every": 40}
 
 
+@pytest.mark.integration
 def test_an_added_attention_network_is_trained_and_used(ats: Run, data: Path, tmp_path: Path) -> None:
     spec = small_spec({"net": "darkness", "stride": 2}, {**QUICK, "freeze": 0.0}, tiles=8)
     folder, model = recipe(tmp_path / "recipe", spec), tmp_path / "model"
@@ -94,6 +95,7 @@ def test_an_added_attention_network_is_trained_and_used(ats: Run, data: Path, tm
         assert all(float(row["attention_mass"]) > 0 for row in csv.DictReader(file))
 
 
+@pytest.mark.integration
 def test_an_added_feature_network_is_trained_and_used(ats: Run, data: Path, tmp_path: Path) -> None:
     """Named on the command line, with its architecture."""
     folder, model = recipe(tmp_path / "recipe", small_spec({"prior": "dense"}, QUICK, tiles=8)), tmp_path / "model"

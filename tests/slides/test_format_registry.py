@@ -62,6 +62,7 @@ def ats(packages: Path | None, *arguments: str | Path) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.integration
 def test_the_format_of_another_package_is_opened_by_content(packages: Path, slides: Path) -> None:
     done = ats(packages, "info", slides, "--check", "--json")
     records = [json.loads(line) for line in done.stdout.splitlines()]
@@ -74,6 +75,7 @@ def test_the_format_of_another_package_is_opened_by_content(packages: Path, slid
     assert without.returncode == 1 and "not a slide or image format" in without.stderr
 
 
+@pytest.mark.integration
 def test_the_format_of_another_package_is_predicted(packages: Path, slides: Path) -> None:
     done = ats(packages, "predict", slides / "a.rawslide", "--backend", "raw", "-n", "4", "--json", "--processes", "1")
     assert done.returncode == 0, done.stderr

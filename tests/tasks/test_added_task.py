@@ -83,6 +83,7 @@ def test_the_shared_tests_hold_for_an_added_task(ordinal: Ordinal, shared: objec
     shared(task=ordinal)  # type: ignore[operator]
 
 
+@pytest.mark.integration
 def test_an_added_task_is_trained_predicted_evaluated_and_tabulated(
     ordinal: Ordinal, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
