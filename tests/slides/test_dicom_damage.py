@@ -92,6 +92,7 @@ def encoded(codec: str, pixels: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "grey jpeg", "lossless jpeg", "jpeg-ls", "jpeg 2000"])
+@pytest.mark.integration
 def test_frames_of_which_much_is_garbled_are_not_sound(tmp_path: Path, codec: str) -> None:
     big = np.asarray(Image.fromarray(picture(30, 40)).resize((256, 256), Image.Resampling.BICUBIC))
     stream = encoded(codec, big)

@@ -231,10 +231,10 @@ def test_a_pipe_beside_the_files_of_a_dicom_series_is_passed_over(tmp_path: Path
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell's pipe")
 def test_a_pipe_as_the_standard_input_is_no_slide() -> None:
     code = """
-from ats_cli import records, slides
+from ats_cli import errors, slides
 try:
     slides.open_slide("/dev/stdin")
-except records.SlideError as error:
+except errors.SlideError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], input=b"II*\0", capture_output=True, check=True)

@@ -74,6 +74,7 @@ def test_a_wheel_brings_its_models_and_takes_no_other_folder_for_them(
     assert "megapixel-digits" in models.split()
 
 
+@pytest.mark.integration
 def test_a_wheel_has_no_package_called_models(installed: tuple[Path, Path]) -> None:
     wheel, _ = installed
     with zipfile.ZipFile(wheel) as archive:
