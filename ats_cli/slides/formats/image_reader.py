@@ -17,6 +17,7 @@ from ats_cli.slides.formats.png_checksums import check_png
 from ats_cli.slides.pixels.jpeg import refuse_damaged
 from ats_cli.slides.pixels.orientation import exchanges, stored_box, upright
 from ats_cli.slides.pixels.sample_kind import shown_range
+from ats_cli.slides.pixels.stream_damage import refuse_broken_jpeg_2000
 from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
 
 MAX_BYTES = 2_000_000_000
@@ -182,6 +183,8 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
                 refuse_damaged(path.read_bytes(), len(image.getbands()))
             if image.format == "PNG":
                 check_png(path)
+            if image.format == "JPEG2000":
+                refuse_broken_jpeg_2000(path.read_bytes())
             image.load()
             return image, _orientation(image)
     except SlideError:

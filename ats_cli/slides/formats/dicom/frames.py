@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from pydicom import uid
 
 from ats_cli.errors import SlideError
-from ats_cli.slides.formats.dicom.damage import (
-    refuse_broken_jpeg,
-    refuse_broken_jpeg_2000,
-    refuse_broken_jpeg_ls,
-)
 from ats_cli.slides.formats.dicom.index import PixelFacts
 from ats_cli.slides.formats.dicom.items import fragments
 from ats_cli.slides.pixels.jpeg import decode_whole
 from ats_cli.slides.pixels.sample_kind import PixelKind, shown_range
+from ats_cli.slides.pixels.stream_damage import (
+    refuse_broken_jpeg,
+    refuse_broken_jpeg_2000,
+    refuse_broken_jpeg_ls,
+)
 from ats_cli.slides.pixels.stream_size import refuse_large
 
 _JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)

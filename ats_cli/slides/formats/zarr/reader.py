@@ -11,6 +11,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,8 @@ class ZarrReader:
 
     def _not_held(self, level: int) -> NDArray[np.bool_] | None:
         """Which native tiles of a level the store does not hold, where that is background; None: none is known of."""
-        if not (self._local and self._background[level]):
-            return None
-        held = self._chunks[level].held_chunks(self._axes, self._spans)
-        if held is None or held.all():
+        held = self._chunks_held(level)
+        if held is None:
             return None
         lv, (rows, cols) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
         for axis, edges in (
@@ -149,13 +148,21 @@ class ZarrReader:
             held = np.logical_or.reduceat(held, edges, axis=axis)
         return ~held
 
+    def _chunks_held(self, level: int) -> NDArray[np.bool_] | None:
+        """Which chunks of a level the store holds, (chunk rows, chunk cols); None: all, or it is not known."""
+        if not (self._local and self._background[level]):
+            return None
+        held = self._chunks[level].held_chunks(self._axes, self._spans)
+        return None if held is None or held.all() else held
+
     def _finer_holds(self, level: int, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether a finer level holds any of boxes (N, 4), x, y, width, height, in level-0 pixels."""
+        """Whether a chunk of a finer level lies under boxes (N, 4), x, y, width, height, in level-0 pixels."""
         holds = np.zeros(len(boxes), dtype=np.bool_)
         for finer in range(level):
             if finer not in self._absences:
-                absent = self._not_held(finer)
-                self._absences[finer] = None if absent is None else Absence(self.levels[finer], absent)
+                held, (rows, cols) = self._chunks_held(finer), _sides(self._axes, self._arrays[finer].chunks)
+                by_chunk = replace(self.levels[finer], tile_width=cols, tile_height=rows)
+                self._absences[finer] = None if held is None else Absence(by_chunk, ~held)
             absence = self._absences[finer]
             holds |= True if absence is None else ~absence.of(boxes)
         return holds
