@@ -147,7 +147,7 @@ def test_the_time_of_a_slide_is_that_of_all_its_requests(web: RangeServer, monke
 
 def test_time_in_which_nothing_is_asked_does_not_count(web: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     slide = open_slide(web.url("a.tif"))
-    patience = slide._reader._source._patience  # type: ignore[attr-defined]
+    patience = slide._reader.source._patience  # type: ignore[attr-defined]
     left = patience.left
     assert patience.left == left and left > remote_tries.SLIDE_SECONDS / 2
 
