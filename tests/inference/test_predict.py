@@ -46,7 +46,7 @@ def close(one: Prediction, other: Prediction) -> None:
         )
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
 def test_the_figures_add_up(slide: Path, sampler: str) -> None:
     found = predict(slide, sampler=sampler, tiles=7)
     assert found.status == "ok" and found.error is None

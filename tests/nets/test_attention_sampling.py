@@ -132,7 +132,7 @@ def test_with_every_position_drawn_it_is_the_full_expectation(sampler: str, tile
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
 def test_each_sampler_is_right_on_average(sampler: str) -> None:
     small, large = pictures(24, 21, 4, 3)
     exact = sampler_over(4, 3, 6, 12)(small, large).features
