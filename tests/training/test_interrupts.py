@@ -197,7 +197,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 def begin(given: dict[str, Any], output: Path, *more: str) -> subprocess.Popen[str]:
     options = ("--val", "0.2", "--checkpoint-every", "3", "--device", "cpu", "--name", "small", "--resume")
-    command = [sys.executable, "-m", "ats_cli", "train", str(given["data"]), "--recipe", given["recipe"], *options]
+    command = [sys.executable, "-m", "ats_cli", "train", str(given["folder"]), "--recipe", given["recipe"], *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
         [*command, "-o", str(output), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
