@@ -154,6 +154,9 @@ class TiffReader:
             arrays = [_decoded(store, tile, read(), count, by, (width, height)) for read, count in segments]
             array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
             pixels = to_rgb(array, store.kind)
+            rows, cols, colours = pixels.shape
+            if rows * by < height or cols * by < width or colours != 3:
+                raise ValueError(f"{cols} x {rows} pixels of {colours} colours in place of {width} x {height}")
             return _means(pixels[:height, :width], reduction) if across_edge else pixels
         except SlideError:
             raise
