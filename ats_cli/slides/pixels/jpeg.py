@@ -18,9 +18,14 @@ from typing import Literal
 
 import numpy as np
 
+from ats_cli.slides.pixels.resample import square_means
 from ats_cli.slides.reader import Pixels
 
 REDUCTIONS = (2, 4, 8)
+
+# Chroma stored at a half or a quarter of one side only. libjpeg decodes a component smaller in both directions or in
+# none, so at a reduced size such chroma would be interpolated from blocks twice or four times as wide as the pixels.
+_ONE_SIDED_CHROMA = {"422": 2, "440": 2, "411": 4, "441": 4}
 
 # Adobe's marker says whether three components are RGB or YCbCr, in a stream that leaves it to the file around it.
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
@@ -50,7 +55,7 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
     whole = _whole(stream, tables, colours)
     kind = _DECODED_AS.get(colours.components)
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(whole)
+        height, width, space, chroma = simplejpeg.decode_jpeg_header(whole)
     except ValueError:
         kind = None  # a kind of JPEG that the strict decoder does not know, or no JPEG
     if kind is None:
@@ -59,10 +64,16 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
         return _lenient(whole)
     if space not in _ACCEPTED[kind]:
         raise ValueError(f"its stream is {space}, not {colours.components} components")
-    size = -(-height // reduction), -(-width // reduction)
+    averaged = min(reduction, _ONE_SIDED_CHROMA.get(chroma, 1))
+    decoded = reduction // averaged
+    size = -(-height // decoded), -(-width // decoded)
 
     def strict(data: bytes) -> Pixels:
-        return np.asarray(simplejpeg.decode_jpeg(data, kind, min_height=size[0], min_width=size[1]))
+        # Averaged over whole blocks of chroma: they are repeated, not interpolated with their neighbours.
+        repeat = averaged > 1 and decoded > 1
+        return np.asarray(
+            simplejpeg.decode_jpeg(data, kind, fastupsample=repeat, min_height=size[0], min_width=size[1])
+        )
 
     try:
         pixels = strict(whole)
@@ -75,7 +86,7 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
         pixels = strict(whole[: end - int(extra[1])] + whole[end:])
     if pixels.shape[:2] != size:
         raise ValueError(f"{width} x {height} pixels cannot be reduced {reduction} times")
-    return pixels
+    return pixels if averaged == 1 else square_means(pixels, averaged)
 
 
 def decode_whole(stream: bytes, tables: bytes | None, inside: Literal["RGB", "YCBCR"] | None) -> Pixels:

@@ -174,3 +174,10 @@ def _mean_of_blocks(source: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
     area = block * block
     mean: NDArray[np.uint8] = ((2 * total + area) // (2 * area)).astype(np.uint8)
     return mean
+
+
+def square_means(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Means of squares of `side` pixels; the last of a row and of a column of what there is of it."""
+    down, across = (axis_taps(0.0, float(side), -(-n // side), n, n, normalise=True) for n in pixels.shape[:2])
+    assert down is not None and across is not None
+    return resample(pixels, down, across)

@@ -19,7 +19,7 @@ from ats_cli.slides.formats.tiff.index import TiffIndex, index_of
 from ats_cli.slides.formats.tiff.tile_store import Store, reduced_levels
 from ats_cli.slides.pixels.jpeg import decode_jpeg
 from ats_cli.slides.pixels.orientation import exchanges, stored_box, upright, upright_level
-from ats_cli.slides.pixels.resample import axis_taps, resample
+from ats_cli.slides.pixels.resample import square_means
 from ats_cli.slides.pixels.sample_kind import to_rgb
 from ats_cli.slides.pixels.stream_size import refuse_large, stream_size
 from ats_cli.slides.pixels.tile_assembly import read_tiled, tiles_down
@@ -157,7 +157,7 @@ class TiffReader:
             rows, cols, colours = pixels.shape
             if rows * by < height or cols * by < width or colours != 3:
                 raise ValueError(f"{cols} x {rows} pixels of {colours} colours in place of {width} x {height}")
-            return _means(pixels[:height, :width], reduction) if across_edge else pixels
+            return square_means(pixels[:height, :width], reduction) if across_edge else pixels
         except SlideError:
             raise
         except Exception as error:
@@ -181,10 +181,3 @@ def _decoded(store: Store, tile: int, data: bytes, count: int, reduction: int, l
     if size[0] < least[0] or size[1] < least[1]:
         raise ValueError(f"{size[0]} x {size[1]} pixels in place of {least[0]} x {least[1]}")
     return array.reshape(array.shape[-3:])
-
-
-def _means(pixels: Pixels, side: int) -> Pixels:
-    """Means of squares; the last of a row and of a column of what there is of it."""
-    down, across = (axis_taps(0.0, float(side), -(-n // side), n, n, normalise=True) for n in pixels.shape[:2])
-    assert down is not None and across is not None
-    return resample(pixels, down, across)
