@@ -44,7 +44,9 @@ class LazyGroup(TyperGroup):
             if built is None:
                 built = typer.Typer(add_completion=False)
                 built.command(cmd_name, epilog=module.EXAMPLES, no_args_is_help=True)(module.command)
-            self.add_command(typer.main.get_command(built), cmd_name)
+            click_command = typer.main.get_command(built)
+            click_command.name = cmd_name  # the list of commands shows it; a group brings none
+            self.add_command(click_command, cmd_name)
         command = self.commands[cmd_name]
         assert isinstance(command, TyperCommand | TyperGroup)
         return command

@@ -301,6 +301,8 @@ def test_help_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines() == ["0", *(f"0 {name}" for name in COMMANDS)]
     assert done.stdout.count("Usage") == 1 + len(COMMANDS)
+    listed = done.stdout.partition("Commands")[2].partition("Usage")[0]
+    assert all(f" {name} " in listed for name in COMMANDS), listed
 
 
 def test_names_to_choose_from_are_those_of_the_records() -> None:

@@ -39,8 +39,22 @@ def test_a_part_that_is_missing_is_said(ats: Run, model: Path, four: Path, tmp_p
     assert rows(tmp_path / "all") == ["s0", "s3", "s2"]
     assert ats("predict", four, "-m", model, "-o", tmp_path / "parts/2", "--shard", "2/3")[0] == 0
     parts = sorted((tmp_path / "parts").iterdir())
-    assert ats("merge", *parts, "-o", tmp_path / "all", "--overwrite")[0] == 0
+    status, _, err = ats("merge", *parts, "-o", tmp_path / "all")
+    assert status == 0, f"the part that was missing completes the merge: {err}"
     assert rows(tmp_path / "all") == ["s0", "s1", "s2", "s3"]
+
+
+def test_a_finished_merge_and_one_of_other_runs_are_not_replaced(
+    ats: Run, model: Path, four: Path, tmp_path: Path
+) -> None:
+    for part in (1, 2, 3):
+        assert ats("predict", four, "-m", model, "-o", tmp_path / f"parts/{part}", "--shard", f"{part}/3")[0] == 0
+    one, two, three = sorted((tmp_path / "parts").iterdir())
+    assert ats("merge", one, three, "-o", tmp_path / "all")[0] == 1
+    status, _, err = ats("merge", one, two, "-o", tmp_path / "all")
+    assert status == 2 and "holds a run already" in err, "part 3 would be lost"
+    assert ats("merge", one, two, three, "-o", tmp_path / "all")[0] == 0
+    assert ats("merge", one, two, three, "-o", tmp_path / "all")[0] == 2
 
 
 def test_more_parts_than_slides(ats: Run, model: Path, four: Path, tmp_path: Path) -> None:

@@ -171,8 +171,9 @@ class RunFolder:
         return record if record is not None and record.slide_id == slide_id else None
 
     def is_unfinished_merge(self, paths: Sequence[str]) -> bool:
-        """Whether the run was begun by merging the runs at `paths`, and has not got all of their slides."""
-        return self._run.get("merged") == list(paths) and self._run.get("ended") is None
+        """Whether the run was begun by merging runs at `paths`, all or some, and lacks parts or slides."""
+        merged = self._run.get("merged")
+        return merged is not None and set(merged) <= set(paths) and self._run.get("ended") is None
 
     def classes(self) -> tuple[str, ...]:
         """The classes that the run's records have, () where there are none."""

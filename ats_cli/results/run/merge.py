@@ -28,10 +28,10 @@ class Merged(NamedTuple):
 def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *, overwrite: bool = False) -> Merged:
     """Copy the slides of the runs at `paths` into a new run; `facts` are added to its run.json.
 
-    Runs that are all the parts of one whole (`--shard`) come in its order, others one after the other. What the same
-    call has left in `output` unfinished, because it was killed or a part was missing, is written anew. AtsError, before
-    anything is written, where one is no run, models or settings differ, a slide is in two, or another run lies in
-    `output` and is not to be overwritten.
+    Runs that are all the parts of one whole (`--shard`) come in its order, others one after the other. A merge of these
+    runs, or of some of them, that was killed or lacked a part or predictions is written anew. AtsError, before anything
+    is written, where one is no run, models or settings differ, a slide is in two, or another run lies in `output` and is
+    not to be overwritten.
     """
     runs = [RunFolder(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
@@ -80,7 +80,7 @@ def _lacks(parts: Sequence[str], lacking: Mapping[Path, int], runs: Sequence[Run
     if parts:
         named = ", ".join(parts[:NAMED]) + (", ..." if len(parts) > NAMED else "")
         what, verb = ("part", "is") if len(parts) == 1 else ("parts", "are")
-        sentences.append(f"{what} {named} {verb} missing. Give the runs of all parts, with --overwrite.")
+        sentences.append(f"{what} {named} {verb} missing. Give the runs of all parts: the merge then goes on.")
     for run in runs:
         if run.path in lacking:
             sentences.append(
