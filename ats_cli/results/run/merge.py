@@ -30,8 +30,8 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
 
     Runs that are all the parts of one whole (`--shard`) come in its order, others one after the other. A merge of these
     runs, or of some of them, that was killed or lacked a part or predictions is written anew. AtsError, before anything
-    is written, where one is no run, models or settings differ, a slide is in two, or another run lies in `output` and is
-    not to be overwritten.
+    is written, where one is no run, models or settings differ, a slide is in two, or another run lies in `output` and
+    is not to be overwritten.
     """
     runs = [RunFolder(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
