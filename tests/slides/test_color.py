@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 from pathlib import Path
@@ -16,6 +17,7 @@ from ats_cli.errors import AtsError, SlideError
 from ats_cli.slides import open_slide
 
 
+@functools.cache  # a profile states the second of its making
 def exchanged_profile() -> bytes:
     """sRGB, but what is called red is green, and the other way round: its colorants have changed places."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())

@@ -43,7 +43,7 @@ BOMBS: dict[str, tuple[int, Any, Callable[[], bytes]]] = {
     "v2 gzip": (2, numcodecs.GZip(), lambda: bytes(numcodecs.GZip(1).encode(bytes(LARGE)))),
     "v2 zlib": (2, numcodecs.Zlib(), lambda: bytes(numcodecs.Zlib(1).encode(bytes(LARGE)))),
     "v2 bz2": (2, numcodecs.BZ2(), lambda: bytes(numcodecs.BZ2(1).encode(bytes(LARGE)))),
-    "v2 lzma": (2, numcodecs.LZMA(), lambda: bytes(numcodecs.LZMA().encode(bytes(LARGE)))),
+    "v2 lzma": (2, numcodecs.LZMA(preset=0), lambda: bytes(numcodecs.LZMA(preset=0).encode(bytes(LARGE)))),
     "v2 lz4": (2, numcodecs.LZ4(), lambda: bytes(numcodecs.LZ4().encode(bytes(LARGE)))),
     "v2 blosc": (2, numcodecs.Blosc(), lambda: bytes(numcodecs.Blosc().encode(bytes(LARGE)))),
     "v2 zstd": (2, numcodecs.Zstd(), lambda: bytes(numcodecs.Zstd(1).encode(bytes(LARGE)))),
