@@ -10,7 +10,7 @@ import typer
 
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
-from ats_cli.registry import TASKS
+from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TASKS
 
 EXAMPLES = """Examples:
 
@@ -79,11 +79,21 @@ def command(
             metavar="NAME|FOLDER", help="Begin with the weights of this model, where they fit.", rich_help_panel=o.MODEL
         ),
     ] = None,
+    attention_net: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            callback=o.known(ATTENTION_NETWORKS),
+            help=f"The attention network: {', '.join(ATTENTION_NETWORKS)}. Without it, the recipe's.",
+            rich_help_panel=o.MODEL,
+        ),
+    ] = None,
     features: Annotated[
         str | None,
         typer.Option(
-            metavar="NET",
-            help="The feature net: cnn, timm:NAME, or timm:hf-hub:OWNER/NAME. Without it, the recipe's.",
+            metavar="NET[:ARCHITECTURE]",
+            help=f"The feature network: {', '.join(FEATURE_NETWORKS)}; with an architecture if it has several, as "
+            "in timm:resnet18 or timm:hf-hub:OWNER/NAME. Without it, the recipe's.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
@@ -111,7 +121,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            callback=o.check_task,
+            callback=o.known(TASKS),
             help=f"What a label is: {', '.join(TASKS)}; several labels as 'a;b'. Without it, the recipe's.",
             rich_help_panel=o.MODEL,
         ),
@@ -151,7 +161,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            callback=o.check_sampler,
+            callback=o.known(SAMPLERS),
             help=f"{o.SAMPLER_HELP} Without it, the recipe's.",
             rich_help_panel=o.SAMPLING,
         ),
@@ -270,6 +280,7 @@ def command(
         "tiles": tiles,
         "task": task,
         "balance": balance,
+        "attention_net": attention_net,
         "net": features,
         "pretrained": pretrained,
         "lr_features": lr_features,

@@ -210,11 +210,20 @@ def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrid
     tiles = given.pop("tiles", recipe.tiles)
     task = given.pop("task", recipe.task)
     classes = TASKS[task].classes([slide.label for slide in slides])
+    attention = replace(recipe.attention, net=given.pop("attention_net", recipe.attention.net))
     features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
     training = replace(recipe.training, **given)
     # The notice of the recipe's own model is about the slides that it was trained on: it is dropped.
     spec = replace(
-        recipe, name=name, task=task, classes=classes, tiles=tiles, notice="", features=features, training=training
+        recipe,
+        name=name,
+        task=task,
+        classes=classes,
+        tiles=tiles,
+        notice="",
+        attention=attention,
+        features=features,
+        training=training,
     )
     parse_spec(as_json(spec_table(spec)), "the recipe, with what is asked for instead")
     return spec

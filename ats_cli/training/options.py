@@ -44,8 +44,8 @@ class RecipeOptions:
 
     `recipe`: a shipped name or a model folder; default: that of `init`, else DEFAULT_RECIPE. `init`: a model whose
     weights are taken where name and shape match. `name`: the model's name; default: the output folder's. `overrides`:
-    training keys of the recipe to replace (None values are ignored), `tiles`, `task`, and of the features `net` and
-    `pretrained`. `epochs`, instead of steps: how many times each slide is used.
+    training keys of the recipe to replace (None values are ignored), `tiles`, `task`, `attention_net` (the attention's
+    `net`), and of the features `net` and `pretrained`. `epochs`, instead of steps: how many times each slide is used.
     """
 
     recipe: str | None = None

@@ -83,10 +83,15 @@ QUICK = {"steps": 40, "lr": 0.02, "batch_size": 8, "validate_every": 40}
 
 @pytest.mark.integration
 def test_an_added_attention_network_is_trained_and_used(ats: Run, data: Path, tmp_path: Path) -> None:
-    spec = small_spec({"net": "darkness", "stride": 2}, {**QUICK, "freeze": 0.0}, tiles=8)
+    """Named on the command line. The rest of the recipe's attention stays as it is."""
+    spec = small_spec({"stride": 2}, {**QUICK, "freeze": 0.0}, tiles=8)
     folder, model = recipe(tmp_path / "recipe", spec), tmp_path / "model"
-    status, _, err = ats("train", data, "--recipe", folder, "-o", model, "--device", "cpu")
+    options = ("--recipe", folder, "-o", model, "--device", "cpu")
+    status, _, err = ats("train", data, *options, "--attention-net", "darknes")
+    assert status == 2 and "unknown attention network 'darknes'. Did you mean darkness?" in err
+    status, _, err = ats("train", data, *options, "--attention-net", "darkness")
     assert status == 0, err
+    assert load_model(model).nets.attention.stride == 2
     assert tomllib.loads((model / "model.toml").read_text())["attention"]["net"] == "darkness"
     network = load_model(model).nets.attention
     assert isinstance(network, Darkness) and float(network.strength) != 5.0, "it was trained"

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from ats_cli.registry import DEFAULT_SAMPLER, NESTED_SAMPLER, SAMPLERS, TASKS
+from ats_cli.registry import DEFAULT_SAMPLER, NESTED_SAMPLER, SAMPLERS, Registry
 
 MODEL, SAMPLING = "Model", "Sampling"
 SAMPLER_HELP = f"How positions are drawn: {', '.join(SAMPLERS)}."
 
 
-def check_sampler(name: str | None) -> str | None:
-    """Return the name. Raises AtsError, with the nearest name, for an unknown sampler."""
-    return name if name is None else SAMPLERS.check(name)
+def known(registry: Registry[Any]) -> Callable[[str | None], str | None]:
+    """Return a callback for an option that names a member of `registry`. It raises AtsError for an unknown name."""
 
+    def check(name: str | None) -> str | None:
+        return name if name is None else registry.check(name)
 
-def check_task(name: str | None) -> str | None:
-    """Return the name. Raises AtsError, with the nearest name, for an unknown task."""
-    return name if name is None else TASKS.check(name)
+    return check
 
 
 Model = Annotated[
@@ -58,7 +58,7 @@ Sampler = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        callback=check_sampler,
+        callback=known(SAMPLERS),
         help=f"{SAMPLER_HELP} Without it, {DEFAULT_SAMPLER}.",
         rich_help_panel=SAMPLING,
     ),
