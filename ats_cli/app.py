@@ -22,7 +22,7 @@ from ats_cli.commands.common.messages import say, say_traceback, sentence
 from ats_cli.commands.common.streams import escape_unencodable, flush_or_silence, reserve_streams, use_utf8
 from ats_cli.errors import AtsError
 
-COMMANDS = ("info", "predict", "merge", "heatmap", "train", "evaluate", "models")
+COMMANDS = ("info", "predict", "merge", "heatmap", "train", "evaluate", "models", "doctor")
 
 DONE, SOME_FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 
@@ -43,7 +43,8 @@ class LazyGroup(TyperGroup):
             built = getattr(module, "app", None)  # a command of several brings its own
             if built is None:
                 built = typer.Typer(add_completion=False)
-                built.command(cmd_name, epilog=module.EXAMPLES, no_args_is_help=True)(module.command)
+                help_alone = getattr(module, "NO_ARGS_IS_HELP", True)
+                built.command(cmd_name, epilog=module.EXAMPLES, no_args_is_help=help_alone)(module.command)
             click_command = typer.main.get_command(built)
             click_command.name = cmd_name  # the list of commands shows it; a group brings none
             self.add_command(click_command, cmd_name)

@@ -34,8 +34,9 @@ ALLOWED: dict[str, set[str]] = {
     "zoo": {"nets", "tasks"},
     "results": {"tasks"},
     "inference": {"results", "zoo", "nets", "slides", "sampling", "tasks"},
+    "doctor": {"inference", "zoo", "slides"},
     "training": {"inference", "results", "zoo", "nets", "slides", "sampling", "tasks"},
-    "commands": {"inference", "training", "results", "zoo", "nets", "slides", "sampling", "tasks"},
+    "commands": {"doctor", "inference", "training", "results", "zoo", "nets", "slides", "sampling", "tasks"},
 }
 LIBRARIES_LEFT_OUT = {
     "slides": {"torch", "torchvision", "timm"},
