@@ -1,0 +1,78 @@
+"""A map: a value for each cell of a grid over a slide, read in strips of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ats_cli.records import AttentionMap
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SlideMap:
+    """Values over a slide.
+
+    name: what the values are, in a few words. signed: whether zero is the middle of their range (evidence).
+    rows, cols: size of the grid. cell: side of a cell in level-0 pixels; cell (row, col) covers the square
+    [col * cell, (col + 1) * cell) x [row * cell, (row + 1) * cell) of the slide. mpp: microns per level-0 pixel, or
+    None. slide_size: (width, height) in level-0 pixels.
+    strip: `strip(start, stop)` returns the values of those rows, (stop - start, cols) float32, all finite.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    cell: float
+    mpp: float | None
+    slide_size: tuple[int, int]
+    strip: Callable[[int, int], Floats]
+    signed: bool = False
+
+    @property
+    def unit(self) -> str:
+        """Unit of physical sizes: "µm", or "pixel" (of level 0) where the slide has no scale."""
+        return "pixel" if self.mpp is None else "µm"
+
+    @property
+    def pixel_size(self) -> float:
+        """Side of a level-0 pixel in `unit`."""
+        return 1.0 if self.mpp is None else self.mpp
+
+    @property
+    def cell_size(self) -> float:
+        """Side of a cell in `unit`."""
+        return self.cell * self.pixel_size
+
+    def origin(self, factor: int = 1) -> float:
+        """Return the centre of the first cell in `unit`, x and y alike, of a map reduced by `factor`.
+
+        The origin is the centre of the slide's first level-0 pixel, as in OME: (k * factor - m) / 2 for cells of k
+        and pixels of m.
+        """
+        return (self.cell_size * factor - self.pixel_size) / 2
+
+
+def attention_map(attention: AttentionMap, mpp: float | None, slide_size: tuple[int, int]) -> SlideMap:
+    """Return the map of attention in multiples of the average over positions; 0 where there is no position."""
+    rows, cols = attention.values.shape
+
+    def strip(start: int, stop: int) -> Floats:
+        return (attention.values[start:stop] * attention.positions).astype(np.float32)
+
+    return SlideMap("attention (times average)", rows, cols, attention.pitch, mpp, slide_size, strip)
+
+
+def value_range(slide_map: SlideMap, rows: int = 1024) -> tuple[float, float]:
+    """Return the lowest and highest value; (-m, m) for signed values, and never an empty range."""
+    low, high = 0.0, 0.0
+    for start in range(0, slide_map.rows, rows):
+        values = slide_map.strip(start, min(start + rows, slide_map.rows))
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    if slide_map.signed:
+        low, high = -max(-low, high), max(-low, high)
+    return (low, high) if high > low else (low - 1.0, high + 1.0) if slide_map.signed else (low, low + 1.0)
