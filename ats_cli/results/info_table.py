@@ -30,6 +30,8 @@ def info_table(record: dict[str, Any], reader_because: str) -> Table:
     row("vendor", record["vendor"])
     row("reader", f"{record['reader']} ({reader_because})")
     row("size", f"{record['width']} x {record['height']} px")
+    if record["bounds"]:
+        row("bounds", "x {x}, y {y}, {width} x {height} px: the part that QuPath shows".format(**record["bounds"]))
     if record["plane"]:
         row("plane", f"{record['plane']} (choose with --plane)")
     if record["color_profile"]:

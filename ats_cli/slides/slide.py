@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ats_cli.errors import SlideError
+from ats_cli.slides.inputs.region_frame import Bounds, stated_bounds
 from ats_cli.slides.mpp import mpp_problem
 from ats_cli.slides.pixels.absence import Absence
 from ats_cli.slides.pixels.geometry import edges, pixels_across, snap, touched
@@ -50,8 +51,9 @@ class Slide:
 
     `path`, `bytes_total`: the file or URL, and the size of all that belongs to it. `identity`: what a draw over this
     slide is seeded by, the file's name as a rule. `width`, `height`: level 0. `mpp`: microns per pixel of level 0,
-    x and y averaged, None where unknown or not believed; `mpp_source`: "given", or where the file says it. `on_close`
-    is called by `close`.
+    x and y averaged, None where unknown or not believed; `mpp_source`: "given", or where the file says it. `bounds`:
+    the part of level 0 that holds pictures, where the file says so; QuPath shows only that. `on_close` is called by
+    `close`.
     """
 
     def __init__(self, path: AnyPath, reader: Reader, mpp: float | None = None) -> None:
@@ -68,6 +70,7 @@ class Slide:
             self._all_levels, len(self.levels), self._pyramid.next_finer, reader.absent, reader.absent_is_white
         )
         self.width, self.height = self.levels[0].width, self.levels[0].height
+        self.bounds: Bounds | None = stated_bounds(reader.properties)
         self._mpp_problem = mpp_problem(path.name, reader.mpp)
         self.mpp: float | None = None
         self.mpp_source: str | None = None

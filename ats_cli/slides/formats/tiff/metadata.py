@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from ats_cli.slides.formats.stated_number import stated_number
+from ats_cli.slides.formats.tiff.scn import scn_bounds
 from ats_cli.slides.reader import ACCEPTED_MPP, MPP_OF_POWER
 
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
@@ -37,6 +38,8 @@ def facts(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, ome: Element
         "tiff.Software": str(page.software or ""),
         "tiff.Photometric": name_of(page.photometric),
     }
+    if tiff.is_scn:
+        properties |= scn_bounds(description, page.index)
     aperio = _aperio(description) if vendor == "aperio" else {}
     properties |= {f"aperio.{key}": value for key, value in aperio.items()}
     if page.index != first.index:
