@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -50,11 +52,28 @@ class AtsError(Exception):
 
 
 class SlideError(AtsError):
-    """A slide that cannot be opened or read. The message begins with the slide's file name; `kind` is of `Failure`."""
+    """A slide that cannot be opened or read. The message begins with the slide's file name; `kind` is of `Failure`.
 
-    def __init__(self, sentence: str, kind: Failure = "unreadable") -> None:
+    name: the file's name. Formats and readers leave it out: `named_errors` adds it where slides are opened and read.
+    """
+
+    def __init__(self, sentence: str, kind: Failure = "unreadable", name: str | None = None) -> None:
         super().__init__(sentence)
-        self.kind = kind
+        self.kind, self.name = kind, name
+
+    def __str__(self) -> str:
+        sentence = super().__str__()
+        return f"{self.name}: {sentence}" if self.name else sentence
+
+
+@contextlib.contextmanager
+def named_errors(name: str) -> Iterator[None]:
+    """Give every SlideError raised inside, if it has no name yet, the name of the file that is opened or read."""
+    try:
+        yield
+    except SlideError as error:
+        error.name = error.name or name
+        raise
 
 
 class ModelError(AtsError):

@@ -27,7 +27,10 @@ class Format(Protocol):
         ...
 
     def open(self, path: Path, plane: Plane | None) -> Reader:
-        """Open a slide in this format, reading headers only. Raises SlideError if it cannot be read."""
+        """Open a slide in this format, reading headers only.
+
+        Raises SlideError if it cannot be read. The sentence leaves out the file's name: `open_slide` puts it in front.
+        """
         ...
 
     def open_by_content(self, path: Path, plane: Plane | None) -> Reader:

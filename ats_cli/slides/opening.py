@@ -6,7 +6,7 @@ import os
 import weakref
 from pathlib import Path
 
-from ats_cli.errors import SlideError
+from ats_cli.errors import SlideError, named_errors
 from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import FORMATS
 from ats_cli.slides.formats.lookup import format_of
@@ -21,7 +21,7 @@ from ats_cli.slides.options import OpenOptions
 from ats_cli.slides.pixels.color import in_srgb
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Reader, unreadable
-from ats_cli.slides.remote.path import RemotePath, slide_path
+from ats_cli.slides.remote.path import AnyPath, RemotePath, slide_path
 from ats_cli.slides.slide import Slide
 
 
@@ -45,8 +45,12 @@ def open_with(
     path: str | os.PathLike[str] | RemotePath, options: OpenOptions | None = None, mpp: float | None = None
 ) -> Slide:
     """`open_slide` with options that hold for several slides."""
-    options = options or OpenOptions()
     file = slide_path(path)
+    with named_errors(file.name):
+        return _open(file, options or OpenOptions(), mpp)
+
+
+def _open(file: AnyPath, options: OpenOptions, mpp: float | None) -> Slide:
     delete = None
     try:
         if isinstance(file, RemotePath):
@@ -57,8 +61,8 @@ def open_with(
             refuse_special(file)
             refuse_closed(file)
             before = file_states([file] if file.is_file() else [])
-            reader = while_unchanged(file.name, local_reader(file, options), before)
-        slide = Slide(file, in_srgb(file.name, reader) if options.color_profile == "srgb" else reader, mpp)
+            reader = while_unchanged(file, local_reader(file, options), before)
+        slide = Slide(file, in_srgb(reader) if options.color_profile == "srgb" else reader, mpp)
     except BaseException as error:
         if delete is not None:
             delete()
@@ -78,7 +82,7 @@ def local_reader(file: Path, options: OpenOptions) -> Reader:
         return FORMATS[options.backend].open(file, options.plane)
     found = format_of(file, head)
     if found is None:
-        raise SlideError(f"{file.name}: a folder, not a slide. Give a file in it.")
+        raise SlideError("a folder, not a slide. Give a file in it.")
     if options.backend is not None:
         return FORMATS[options.backend].open(file, options.plane)
     return found.open_by_content(file, options.plane)
@@ -94,9 +98,9 @@ def _head(file: Path) -> bytes:
     except FileNotFoundError:
         raise absent(file) from None
     except PermissionError:
-        raise SlideError(f"{file.name}: no permission to read it. Check its access rights.") from None
+        raise SlideError("no permission to read it. Check its access rights.") from None
     except OSError as error:
         raise unreadable(file, error) from error
     if not head:
-        raise SlideError(f"{file.name}: the file is empty. Copy it again.")
+        raise SlideError("the file is empty. Copy it again.")
     return head

@@ -53,40 +53,40 @@ def asked(plane: Plane | None) -> dict[str, int]:
     return {axis: index for axis, index in values.items() if index is not None}
 
 
-def check(name: str, axis: str, index: int, count: int) -> int:
-    """`index`, if a file (called `name`) has so many along `axis`; else SlideError."""
+def check(axis: str, index: int, count: int) -> int:
+    """Return `index`. Raises SlideError if a file with `count` planes along `axis` has none of that index."""
     if index < count:
         return index
     what = NAMES[axis] if count == 1 or axis == "series" else NAMES[axis] + "s"
-    raise SlideError(f"{name}: {count} {what}, counted from 0, so there is no {axis}={index}. Give another --plane.")
+    raise SlideError(f"{count} {what}, counted from 0, so there is no {axis}={index}. Give another --plane.")
 
 
-def pick(name: str, sizes: Mapping[str, int], plane: Plane | None) -> dict[str, int]:
-    """The focal plane and time point to show: `sizes` has the number there are along "z" and "t" (1 if left out).
+def pick(sizes: Mapping[str, int], plane: Plane | None) -> dict[str, int]:
+    """Return the focal plane and the time point to show.
 
-    Raises SlideError, beginning with the file's `name`, for what is not there.
+    sizes: the number of planes along "z" and "t", 1 if left out.
+    Raises SlideError if `plane` asks for one that the file does not have.
     """
     z, t = sizes.get("z", 1), sizes.get("t", 1)
     wanted = {"z": z // 2, "t": 0} | asked(plane)
-    return {"z": check(name, "z", wanted["z"], z), "t": check(name, "t", wanted["t"], t)}
+    return {"z": check("z", wanted["z"], z), "t": check("t", wanted["t"], t)}
 
 
-def pick_channel(
-    name: str, count: int, eight_bits: bool, plane: Plane | None, channels: Sequence[str] = ()
-) -> int | None:
-    """The channel to show as grey; None if the file's three are red, green and blue.
+def pick_channel(count: int, eight_bits: bool, plane: Plane | None, channels: Sequence[str] = ()) -> int | None:
+    """Return the channel to show as grey; None if the file has three, and they are red, green and blue.
 
-    `eight_bits`: whether three may be (`channels.are_red_green_blue`). `channels`: the names that the file gives them.
-    Raises SlideError, beginning with the file's `name`, where none is named and the rule knows none.
+    eight_bits: whether three channels may be red, green and blue (`channels.are_red_green_blue`).
+    channels: the names of the channels in the file.
+    Raises SlideError if `plane` must name a channel and names none, or one that the file does not have.
     """
     if plane is not None and plane.c is not None:
-        return check(name, "c", plane.c, count)
+        return check("c", plane.c, count)
     if count == 1:
         return 0
     if count == 3 and eight_bits:
         return None
     raise SlideError(
-        f"{name}: {count} channels{_listed(channels)} that are not red, green and blue. Name the one to show as grey, "
+        f"{count} channels{_listed(channels)} that are not red, green and blue. Name the one to show as grey, "
         f"--plane c=0 to c={count - 1}."
     )
 
@@ -98,10 +98,10 @@ def _listed(channels: Sequence[str]) -> str:
     return f" ({', '.join(named[:_MOST_NAMED])}{more})" if named else ""
 
 
-def only_one(name: str, plane: Plane | None) -> None:
-    """SlideError for a plane that is asked of a file, called `name`, that holds but one."""
+def only_one(plane: Plane | None) -> None:
+    """Check the plane asked of a file that has only one. Raises SlideError if it is another."""
     for axis, index in asked(plane).items():
-        check(name, axis, index, 1)
+        check(axis, index, 1)
 
 
 def said(sizes: Mapping[str, int], shown: Mapping[str, int]) -> str | None:

@@ -55,7 +55,10 @@ class InFinerLevel(str):
 
 
 class Damage(NamedTuple):
-    """A part of a level that is in the file but cannot be read: where, and a sentence with the slide's name."""
+    """A part of a level that is in the file but cannot be read: where, and a sentence why.
+
+    Readers leave the slide's name out of the sentence; `Slide` puts it in front.
+    """
 
     box: Box
     reason: str
@@ -193,6 +196,6 @@ def over_white(rgb: Pixels, alpha: Pixels, premultiplied: bool = False) -> Pixel
 
 
 def unreadable(path: AnyPath, error: BaseException, what: str = "could not be read") -> SlideError:
-    """A library's error as one line that begins with the slide's name."""
+    """Return a library's error as a SlideError of one line. The file's name replaces its path in the text."""
     reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
-    return SlideError(f"{path.name}: {what} ({reason.rstrip('.')[:300]}).")
+    return SlideError(f"{what} ({reason.rstrip('.')[:300]}).")

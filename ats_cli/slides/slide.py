@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ats_cli.errors import SlideError
 from ats_cli.slides.inputs.region_frame import Bounds, stated_bounds
 from ats_cli.slides.mpp import mpp_problem
+from ats_cli.slides.naming_reader import naming_reader
 from ats_cli.slides.pixels.absence import Absence
 from ats_cli.slides.pixels.geometry import edges, pixels_across, snap, touched
 from ats_cli.slides.pixels.holes import Holes
@@ -58,10 +59,10 @@ class Slide:
 
     def __init__(self, path: AnyPath, reader: Reader, mpp: float | None = None) -> None:
         if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
-            raise SlideError(f"{path.name}: {mpp} is no microns-per-pixel. Give a number above 0, like --mpp 0.25.")
+            raise SlideError(f"{mpp} is no microns-per-pixel. Give a number above 0, like --mpp 0.25.", name=path.name)
         self.path = path
         self.on_close: Callable[[], object] | None = None
-        self._reader = reader
+        self._reader = reader = naming_reader(path.name, reader)
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
         self._all_levels = reader.levels + reader.reduced
@@ -71,7 +72,7 @@ class Slide:
         )
         self.width, self.height = self.levels[0].width, self.levels[0].height
         self.bounds: Bounds | None = stated_bounds(reader.properties)
-        self._mpp_problem = mpp_problem(path.name, reader.mpp)
+        self._mpp_problem = mpp_problem(reader.mpp)
         self.mpp: float | None = None
         self.mpp_source: str | None = None
         if mpp is not None:
@@ -123,7 +124,7 @@ class Slide:
     def require_mpp(self) -> float:
         """`mpp`, or the SlideError that says what is the matter with it and what to do."""
         if self.mpp is None:
-            raise SlideError(self._mpp_problem or "", "no scale")
+            raise SlideError(self._mpp_problem or "", "no scale", self.path.name)
         return self.mpp
 
     def view_shape(self, downsample: float) -> tuple[int, int]:

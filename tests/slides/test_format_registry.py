@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from ats_cli.slides import open_slide
 from ats_cli.slides.format import Format
 from ats_cli.slides.formats.image_reader import ImageReader
 from ats_cli.slides.plane import Plane
-from ats_cli.slides.reader import Reader
+from ats_cli.slides.reader import Box, Damage, Reader, Region
 
 ROOT = Path(__file__).parents[2]
 HEIGHT, WIDTH = 700, 900
@@ -111,3 +113,40 @@ def test_a_format_registered_by_a_program_is_opened_by_content(tmp_path: Path) -
             assert np.array_equal(slide.read_view(1), expected)
     finally:
         FORMATS.unregister(HiddenImage.name)
+
+
+class BrokenFormat(HiddenImage):
+    """Its errors do not say which slide they are about."""
+
+    def open(self, path: Path, plane: Plane | None) -> Reader:
+        if path.stat().st_size == 4:
+            raise SlideError("there is no picture in it.", "memory")
+        reader = super().open(path, plane)
+        reader.read = self.read  # type: ignore[method-assign]
+        return reader
+
+    def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
+        x, y, width, height = boxes[0]
+        yield Region(np.zeros((height, width, 3), np.uint8), (Damage(boxes[0], f"tile {x}, {y} is damaged."),))
+        raise SlideError("the disk is gone.")
+
+
+def test_errors_of_a_format_get_the_name_of_the_slide(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture(40, 50)).save(tmp_path / "a.png")
+    (tmp_path / "a.dat").write_bytes(b"HIDE" + (tmp_path / "a.png").read_bytes())
+    (tmp_path / "b.dat").write_bytes(b"HIDE")
+    FORMATS.register(BrokenFormat.name, BrokenFormat())
+    try:
+        with pytest.raises(SlideError, match=r"^b\.dat: there is no picture in it\.$") as raised:
+            open_slide(tmp_path / "b.dat")
+        assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
+        assert raised.value.kind == "memory"
+        slide = open_slide(tmp_path / "a.dat")
+        regions = slide.scan_level(0, [(0, 0, 8, 8)] * 2)
+        assert next(regions).damage[0].reason == "a.dat: tile 0, 0 is damaged."
+        with pytest.raises(SlideError, match=r"^a\.dat: the disk is gone\.$"):
+            next(regions)
+    finally:
+        FORMATS.unregister(BrokenFormat.name)

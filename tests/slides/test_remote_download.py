@@ -125,5 +125,5 @@ def test_a_file_that_is_changed_while_it_is_fetched(web: RangeServer, tmp_path: 
 
     source = RemoteFile(RemotePath(web.url("a.png")))
     web.etag = '"2"'
-    with (tmp_path / "out").open("wb") as file, pytest.raises(SlideError, match=r"^a\.png: the file was changed while"):
+    with (tmp_path / "out").open("wb") as file, pytest.raises(SlideError, match=r"^the file was changed while"):
         source.download(file)

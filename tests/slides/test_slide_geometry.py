@@ -54,7 +54,7 @@ class ArrayReader:
             for left, top, width, height in cut((x, y, w, h), 16, 16):
                 if (level, top // 16, left // 16) in self.broken:
                     pixels[top - y : top - y + height, left - x : left - x + width] = 255
-                    damage.append(Damage((left, top, width, height), f"s.tif: tile {top // 16}, {left // 16} is gone."))
+                    damage.append(Damage((left, top, width, height), f"tile {top // 16}, {left // 16} is gone."))
             yield Region(pixels, tuple(damage))
 
     def absent(self, level: int) -> np.ndarray | None:
@@ -65,13 +65,13 @@ class ArrayReader:
     def close(self) -> None: ...
 
 
+def slide_and_reader(*levels: Pixels) -> tuple[Slide, ArrayReader]:
+    reader = ArrayReader(*levels)
+    return Slide(Path("s.tif"), reader), reader
+
+
 def slide_of(*levels: Pixels) -> Slide:
-    return Slide(Path(__file__), ArrayReader(*levels))
-
-
-def reader_of(slide: Slide) -> ArrayReader:
-    assert isinstance(slide._reader, ArrayReader)
-    return slide._reader
+    return slide_and_reader(*levels)[0]
 
 
 def overlaps(low: float, high: float, size: int, extent: float) -> np.ndarray:
@@ -158,9 +158,8 @@ def test_the_nearest_finer_level_is_read_and_odd_sizes_do_not_shift_it() -> None
     # A floored level: 2 x 20 = 40 < 41. A straight ramp shows any shift; its last column has no pixel of its own.
     ramp = np.repeat(np.repeat(np.arange(41, dtype=np.uint8)[None, :, None] * 5, 3, 2), 41, 0)
     half = ramp[:40, :40].reshape(20, 2, 20, 2, 3).mean((1, 3)).astype(np.uint8)
-    slide = slide_of(ramp, half)
+    slide, reader = slide_and_reader(ramp, half)
     assert [lv.downsample for lv in slide.levels] == [1.0, 2.0]
-    reader = reader_of(slide)
     view = slide.read_view(4.0)
     assert reader.read_levels == [1]
     assert view.shape == (11, 11, 3)
@@ -227,8 +226,9 @@ def test_a_broken_tile_spoils_its_own_pixels_and_no_others(
 ) -> None:
     pixels = picture(height, width)
     row, col = data.draw(st.integers(0, (height - 1) // 16)), data.draw(st.integers(0, (width - 1) // 16))
-    sound, slide = slide_of(pixels).read_view(downsample), slide_of(pixels)
-    reader_of(slide).broken = {(0, row, col)}
+    slide, reader = slide_and_reader(pixels)
+    sound = slide.read_view(downsample)
+    reader.broken = {(0, row, col)}
     view = slide.scan_view(downsample)
     assert view.problem == f"s.tif: tile {row}, {col} is gone."
     # Whatever would change with the tile's content is marked.
@@ -244,22 +244,22 @@ def test_a_broken_tile_spoils_its_own_pixels_and_no_others(
 def test_what_is_broken_on_a_level_is_taken_from_the_next_finer_one() -> None:
     fine = picture(128, 96)
     coarse = fine.reshape(64, 2, 48, 2, 3).astype(int).sum((1, 3)) + 2
-    slide = slide_of(fine, (coarse // 4).astype(np.uint8))
+    slide, reader = slide_and_reader(fine, (coarse // 4).astype(np.uint8))
     sound, patch = slide.read_view(2.0), next(slide.read_tiles([(40, 40, 16, 16)], 8))
-    reader_of(slide).broken = {(1, row, col) for row in range(1, 4) for col in range(3)}
+    reader.broken = {(1, row, col) for row in range(1, 4) for col in range(3)}
     view = slide.scan_view(2.0)
     assert view.problem is None and np.array_equal(view.pixels, sound)
     assert np.array_equal(next(slide.read_tiles([(40, 40, 16, 16)], 8)), patch)
 
-    reader_of(slide).broken |= {(0, 2, 1)}
+    reader.broken |= {(0, 2, 1)}
     view = slide.scan_view(2.0)
     assert view.problem == "s.tif: tile 2, 1 is gone."
     assert set(zip(*np.nonzero(view.unreadable), strict=True)) == {(r, c) for r in range(16, 24) for c in range(8, 16)}
 
 
 def test_a_tile_that_cannot_be_read_is_told_in_its_place() -> None:
-    slide = slide_of(picture(64, 64))
-    reader_of(slide).broken = {(0, 1, 1)}
+    slide, reader = slide_and_reader(picture(64, 64))
+    reader.broken = {(0, 1, 1)}
     first, second, third = slide.scan_tiles([(0, 0, 16, 16), (10, 10, 16, 16), (32, 0, 8, 8)], 8)
     assert isinstance(second, Unreadable) and second.reason == "s.tif: tile 1, 1 is gone."
     assert not isinstance(first, Unreadable) and not isinstance(third, Unreadable)
@@ -273,8 +273,8 @@ def test_a_box_over_nothing_but_absent_tiles_shows_nothing(
     bits: int, boxes: list[tuple[float, float, float, float]]
 ) -> None:
     lacking = np.array([bits >> k & 1 for k in range(16)], bool).reshape(4, 4)
-    slide = slide_of(picture(64, 64))
-    reader_of(slide).lacking = {0: lacking}
+    slide, reader = slide_and_reader(picture(64, 64))
+    reader.lacking = {0: lacking}
     absence = slide.absence(1.0)
     if absence is None:
         assert not lacking.any()

@@ -31,8 +31,8 @@ def with_companions(path: Path) -> Path:
             if file.suffix == _MIRAX and file.with_suffix("").is_dir():
                 return file
         if path.suffix != _MIRAX:
-            raise SlideError(f"{path.name}: is read with its ending in small letters only. Rename it to .mrxs.")
-        raise SlideError(f"{path.name}: its folder {chain[-1].stem} is not beside it. Copy the file and its folder.")
+            raise SlideError("is read with its ending in small letters only. Rename it to .mrxs.")
+        raise SlideError(f"its folder {chain[-1].stem} is not beside it. Copy the file and its folder.")
     if kind in _HAMAMATSU:
         return next((file for file in chain if len(_pictures(file)) > 1), chain[-1])
     if len(chain) > 1 and has_dicom_head(path) and (series := series_of_file(path)):

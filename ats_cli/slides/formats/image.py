@@ -25,12 +25,12 @@ class ImageFormat(Format):
         with path.open("rb") as stream:
             head = stream.read(4)
         if not is_tiff(head):
-            only_one(path.name, plane)
+            only_one(plane)
             return ImageReader(path)
         # Pillow gives the first of several planes, and the high byte of 16 bits.
         index = read_index(LocalFile(path), plane)
         if not index.by_pillow:
-            raise SlideError(f"{path.name}: not an image that is decoded whole. Leave out --backend.")
+            raise SlideError("not an image that is decoded whole. Leave out --backend.")
         return ImageReader(path, index.facts.mpp, index.facts.mpp_source)
 
 

@@ -62,7 +62,7 @@ class ImageReader:
         self.bytes_total: int | None = path.stat().st_size
         self.bytes_read: int | None = 0
         with path.open("rb") as file, _open(path, file) as image:
-            _refuse_what_is_not_rgb(path, image)
+            _refuse_other_than_rgb(image)
             width, height = _stored_size(image)
             if exchanges(_orientation(image)):
                 width, height = height, width
@@ -101,7 +101,7 @@ class ImageReader:
                 lv = self.levels[0]
                 size = image.size[::-1] if exchanges(self._turn) else image.size
                 if size != (lv.width, lv.height):
-                    raise SlideError(f"{self._path.name}: the image is not of the size its header says.")
+                    raise SlideError("the image is not of the size its header says.")
                 self._image = image
             return self._image
 
@@ -116,47 +116,45 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
             image = Image.open(file)
     except UnidentifiedImageError:
         raise SlideError(
-            f"{path.name}: not a slide or image format that is read. Convert it to a tiled TIFF or an OME-TIFF."
+            "not a slide or image format that is read. Convert it to a tiled TIFF or an OME-TIFF."
         ) from None
     except Image.DecompressionBombError:
-        raise _too_large(path, "") from None
+        raise _too_large("") from None
     except Exception as error:
         raise unreadable(path, error) from error
     pixels, size = image.width * image.height, path.stat().st_size
     if decoding_bytes(image, head) > MAX_BYTES:
         image.close()
-        raise _too_large(path, f", {image.width} x {image.height} pixels of {image.format}")
+        raise _too_large(f", {image.width} x {image.height} pixels of {image.format}")
     if pixels > FEW_PIXELS and pixels > size * (JPEG_PIXELS_A_BYTE if image.format == "JPEG" else PIXELS_A_BYTE):
         image.close()
         raise SlideError(
-            f"{path.name}: its header promises {image.width} x {image.height} pixels, more than {size:,} bytes can "
+            f"its header promises {image.width} x {image.height} pixels, more than {size:,} bytes can "
             "hold: it is damaged. Copy or export it again."
         )
     if image.width < 1 or image.height < 1:
         image.close()
-        raise SlideError(f"{path.name}: the image has no pixels.")
+        raise SlideError("the image has no pixels.")
     return image
 
 
-def _too_large(path: Path, what: str) -> SlideError:
+def _too_large(what: str) -> SlideError:
     return SlideError(
-        f"{path.name}: too large to be decoded whole{what} (it would take over {MAX_BYTES / 1e9:g} GB of memory). "
+        f"too large to be decoded whole{what} (it would take over {MAX_BYTES / 1e9:g} GB of memory). "
         "Convert it to a tiled TIFF."
     )
 
 
-def _refuse_what_is_not_rgb(path: Path, image: Image.Image) -> None:
+def _refuse_other_than_rgb(image: Image.Image) -> None:
     # Pillow would show the high byte of 16-bit colours.
     if image.mode.startswith("I;16") or (image.format == "PNG" and ";16" in str(getattr(image, "tile", ""))):
-        shown_range(path.name, np.uint16, 16)
+        shown_range(np.uint16, 16)
     if image.mode not in _OPAQUE + _ALPHA:
-        raise SlideError(
-            f"{path.name}: pixels of kind {image.mode} are not read, only 8-bit grey and RGB. Convert it to 8-bit RGB."
-        )
+        raise SlideError(f"pixels of kind {image.mode} are not read, only 8-bit grey and RGB. Convert it to 8-bit RGB.")
     frames = getattr(image, "n_frames", 1)
     # JPEG's MPO holds previews, and TIFF pages were looked at by the caller; GIF and the like are animations.
     if frames > 1 and image.format not in ("TIFF", "MPO"):
-        raise SlideError(f"{path.name}: {frames} images in one file. Save the one you mean by itself.")
+        raise SlideError(f"{frames} images in one file. Save the one you mean by itself.")
 
 
 def _orientation(image: Image.Image) -> int:

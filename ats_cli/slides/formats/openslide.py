@@ -31,18 +31,16 @@ class OpenSlideFormat(Format):
             return False
         if is_tiff(head):
             with LocalFile(path).headers() as stream:
-                refuse_many_directories(path.name, stream)  # OpenSlide would read all of them
+                refuse_many_directories(stream)  # OpenSlide would read all of them
         return detect_vendor(path) not in _READ_AS_TIFF
 
     def open(self, path: Path, plane: Plane | None) -> Reader:
-        only_one(path.name, plane)
+        only_one(plane)
         return OpenSlideReader(path)
 
     def open_remote(self, slide: RemoteSlide, plane: Plane | None) -> Reader | None:
         if slide.path.suffix.lower() in _SEVERAL_FILES:
-            raise SlideError(
-                f"{slide.path.name}: a slide of many files is read from local disks only. Download its whole folder."
-            )
+            raise SlideError("a slide of many files is read from local disks only. Download its whole folder.")
         return None
 
 

@@ -71,7 +71,7 @@ class OpenSlideReader:
             library = "OpenSlide" if open_handle is None else f"the reader {name}"
             raise unreadable(path, error, f"could not be opened by {library}") from error
         self._handles.put(slide)
-        _refuse_wrong_colours(path, self.properties)
+        _refuse_wrong_colours(self.properties)
         self.mpp, self.mpp_source = _mpp(self.properties)
         # OpenSlide's number of each level: one that is no reduction of the first is left out.
         found = [(number, _level(self.properties, sizes, number)) for number in range(len(sizes))]
@@ -79,7 +79,7 @@ class OpenSlideReader:
         self.levels = tuple(level for _, level in found if level is not None)
         if any(level.tile_width * level.tile_height > _MOST_TILE_PIXELS for level in self.levels):
             # OpenSlide would set the memory aside, and end the process where there is none.
-            raise SlideError(f"{path.name}: its tiles are too large to be read one by one. Convert it to a tiled TIFF.")
+            raise SlideError("its tiles are too large to be read one by one. Convert it to a tiled TIFF.")
         self._openslide_downsamples = [float(slide.level_downsamples[number]) for number in self._numbers]
 
     @property
@@ -202,14 +202,14 @@ def _mpp(properties: dict[str, str]) -> tuple[tuple[float, float] | None, str | 
     return ((guess, guess), "objective power") if guess else (None, None)
 
 
-def _refuse_wrong_colours(path: Path, properties: dict[str, str]) -> None:
+def _refuse_wrong_colours(properties: dict[str, str]) -> None:
     """DICOM that says RGB over baseline JPEG is as a rule YCbCr inside; OpenSlide believes the label."""
     if (
         properties.get("dicom.PhotometricInterpretation") == "RGB"
         and properties.get("dicom.TransferSyntaxUID") == _DICOM_JPEG
     ):
         raise SlideError(
-            f"{path.name}: this DICOM is labelled RGB but compressed as JPEG, and its colours may come out wrong. "
+            "this DICOM is labelled RGB but compressed as JPEG, and its colours may come out wrong. "
             "Leave out --backend."
         )
 

@@ -43,7 +43,7 @@ def refuse_special(path: Path) -> None:
     with contextlib.suppress(OSError):
         kind = _SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))  # noqa: PTH116
         if kind is not None:
-            raise SlideError(f"{path.name}: {kind}, not a file. Write the slide to a file and give that.")
+            raise SlideError(f"{kind}, not a file. Write the slide to a file and give that.", name=path.name)
 
 
 def refuse_closed(folder: Path) -> None:
@@ -55,25 +55,27 @@ def refuse_closed(folder: Path) -> None:
         except FileNotFoundError:
             pass
         except PermissionError:
-            raise SlideError(f"{folder.name}: no permission to search this folder. Check its access rights.") from None
+            raise SlideError(
+                "no permission to search this folder. Check its access rights.", name=folder.name
+            ) from None
 
 
 def absent(path: Path) -> SlideError:
     """What is said of a path at which there is no file."""
     if path.is_symlink():
-        return SlideError(f"{path.name}: a link to {path.readlink()}, which is not there. Check where it leads.")
-    return SlideError(f"{path.name}: no such file in {path.parent.absolute()}. Check the path.")
+        return SlideError(f"a link to {path.readlink()}, which is not there. Check where it leads.", name=path.name)
+    return SlideError(f"no such file in {path.parent.absolute()}. Check the path.", name=path.name)
 
 
-def while_unchanged(name: str, reader: Reader, before: dict[Path, FileState | None]) -> Reader:
-    """The same reader, of the slide called `name`, that fails once one of its files is not what it was.
+def while_unchanged(path: Path, reader: Reader, before: dict[Path, FileState | None]) -> Reader:
+    """Return a reader of the slide at `path` that raises SlideError once one of its files has changed.
 
-    `before`: states from before the reader opened its files; the other files of the reader are taken as they are now.
+    before: the states of files before the reader opened them. The state of its other files is taken now.
     """
     states = before | file_states(path for path in reader.files if path not in before)
     if not states:
         return reader
-    unchanged = _WhileUnchanged(name, reader, states)
+    unchanged = _WhileUnchanged(path, reader, states)
     unchanged.compare()  # the headers, too, are of one file
     return cast(Reader, unchanged)
 
@@ -81,8 +83,8 @@ def while_unchanged(name: str, reader: Reader, before: dict[Path, FileState | No
 class _WhileUnchanged:
     """All that `reader` is; its files are compared before the last region of each read is handed over."""
 
-    def __init__(self, name: str, reader: Reader, states: dict[Path, FileState | None]) -> None:
-        self._name, self._reader, self._states = name, reader, states
+    def __init__(self, path: Path, reader: Reader, states: dict[Path, FileState | None]) -> None:
+        self._path, self._reader, self._states = path, reader, states
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._reader, attribute)
@@ -98,5 +100,5 @@ class _WhileUnchanged:
         """SlideError where a file is not what it was."""
         for path, before in self._states.items():
             if file_state(path) != before:
-                which = "the file" if path.name == self._name else f"its part {path.name}"
-                raise SlideError(f"{self._name}: {which} was changed while it was read. Run it again.")
+                which = "the file" if path.name == self._path.name else f"its part {path.name}"
+                raise SlideError(f"{which} was changed while it was read. Run it again.")

@@ -13,13 +13,13 @@ from ats_cli.errors import SlideError
 from ats_cli.slides.reader import Box, Pixels, Reader, Region
 
 
-def in_srgb(name: str, reader: Reader) -> Reader:
-    """The same reader, its pixels brought to sRGB; unchanged where the file embeds no profile.
+def in_srgb(reader: Reader) -> Reader:
+    """Return a reader that converts the pixels to sRGB; the same reader if the file embeds no colour profile.
 
-    Raises SlideError, beginning with the file's `name`, for a profile that cannot be applied.
+    Raises SlideError if the profile cannot be applied.
     """
     profile = reader.color_profile()
-    return reader if profile is None else cast(Reader, _InSrgb(reader, _to_srgb(name, profile)))
+    return reader if profile is None else cast(Reader, _InSrgb(reader, _to_srgb(profile)))
 
 
 def profile_name(profile: bytes | None) -> str | None:
@@ -46,7 +46,7 @@ class _InSrgb:
             yield region._replace(pixels=self._convert(region.pixels))
 
 
-def _to_srgb(name: str, profile: bytes) -> Callable[[Pixels], Pixels]:
+def _to_srgb(profile: bytes) -> Callable[[Pixels], Pixels]:
     """What converts (rows, cols, 3) by the profile's own intent. A grey profile takes the first of three."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -56,7 +56,7 @@ def _to_srgb(name: str, profile: bytes) -> Callable[[Pixels], Pixels]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SlideError(
-            f"{name}: its colour profile cannot be applied ({reason[:200]}). Leave out --color-profile."
+            f"its colour profile cannot be applied ({reason[:200]}). Leave out --color-profile."
         ) from error
 
     def convert(pixels: Pixels) -> Pixels:

@@ -55,12 +55,10 @@ def to_rgb(samples: NDArray[Any], kind: PixelKind) -> Pixels:
     return over_white(rgb, alpha, premultiplied=kind.alpha == "premultiplied")
 
 
-def shown_range(
-    name: str, dtype: DTypeLike, bits: int, stated: tuple[float, float] | None = None
-) -> tuple[float, float] | None:
+def shown_range(dtype: DTypeLike, bits: int, stated: tuple[float, float] | None = None) -> tuple[float, float] | None:
     """`PixelKind.shown` of samples of a type of which `bits` are used, where the file states a lowest and highest.
 
-    Raises SlideError, beginning with the file's `name`, where it does not say what is black and what is white.
+    Raises SlideError if the file does not say which values are black and white.
     """
     kind = np.dtype(dtype)
     if kind.kind == "b" or (kind.kind == "u" and bits == 1):
@@ -72,7 +70,7 @@ def shown_range(
     if kind.kind == "u" and bits < 8 * kind.itemsize:
         return 0.0, float(2**bits - 1)
     raise SlideError(
-        f"{name}: pixels of type {kind.name}, and the file does not say which values are black and white. "
+        f"pixels of type {kind.name}, and the file does not say which values are black and white. "
         "Convert it to 8-bit grey or RGB."
     )
 

@@ -61,26 +61,20 @@ class RemoteObject(Protocol):
     async def get(self, start: int, stop: int) -> Answer: ...
 
 
-def denied(path: RemotePath, code: int | str) -> SlideError:
-    return SlideError(
-        f"{path.name}: access denied ({code}). Check the credentials; a presigned URL must be whole and still valid."
-    )
+def denied(code: int | str) -> SlideError:
+    return SlideError(f"access denied ({code}). Check the credentials; a presigned URL must be whole and still valid.")
 
 
 def missing(path: RemotePath, code: int | str) -> NotThereError:
-    return NotThereError(f"{path.name}: no such file at {path} ({code}). Check the URL.")
+    return NotThereError(f"no such file at {path} ({code}). Check the URL.")
 
 
-def no_ranges(path: RemotePath) -> WholeOnlyError:
-    return WholeOnlyError(
-        f"{path.name}: this server gives whole files only, no byte ranges. Fetch it whole with --download."
-    )
+def no_ranges() -> WholeOnlyError:
+    return WholeOnlyError("this server gives whole files only, no byte ranges. Fetch it whole with --download.")
 
 
-def other_bytes(path: RemotePath) -> WholeOnlyError:
-    return WholeOnlyError(
-        f"{path.name}: this server sends other bytes than it is asked for. Fetch it whole with --download."
-    )
+def other_bytes() -> WholeOnlyError:
+    return WholeOnlyError("this server sends other bytes than it is asked for. Fetch it whole with --download.")
 
 
 def byte_range(start: int, stop: int) -> str:
@@ -88,24 +82,24 @@ def byte_range(start: int, stop: int) -> str:
     return f"bytes={start}" if start < 0 else f"bytes={start}-{stop - 1}"
 
 
-def content_range(path: RemotePath, header: str | None, start: int, stop: int) -> int:
+def content_range(header: str | None, start: int, stop: int) -> int:
     """The whole size, from `bytes 0-99/1234`. Raises WholeOnlyError where it is not the range that was asked for."""
     found = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)", (header or "").strip())
     if found is None:
-        raise no_ranges(path)
+        raise no_ranges()
     first, last, size = map(int, found.groups())
     asked = max(0, size + start) if start < 0 else start
-    if first != asked or last >= asked + expected(path, start, stop, size):
-        raise other_bytes(path)
+    if first != asked or last >= asked + expected(start, stop, size):
+        raise other_bytes()
     return size
 
 
-def expected(path: RemotePath, start: int, stop: int, size: int) -> int:
+def expected(start: int, stop: int, size: int) -> int:
     """How many bytes an answer has, of an object of `size`. Raises SlideError where they are too many for one."""
     count = min(-start, size) if start < 0 else max(0, min(stop, size) - start)
     if count > MOST_BYTES:
         raise SlideError(
-            f"{path.name}: the server promises {count / 1e6:,.0f} MB in one piece, too many to be held in memory. "
+            f"the server promises {count / 1e6:,.0f} MB in one piece, too many to be held in memory. "
             "Check the URL, or store it in smaller pieces."
         )
     return count

@@ -42,9 +42,7 @@ def fetched(path: RemotePath) -> tuple[Path, Callable[[], None]]:
         _delete_left_over(parent)
         folder, lock = _locked_folder(parent)
     except OSError as error:
-        raise SlideError(
-            f"{path.name}: nothing can be written to {parent} ({error.strerror}). Set ATS_CACHE."
-        ) from None
+        raise SlideError(f"nothing can be written to {parent} ({error.strerror}). Set ATS_CACHE.") from None
     delete = functools.partial(_delete, folder, lock)
     try:
         file = folder / path.name
@@ -53,8 +51,7 @@ def fetched(path: RemotePath) -> tuple[Path, Callable[[], None]]:
     except OSError as error:
         delete()
         raise SlideError(
-            f"{path.name}: what is fetched cannot be written to {parent} ({error.strerror}). Set ATS_CACHE to another "
-            "folder."
+            f"what is fetched cannot be written to {parent} ({error.strerror}). Set ATS_CACHE to another folder."
         ) from None
     except BaseException:
         delete()
@@ -79,11 +76,11 @@ def _fetch(path: RemotePath, file: BinaryIO, folder: Path) -> None:
         work = tried(path, lambda: thing.whole(file, free), Patience())
         received = asyncio.run_coroutine_threadsafe(work, thing.loop).result()
         if not received:
-            raise SlideError(f"{path.name}: the file is empty. Upload it again.") from None
+            raise SlideError("the file is empty. Upload it again.") from None
         return
     if source.size > free:
         raise SlideError(
-            f"{path.name}: {megabytes(source.size)} do not fit into {folder.parent.parent}, where {megabytes(free)} "
+            f"{megabytes(source.size)} do not fit into {folder.parent.parent}, where {megabytes(free)} "
             "are free. Set ATS_CACHE to another folder."
         )
     _log.warning("%s: fetching %s.", path.name, megabytes(source.size))

@@ -49,7 +49,7 @@ class RemoteFile:
         answer = self._wait(self._answer(0, first))
         self.size, self._version = answer.size, answer.version
         if not answer.data:
-            raise SlideError(f"{path.name}: the file is empty. Upload it again.")
+            raise SlideError("the file is empty. Upload it again.")
         self._cache = cache or HeaderCache()
         self._key = (str(path), self.size, self._version)
         self._blocks: dict[int, Callable[[], bytes]] = {}
@@ -107,7 +107,7 @@ class RemoteFile:
         numbers = range(start // BLOCK, -(-min(stop, self.size) // BLOCK))
         missing = [number for number in numbers if number not in self._blocks]
         if (len(self._blocks) + len(missing)) * BLOCK > MOST_HEADERS:
-            raise SlideError(f"{self.path.name}: its headers lead to more than they can be. Upload it again.")
+            raise SlideError("its headers lead to more than they can be. Upload it again.")
         for number, read in zip(missing, fetch([(n * BLOCK, BLOCK) for n in missing]), strict=True):
             self._blocks[number] = functools.cache(read)
         return [self._blocks[number] for number in numbers]
@@ -129,7 +129,7 @@ class RemoteFile:
     async def _get(self, start: int, stop: int) -> bytes:
         answer = await self._answer(start, stop)
         if (answer.size, answer.version) != (self.size, self._version):
-            raise SlideError(f"{self.path.name}: the file was changed while it was read. Run it again.")
+            raise SlideError("the file was changed while it was read. Run it again.")
         return answer.data
 
     async def _answer(self, start: int, stop: int) -> Answer:

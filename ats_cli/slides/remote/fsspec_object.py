@@ -30,7 +30,7 @@ class FsspecObject:
     async def get(self, start: int, stop: int) -> Answer:
         try:
             size, version = await self._size_and_version()
-            expected(self.path, start, stop, size)
+            expected(start, stop, size)
             start = max(0, size + start) if start < 0 else start
             data = await self._fs._cat_file(self._place, start=start, end=min(stop, size)) if start < size else b""
             return Answer(data, size, version)
@@ -39,13 +39,13 @@ class FsspecObject:
         except FileNotFoundError:
             raise missing(self.path, "not found") from None
         except PermissionError:
-            raise denied(self.path, "denied") from None
+            raise denied("denied") from None
         except (OSError, TimeoutError) as error:
             raise Passing(of_connection(error)) from None
         except Exception as error:
             status = getattr(error, "status", None) or getattr(error, "code", None) or getattr(error, "status_code", 0)
             if status in (401, 403):
-                raise denied(self.path, status) from None
+                raise denied(status) from None
             raise Passing(of_connection(error)) from None
 
     async def _size_and_version(self) -> tuple[int, str | None]:

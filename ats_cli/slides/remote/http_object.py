@@ -46,14 +46,14 @@ class HttpObject:
                     return Answer(b"", 0, None)
                 self._check(reply)
                 if reply.status == 206:
-                    size = content_range(self.path, reply.headers.get("Content-Range"), start, stop)
-                    most, too_many = expected(self.path, start, stop, size), other_bytes(self.path)
+                    size = content_range(reply.headers.get("Content-Range"), start, stop)
+                    most, too_many = expected(start, stop, size), other_bytes()
                 else:
                     # A file that is no longer than what was asked for may come whole.
-                    size, too_many = reply.content_length, no_ranges(self.path)
+                    size, too_many = reply.content_length, no_ranges()
                     if start or (size is not None and size > stop):
                         raise too_many
-                    most = expected(self.path, 0, stop, stop if size is None else size)
+                    most = expected(0, stop, stop if size is None else size)
                 received = 0
                 async for part in reply.content.iter_any():
                     parts.append(part)
@@ -74,13 +74,13 @@ class HttpObject:
                 begun = self.loop.time()
                 self._check(reply)
                 if (reply.content_length or 0) > most:
-                    raise _does_not_fit(self.path, reply.content_length, most)
+                    raise _does_not_fit(reply.content_length, most)
                 async for part in reply.content.iter_any():
                     received += len(part)
                     if received > most:
-                        raise _does_not_fit(self.path, received, most)
+                        raise _does_not_fit(received, most)
                     limit.reschedule(begun + time_limit(received))
-                    with _full_disk(self.path):
+                    with _full_disk():
                         file.write(part)
         return received
 
@@ -105,53 +105,53 @@ class HttpObject:
             yield
         except (aiohttp.ClientConnectorDNSError, aiohttp.InvalidURL) as error:
             host = self.path.folders[0]
-            unknown = SlideError(f"{self.path.name}: no server {host} is known. Check the URL and the network.")
+            unknown = SlideError(f"no server {host} is known. Check the URL and the network.")
             if isinstance(error, aiohttp.InvalidURL):
                 raise unknown from None
             # Name servers fail as others do, and some of them call what they could not ask unknown.
             raise Passing("the server's name could not be resolved", final=unknown) from None
         except aiohttp.ClientConnectorCertificateError:
-            raise SlideError(f"{self.path.name}: the server's certificate is not trusted. Check the URL.") from None
+            raise SlideError("the server's certificate is not trusted. Check the URL.") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError) as error:
             raise Passing(of_connection(error), sum(map(len, parts))) from None
         except aiohttp.ClientError as error:
-            raise SlideError(f"{self.path.name}: the server could not be read ({type(error).__name__}).") from None
+            raise SlideError(f"the server could not be read ({type(error).__name__}).") from None
 
     def _check(self, reply: Any) -> None:
         status = reply.status
         if status in (401, 403, 407):
-            raise denied(self.path, status)
+            raise denied(status)
         if status in (404, 410):
             raise missing(self.path, status)
         if status == 416:
-            raise SlideError(f"{self.path.name}: the file is empty or shorter than it was ({status}).")
+            raise SlideError(f"the file is empty or shorter than it was ({status}).")
         if status in (408, 425, 429) or status >= 500:
             raise Passing(f"the server answers {status}", answered=True, pause=_seconds(reply.headers))
         if status not in (200, 206):
-            raise SlideError(f"{self.path.name}: the server answers {status}. Check the URL.")
+            raise SlideError(f"the server answers {status}. Check the URL.")
         encoding = str(reply.headers.get("Content-Encoding", "")).strip().lower()
         if encoding not in _AS_IT_IS:
             raise SlideError(
-                f"{self.path.name}: the server sends it compressed (Content-Encoding: {encoding[:20]}), and no part of "
+                f"the server sends it compressed (Content-Encoding: {encoding[:20]}), and no part of "
                 "that can be read by itself. Let the server send it as it is."
             )
 
 
-def _does_not_fit(path: RemotePath, size: int, most: int) -> SlideError:
+def _does_not_fit(size: int, most: int) -> SlideError:
     return SlideError(
-        f"{path.name}: its {size / 1e6:,.1f} MB or more do not fit on the disk, where {most / 1e6:,.1f} MB are free. "
+        f"its {size / 1e6:,.1f} MB or more do not fit on the disk, where {most / 1e6:,.1f} MB are free. "
         "Set ATS_CACHE to another folder."
     )
 
 
 @contextlib.contextmanager
-def _full_disk(path: RemotePath) -> Iterator[None]:
+def _full_disk() -> Iterator[None]:
     """An error of the disk is none of the connection."""
     try:
         yield
     except OSError as error:
         raise SlideError(
-            f"{path.name}: what is fetched cannot be written ({error.strerror}). Set ATS_CACHE to another folder."
+            f"what is fetched cannot be written ({error.strerror}). Set ATS_CACHE to another folder."
         ) from None
 
 

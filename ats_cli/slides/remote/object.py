@@ -26,17 +26,17 @@ def remote_object(path: RemotePath) -> RemoteObject:
         fsspec.get_filesystem_class(path.scheme)
     except ImportError:
         how = f"pip install 'ats-cli[{extra}]'" if extra else f"Install what fsspec needs for {path.scheme}://"
-        raise SlideError(f"{path.name}: {path.scheme}:// needs a library that is not here. {how}.") from None
+        raise SlideError(f"{path.scheme}:// needs a library that is not here. {how}.") from None
     except ValueError:
         raise SlideError(
-            f"{path.name}: {path.scheme}:// is no kind of URL that is read. Use https://, s3://, gs:// or az://."
+            f"{path.scheme}:// is no kind of URL that is read. Use https://, s3://, gs:// or az://."
         ) from None
     try:
         filesystem, place = fsspec.core.url_to_fs(path.url, use_listings_cache=False)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise SlideError(
-            f"{path.name}: {path.scheme}:// could not be set up ({reason.rstrip('.')}). Check the URL, the credentials "
+            f"{path.scheme}:// could not be set up ({reason.rstrip('.')}). Check the URL, the credentials "
             "and fsspec's settings."
         ) from None
     return FsspecObject(path, filesystem, place)

@@ -79,7 +79,7 @@ def slide_path(place: str | os.PathLike[str] | RemotePath, folder: Path | None =
         return Path(url2pathname(urlsplit(text).path))
     path = RemotePath(text)
     if "::" in text:
-        raise SlideError(f"{path.name}: a chain of file systems is not read. Give the plain URL of the slide.")
+        raise SlideError("a chain of file systems is not read. Give the plain URL of the slide.", name=path.name)
     if not path.name or not path.folders:
         raise SlideError(f"{path}: names no slide. Give a URL like https://host/slide.svs or s3://bucket/slide.svs.")
     return path

@@ -82,7 +82,7 @@ async def persistent(
             raise Passing("it took too long") from None
         patience.count(len(answer.data))
         count(len(answer.data))
-        if len(answer.data) != expected(thing.path, start, stop, answer.size):
+        if len(answer.data) != expected(start, stop, answer.size):
             raise Passing("the answer was cut short")
         return answer
 
@@ -102,6 +102,4 @@ async def tried(path: RemotePath, once: Callable[[], Awaitable[T]], patience: Pa
         except Passing as error:
             failure = error
         attempt += 1
-    raise failure.final or SlideError(
-        f"{path.name}: could not be read from {path.folders[0]} ({failure.reason}). Try again later."
-    )
+    raise failure.final or SlideError(f"could not be read from {path.folders[0]} ({failure.reason}). Try again later.")

@@ -79,20 +79,20 @@ class S3Object:
         try:
             reply = await self._fs._call_s3("get_object", **self._place, Range=byte_range(start, stop))
             size = self._size(reply, start, stop)
-            most = expected(self.path, start, stop, size)
+            most = expected(start, stop, size)
             parts: list[bytes] = []
             async with reply["Body"] as body:
                 while received <= most and (part := await body.read(most + 1 - received)):
                     parts.append(part)
                     received += len(part)
             if received > most:
-                raise other_bytes(self.path)
+                raise other_bytes()
             return Answer(b"".join(parts), size, reply.get("ETag"))
         except SlideError:
             raise
         except (boto.NoCredentialsError, boto.PartialCredentialsError):
             raise SlideError(
-                f"{self.path.name}: no credentials for S3 were found. Set them as for the AWS command line, "
+                "no credentials for S3 were found. Set them as for the AWS command line, "
                 "or FSSPEC_S3_ANON=true for a public bucket."
             ) from None
         except boto.EndpointConnectionError:
@@ -114,9 +114,9 @@ class S3Object:
         if reply.get("ContentRange") is None:
             size = int(reply.get("ContentLength", stop + 1))
             if start or size > stop:
-                raise no_ranges(self.path)
+                raise no_ranges()
             return size
-        return content_range(self.path, reply["ContentRange"], start, stop)
+        return content_range(reply["ContentRange"], start, stop)
 
     def _of_answer(self, error: BaseException) -> Exception:
         """What S3 says went wrong; s3fs has made Python's own errors of some of it."""
@@ -124,9 +124,9 @@ class S3Object:
         if isinstance(error, FileNotFoundError) or status == 404:
             return missing(self.path, code or 404)
         if isinstance(error, PermissionError) or status in (401, 403):
-            return denied(self.path, code or 403)
+            return denied(code or 403)
         if status in (416, 412):
-            return SlideError(f"{self.path.name}: the file is empty or shorter than it was ({status}).")
+            return SlideError(f"the file is empty or shorter than it was ({status}).")
         return Passing(f"the server answers {status or code}")
 
 

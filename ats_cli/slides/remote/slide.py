@@ -32,7 +32,7 @@ class RemoteSlide:
         """The error for a slide that is read from a local disk only. `kind`: what it is; None: by its first bytes."""
         kind = kind or _kind(self.file.head)
         return WholeOnlyError(
-            f"{self.path.name}: {kind} is read from a local disk only; where they lie, tiled TIFFs and OME-Zarr are. "
+            f"{kind} is read from a local disk only; where they lie, tiled TIFFs and OME-Zarr are. "
             f"Fetch it whole ({megabytes(self.file.size)}) with --download (predict, info)."
         )
 

@@ -39,26 +39,24 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
-def pixel_kind(name: str, facts: PixelFacts) -> PixelKind:
-    """How the samples of an instance make a colour. Raises SlideError, beginning with `name`, where they do not."""
+def pixel_kind(facts: PixelFacts) -> PixelKind:
+    """Return how the samples of an instance make a colour. Raises SlideError for samples that are not read."""
     syntax = facts.syntax
     if syntax.is_encapsulated and syntax not in _DECODERS:
-        raise SlideError(f"{name}: frames compressed as {syntax.name} are not read. Convert it.")
+        raise SlideError(f"frames compressed as {syntax.name} are not read. Convert it.")
     grey = facts.photometric in _GREY and facts.samples == 1
     if not grey and not (facts.photometric in _COLOURS and facts.samples == 3 and facts.bits_stored == 8):
         raise SlideError(
-            f"{name}: {facts.samples} samples of {facts.bits_stored} bits as {facts.photometric} are not read. "
+            f"{facts.samples} samples of {facts.bits_stored} bits as {facts.photometric} are not read. "
             "Convert it to 8-bit RGB."
         )
     if facts.bits_allocated not in (8, 16) or (syntax in _JPEG and facts.bits_stored > 8):
-        raise SlideError(
-            f"{name}: pixels of {facts.bits_stored} bits as {syntax.name} are not read. Convert it to 8 bits."
-        )
+        raise SlideError(f"pixels of {facts.bits_stored} bits as {syntax.name} are not read. Convert it to 8 bits.")
     if facts.photometric == "YBR_FULL_422" and not syntax.is_encapsulated:
-        raise SlideError(f"{name}: YBR_FULL_422 without compression is not read. Convert it to RGB.")
+        raise SlideError("YBR_FULL_422 without compression is not read. Convert it to RGB.")
     return PixelKind(
         colours=1 if grey else 3,
-        shown=shown_range(name, _dtype(facts), facts.bits_stored, facts.window),
+        shown=shown_range(_dtype(facts), facts.bits_stored, facts.window),
         inverted=facts.photometric == "MONOCHROME1",
     )
 

@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, VLWholeSlideMicroscopyImageStorage
 
-from ats_cli.errors import SlideError
+from ats_cli.errors import SlideError, named_errors
 from ats_cli.slides.byte_source import ByteSource
 from ats_cli.slides.formats.dicom.items import frame_ranges
 from ats_cli.slides.reader import MPP_OF_POWER, unreadable
@@ -100,17 +100,18 @@ def read_instance(source: ByteSource, by_items: bool = False) -> Instance:
 
     Raises SlideError for what is no whole-slide image, and for damage.
     """
-    try:
-        with source.headers() as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
-            return _instance(source, header, stream, by_items)
-    except SlideError:
-        raise
-    except InvalidDicomError:
-        raise SlideError(f"{source.path.name}: not a DICOM file. Leave out --backend.") from None
-    except Exception as error:
-        raise unreadable(source.path, error, "its DICOM header could not be read") from error
+    with named_errors(source.path.name):  # which of the files of a series
+        try:
+            with source.headers() as stream, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
+                return _instance(source, header, stream, by_items)
+        except SlideError:
+            raise
+        except InvalidDicomError:
+            raise SlideError("not a DICOM file. Leave out --backend.") from None
+        except Exception as error:
+            raise unreadable(source.path, error, "its DICOM header could not be read") from error
 
 
 def join(parts: Sequence[Instance]) -> Instance:
@@ -130,20 +131,19 @@ def join(parts: Sequence[Instance]) -> Instance:
 
 
 def _instance(source: ByteSource, header: pydicom.Dataset, stream: BinaryIO, by_items: bool) -> Instance:
-    name = source.path.name
     if header.get("SOPClassUID") != VLWholeSlideMicroscopyImageStorage:
         raise SlideError(
-            f"{name}: a DICOM of modality {header.get('Modality') or 'unknown'}, not a whole-slide image. "
+            f"a DICOM of modality {header.get('Modality') or 'unknown'}, not a whole-slide image. "
             "Give a file or a folder of DICOM-WSI."
         )
     syntax = header.file_meta.TransferSyntaxUID
     if syntax == DeflatedExplicitVRLittleEndian:
-        raise SlideError(f"{name}: a deflated DICOM is not read. Convert it to another transfer syntax.")
+        raise SlideError("a deflated DICOM is not read. Convert it to another transfer syntax.")
     frames = int(header.get("NumberOfFrames") or 1)
     rows, cols = int(header.Rows), int(header.Columns)
     width, height = int(header.TotalPixelMatrixColumns), int(header.TotalPixelMatrixRows)
     if min(rows, cols, width, height, frames) < 1:
-        raise SlideError(f"{name}: the image has no pixels.")
+        raise SlideError("the image has no pixels.")
     pixels = PixelFacts(
         syntax=syntax,
         photometric=str(header.PhotometricInterpretation),
@@ -155,7 +155,7 @@ def _instance(source: ByteSource, header: pydicom.Dataset, stream: BinaryIO, by_
         window=_window(header),
     )
     frame_bytes = rows * cols * pixels.samples * pixels.bits_allocated // 8
-    offsets, counts = frame_ranges(name, source.size, header, stream, frames, frame_bytes, by_items)
+    offsets, counts = frame_ranges(source.size, header, stream, frames, frame_bytes, by_items)
     kind = list(header.get("ImageType") or [])
     mpp, mpp_source = _mpp(header, width, height)
     concatenation = header.get("ConcatenationUID")

@@ -24,9 +24,7 @@ _COMPARED = 5
 Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def frame_ranges(
-    name: str, size: int, header: Dataset, stream: BinaryIO, frames: int, frame_bytes: int, by_items: bool
-) -> Ranges:
+def frame_ranges(size: int, header: Dataset, stream: BinaryIO, frames: int, frame_bytes: int, by_items: bool) -> Ranges:
     """Offset and bytes of each frame that a file of `size` bytes can hold; of a compressed one with the headers of its
     items. `stream` is at the pixels. `by_items`: the table of offsets is left out.
 
@@ -36,7 +34,7 @@ def frame_ranges(
     order: Any = "little" if syntax.is_little_endian else "big"
     tag, _ = _tag_and_length(stream, order, syntax.is_implicit_VR)
     if tag != _PIXEL_DATA:
-        raise SlideError(f"{name}: its pixels are not in the file. Copy it again.")
+        raise SlideError("its pixels are not in the file. Copy it again.")
     if not syntax.is_encapsulated:
         begin = stream.tell()
         there = min(frames, -(-(size - begin) // max(frame_bytes, 1)))
@@ -49,7 +47,7 @@ def frame_ranges(
     if not by_items:
         entries = _numbers(extended, "<u8") if extended else _numbers(table, "<u4")
         found = _by_table(stream, size, begin, entries) if len(entries) == frames else None
-    return found or _by_items(name, stream, size, begin, frames)
+    return found or _by_items(stream, size, begin, frames)
 
 
 def fragments(data: bytes) -> Iterator[bytes]:
@@ -94,14 +92,14 @@ def _by_table(stream: BinaryIO, size: int, begin: int, table: NDArray[np.int64])
     return offsets, np.diff(np.append(offsets, sum(last[-1]) if last else offsets[-1] + 8))
 
 
-def _by_items(name: str, stream: BinaryIO, size: int, begin: int, frames: int) -> Ranges:
+def _by_items(stream: BinaryIO, size: int, begin: int, frames: int) -> Ranges:
     items = _items(stream, begin, size)
     if not items:
         raise ValueError("it has no frames")
     if frames == 1:
         return np.array([begin]), np.array([sum(items[-1]) - begin])
     if len(items) > frames:
-        raise SlideError(f"{name}: frames in several pieces without a sound table of offsets are not read. Convert it.")
+        raise SlideError("frames in several pieces without a sound table of offsets are not read. Convert it.")
     return _ranges(items)
 
 

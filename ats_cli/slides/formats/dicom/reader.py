@@ -53,14 +53,14 @@ class DicomReader:
         self._sources = list(sources) if sources is not None else series_files(path)
         levels = _volumes(path, [read_instance(source) for source in self._sources])
         first = levels[0]
-        self.plane, z, channel = _choose(path.name, first, plane)
+        self.plane, z, channel = _choose(first, plane)
         self._stores: list[_Store] = []
         found: list[Level] = []
         for instance in levels:
             downsample = level_downsample((first.width, first.height), (instance.width, instance.height))
             if downsample is not None:
-                self._stores.append(_store(path.name, instance, z, channel))
-                found.append(_level(path.name, instance, downsample))
+                self._stores.append(_store(instance, z, channel))
+                found.append(_level(instance, downsample))
         self.levels = tuple(found)
         # Whether the items of a level were read in the place of its tables, and gave all frames; of levels where a
         # table was wrong.
@@ -177,11 +177,11 @@ def series_files(path: Path) -> list[ByteSource]:
         by_series = files_within(path)
         for file in sorted(path.iterdir()):
             if file.suffix.lower() in EXTENSIONS and is_dicom(file) and series_of_file(file) is None:
-                raise SlideError(f"{path.name}: {file.name} is no DICOM that can be read. Copy it again.")
+                raise SlideError(f"{file.name} is no DICOM that can be read. Copy it again.")
         if len(by_series) == 1:
             return [LocalFile(file) for file in next(iter(by_series.values()))]
         what = f"{len(by_series)} DICOM series in one folder" if by_series else "no DICOM series that can be read"
-        raise SlideError(f"{path.name}: {what}. Give a file of the one you mean.")
+        raise SlideError(f"{what}. Give a file of the one you mean.")
     # The one that was named comes first: it is meant where two files hold the same level.
     series = series_of_file(path)
     return [LocalFile(file) for file in (files_beside(path, series) if series else [path])]
@@ -200,14 +200,14 @@ def _volumes(path: Path, instances: Sequence[Instance]) -> list[Instance]:
         both = [i.sources[0].path for i in (by_size[size], instance)] if size in by_size else []
         if both and all(isinstance(file, Path) and file.parent == path for file in both):
             names = " and ".join(file.name for file in both)
-            raise SlideError(f"{path.name}: two images of one size, {names}. Give the one you mean.")
+            raise SlideError(f"two images of one size, {names}. Give the one you mean.")
         by_size.setdefault(size, instance)
     if not by_size:
-        raise SlideError(f"{path.name}: a DICOM series without the slide itself, only labels and overviews.")
+        raise SlideError("a DICOM series without the slide itself, only labels and overviews.")
     return sorted(by_size.values(), key=lambda instance: -instance.width * instance.height)
 
 
-def _choose(name: str, first: Instance, plane: Plane | None) -> tuple[str | None, int, int | None]:
+def _choose(first: Instance, plane: Plane | None) -> tuple[str | None, int, int | None]:
     """The plane in words, and the numbers of the focal plane and of the channel that are shown.
 
     A channel is an optical path, or of a colour image red, green or blue; None for all three.
@@ -216,38 +216,38 @@ def _choose(name: str, first: Instance, plane: Plane | None) -> tuple[str | None
     if first.places is not None:
         planes, paths = len(np.unique(first.places[:, 2])), len(np.unique(first.places[:, 3]))
     if paths > 1 and first.pixels.samples > 1:
-        raise SlideError(f"{name}: {paths} optical paths in colour are not read. Export one.")
+        raise SlideError(f"{paths} optical paths in colour are not read. Export one.")
     channels = 3 if first.pixels.samples == 3 else paths
-    channel = pick_channel(name, channels, first.pixels.bits_stored == 8 and first.pixels.samples == 3, plane)
-    z = pick(name, {"z": planes}, plane)["z"]
+    channel = pick_channel(channels, first.pixels.bits_stored == 8 and first.pixels.samples == 3, plane)
+    z = pick({"z": planes}, plane)["z"]
     shown = {"z": z} | ({"c": channel} if channel is not None else {})
     return said({"z": planes, "c": channels}, shown), z, channel
 
 
-def _store(name: str, instance: Instance, z: int, channel: int | None) -> _Store:
-    kind, path = pixel_kind(name, instance.pixels), channel or 0
+def _store(instance: Instance, z: int, channel: int | None) -> _Store:
+    kind, path = pixel_kind(instance.pixels), channel or 0
     if instance.pixels.samples == 3 and channel is not None:
         kind, path = replace(kind, colours=1, channel=channel), 0
     down, across = -(-instance.height // instance.tile_height), -(-instance.width // instance.tile_width)
     if instance.places is None:
         promised = down * across * instance.focal_planes * instance.optical_paths
         if instance.frames != promised:
-            raise SlideError(f"{name}: {instance.frames} frames where its size asks for {promised}. Copy it again.")
+            raise SlideError(f"{instance.frames} frames where its size asks for {promised}. Copy it again.")
         return _Store(instance, kind, (path * instance.focal_planes + z) * down * across, None)
     x, y, height, paths = instance.places.T
     heights = np.unique(height)
     chosen = np.flatnonzero((height == heights[min(z, len(heights) - 1)]) & (paths == path))
     col, row = x[chosen] / instance.tile_width, y[chosen] / instance.tile_height
     if (col % 1).any() or (row % 1).any() or (col < 0).any() or (row < 0).any():
-        raise SlideError(f"{name}: frames that do not lie on a grid are not read. Convert it to TILED_FULL.")
+        raise SlideError("frames that do not lie on a grid are not read. Convert it to TILED_FULL.")
     within = (col < across) & (row < down)
     tiles = (row * across + col)[within].astype(np.int64)
     return _Store(instance, kind, 0, dict(zip(tiles.tolist(), chosen[within].tolist(), strict=True)))
 
 
-def _level(name: str, instance: Instance, downsample: float) -> Level:
+def _level(instance: Instance, downsample: float) -> Level:
     if instance.tile_width * instance.tile_height > _MOST_TILE_PIXELS:
         size = f"{instance.tile_width} x {instance.tile_height}"
-        raise SlideError(f"{name}: frames of {size} pixels are too large to be read one by one. Convert it to tiles.")
+        raise SlideError(f"frames of {size} pixels are too large to be read one by one. Convert it to tiles.")
     compression = codec_name(instance.pixels.syntax)
     return Level(instance.width, instance.height, downsample, instance.tile_width, instance.tile_height, compression)

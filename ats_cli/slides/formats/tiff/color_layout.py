@@ -54,7 +54,6 @@ def has_alpha(key: tifffile.TiffPage) -> bool:
 
 
 def kind_of(
-    name: str,
     key: tifffile.TiffPage,
     ome: ElementTree.Element | None,
     channel: int | None,
@@ -72,7 +71,7 @@ def kind_of(
         return PixelKind(1, palette=(palette if palette.max() < 256 else palette >> 8).astype(np.uint8))
     stated = stated_range(key.tags.valueof(_LOWEST), key.tags.valueof(_HIGHEST)) or _imagej_range(key, channel_of_file)
     significant = _significant_bits(ome)
-    shown = shown_range(name, np.dtype(key.dtype), significant if significant and significant < bits else bits, stated)
+    shown = shown_range(np.dtype(key.dtype), significant if significant and significant < bits else bits, stated)
     inverted = key.photometric == 0
     if channel is not None:
         return PixelKind(1, channel=channel, shown=shown, inverted=inverted)

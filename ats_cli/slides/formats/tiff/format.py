@@ -61,14 +61,13 @@ class TiffFormat(Format):
         return ImageReader(path, index.facts.mpp, index.facts.mpp_source)
 
     def open_remote(self, slide: RemoteSlide, plane: Plane | None) -> Reader | None:
-        name = slide.path.name
         if not slide.file.head.startswith((b"II", b"MM")):
             return None
-        with slide.file.headers() as stream, tifffile.TiffFile(stream, name=name, _multifile=False) as tiff:
+        with slide.file.headers() as stream, tifffile.TiffFile(stream, name=slide.path.name, _multifile=False) as tiff:
             vendor = openslide_vendor(tiff)
             if vendor and not slide.forced:
                 raise slide.local_only(f"a slide of {vendor.title()}'s")
-            index = index_of(name, tiff, plane)
+            index = index_of(tiff, plane)
         if index.whole:
             raise slide.local_only("this TIFF")
         return TiffReader(slide.file, index)

@@ -59,9 +59,11 @@ def walk_tiff(stream: Asks) -> None:
         read()
 
 
-def refuse_many_directories(name: str, stream: BinaryIO) -> None:
-    """SlideError, beginning with the file's `name`, for a TIFF of more directories than any slide has, or of images of
-    more sizes; from the first bytes of each directory, and not one more than that takes."""
+def refuse_many_directories(stream: BinaryIO) -> None:
+    """Raise SlideError for a TIFF with more directories, or with images of more sizes, than any slide has.
+
+    Reads the directories themselves, and none of the values outside them.
+    """
     stream.seek(0)
     head = stream.read(16)
     form = _form(head)
@@ -86,11 +88,11 @@ def refuse_many_directories(name: str, stream: BinaryIO) -> None:
         sizes.add(form.size(data))
         if len(seen) + lists > _MOST_DIRECTORIES:
             raise SlideError(
-                f"{name}: more than {_MOST_DIRECTORIES} directories in this TIFF. Export the image you mean by itself."
+                f"more than {_MOST_DIRECTORIES} directories in this TIFF. Export the image you mean by itself."
             )
         if len(sizes) > _MOST_SIZES:
             raise SlideError(
-                f"{name}: images of more than {_MOST_SIZES} sizes in this TIFF. Export the one you mean by itself."
+                f"images of more than {_MOST_SIZES} sizes in this TIFF. Export the one you mean by itself."
             )
 
 

@@ -52,14 +52,14 @@ class TiffIndex:
     stores: tuple[Store, ...] = ()
 
 
-def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffIndex:
-    """The index of an open file, called `name`. Raises SlideError where no reader here shows its pixels rightly."""
-    series = _series(name, tiff, plane)
+def index_of(tiff: tifffile.TiffFile, plane: Plane | None) -> TiffIndex:
+    """Return the index of an open TIFF. Raises SlideError if no reader here shows its pixels correctly."""
+    series = _series(tiff, plane)
     key = series.keyframe
     if problem := refusal_of_page(key):
-        raise SlideError(f"{name}: {problem}")
+        raise SlideError(problem)
     ome = ome_pixels(tiff, series)
-    shown = _shown(name, tiff, series, ome, plane)
+    shown = _shown(tiff, series, ome, plane)
     found: list[tuple[Level, Store]] = []
     whole = None
     candidates = list(_levels(tiff, series))
@@ -68,7 +68,7 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
         # A level of other pixels than the first is left out: the next finer one serves.
         if downsample is None or (reduced is not series and not _alike(reduced, series)):
             continue
-        kind = kind_of(name, reduced.keyframe, ome, shown.channel, len(shown.pages), shown.channel_of_file)
+        kind = kind_of(reduced.keyframe, ome, shown.channel, len(shown.pages), shown.channel_of_file)
         level = level_of(tiff, reduced, shown, kind, downsample)
         if not isinstance(level, str):
             found.append(level)
@@ -77,7 +77,7 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
             break
     by_pillow = shown.pages == [0] and shown.channel is None and key.index == 0 and _plain(key, kind)
     if whole and not by_pillow:
-        raise SlideError(f"{name}: {whole} Convert it to a tiled TIFF.")
+        raise SlideError(f"{whole} Convert it to a tiled TIFF.")
     found = [] if whole else sorted(found, key=lambda pair: pair[0].downsample)
     levels, stores = tuple(level for level, _ in found), tuple(store for _, store in found)
     index = TiffIndex(
@@ -87,16 +87,16 @@ def index_of(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> TiffInd
     return index
 
 
-def _series(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSeries:
+def _series(tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSeries:
     """The image that is meant: the one asked for, else the slide among the pictures beside it."""
     if not tiff.series:
-        raise SlideError(f"{name}: no image in this TIFF. It was cut short, or never had one: copy or export it again.")
+        raise SlideError("no image in this TIFF. It was cut short, or never had one: copy or export it again.")
     files = set(re.findall(r'FileName="([^"]*)"', tiff.ome_metadata or "")) if tiff.is_ome else set()
     if len(files) > 1:
-        raise SlideError(f"{name}: an OME-TIFF spread over several files. Export it as one file.")
+        raise SlideError("an OME-TIFF spread over several files. Export it as one file.")
     wanted = asked(plane).get("series")
     if wanted is not None:
-        return tiff.series[check(name, "series", wanted, len(tiff.series))]
+        return tiff.series[check("series", wanted, len(tiff.series))]
     if tiff.is_svs and tiff.series[0].name == "Baseline":
         return tiff.series[0]  # Aperio's first directory is the slide, by definition
     names = [series.name or "" for series in tiff.series]
@@ -104,7 +104,6 @@ def _series(name: str, tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile
 
 
 def _shown(
-    name: str,
     tiff: tifffile.TiffFile,
     series: tifffile.TiffPageSeries,
     ome: ElementTree.Element | None,
@@ -120,10 +119,10 @@ def _shown(
     for axis, count in sizes.items():
         if axis not in "zct":
             raise SlideError(
-                f"{name}: {count} images of one size, and the file does not say what they are. "
+                f"{count} images of one size, and the file does not say what they are. "
                 "Export the one you mean by itself."
             )
-    index = pick(name, sizes, plane)
+    index = pick(sizes, plane)
     channels = sizes.get("c", 1) * samples
     eight_bits = key.dtype == np.uint8 and key.bitspersample == 8
     asked_channel = None if plane is None else plane.c
@@ -132,10 +131,10 @@ def _shown(
     grey = "c" in sizes or (key.photometric in (0, 1) and samples > 1 and not has_alpha(key))
     if grey or (channels == 3 and not red_green_blue):
         if channels > 1 and asked_channel is None and not eight_bits:
-            kind_of(name, key, ome, 0, 1, 0)  # where there is no range either, naming a channel does not help
-        channel = pick_channel(name, channels, eight_bits and red_green_blue, plane, names)
+            kind_of(key, ome, 0, 1, 0)  # where there is no range either, naming a channel does not help
+        channel = pick_channel(channels, eight_bits and red_green_blue, plane, names)
     else:
-        channel = None if asked_channel is None else check(name, "c", asked_channel, samples)
+        channel = None if asked_channel is None else check("c", asked_channel, samples)
     shown = [0] if "c" not in sizes else [0, 1, 2] if channel is None else [channel // samples]
     numbers = [_page_number(sizes, index | {"c": c}) for c in shown]
     texts = [said({**sizes, "c": channels}, index | ({} if channel is None else {"c": channel}))]

@@ -38,10 +38,10 @@ def read_index(source: ByteSource, plane: Plane | None = None) -> TiffIndex:
     """Read the headers. Raises SlideError where no reader here shows the pixels rightly, and for damage."""
     try:
         with source.headers() as stream:
-            refuse_many_directories(source.path.name, stream)
+            refuse_many_directories(stream)
             stream.seek(0)
             with tifffile.TiffFile(stream, name=source.path.name, _multifile=False) as tiff:
-                return index_of(source.path.name, tiff, plane)
+                return index_of(tiff, plane)
     except SlideError:
         raise
     except Exception as error:
@@ -57,7 +57,7 @@ class TiffReader:
 
     def __init__(self, source: ByteSource, index: TiffIndex) -> None:
         if index.whole:
-            raise SlideError(f"{source.path.name}: {index.whole} Leave out --backend.")
+            raise SlideError(f"{index.whole} Leave out --backend.")
         self.source = source
         self.identity: str | None = None
         self.files = (source.path,) if isinstance(source.path, Path) else ()

@@ -48,15 +48,15 @@ _INTO_BUFFER = {
 }  # fmt: skip
 
 
-def refuse_sizes(name: str, array: zarr.Array[Any]) -> None:
-    """SlideError, beginning with the file's `name`, for an array of which a side, a chunk or a shard is too large."""
+def refuse_sizes(array: zarr.Array[Any]) -> None:
+    """Raise SlideError for an array with a side, a chunk or a shard that is too large."""
     if max(array.shape) > _MOST_SIDE:
-        raise SlideError(f"{name}: {_times(array.shape)} is more than an image can have. Export it again.")
+        raise SlideError(f"{_times(array.shape)} is more than an image can have. Export it again.")
     if math.prod(array.chunks) * array.dtype.itemsize > _MOST_CHUNK_BYTES:
-        raise SlideError(f"{name}: chunks of {_times(array.chunks)} are too large to be read one by one. Rechunk it.")
+        raise SlideError(f"chunks of {_times(array.chunks)} are too large to be read one by one. Rechunk it.")
     shards = array.shards or array.chunks
     if math.prod(s // c for s, c in zip(shards, array.chunks, strict=True)) > _MOST_PER_SHARD:
-        raise SlideError(f"{name}: shards of {_times(shards)} have too many chunks to be read one by one. Rechunk it.")
+        raise SlideError(f"shards of {_times(shards)} have too many chunks to be read one by one. Rechunk it.")
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -45,24 +45,27 @@ class NgffImage:
 
 
 def find_image(root: zarr.Array[Any] | zarr.Group, name: str, plane: Plane | None) -> NgffImage:
-    """The image that `plane` asks for. Raises SlideError, beginning with the file's `name`."""
+    """Return the image that `plane` asks for. Raises SlideError if there is none.
+
+    name: what the user calls the Zarr, for advice such as "Give slide.zarr/0".
+    """
     asked = plane.series if plane is not None else None
     if isinstance(root, zarr.Array):
-        check(name, "series", asked or 0, 1)
+        check("series", asked or 0, 1)
         return _plain(name, [root])
     said = _ngff(root)
     if "plate" in said:
-        raise SlideError(f"{name}: a plate of many images. Give one of its fields, like {name}/A/1/0.")
+        raise SlideError(f"a plate of many images. Give one of its fields, like {name}/A/1/0.")
     if said.get("multiscales"):
         found = [(root, one) for one in said["multiscales"]]
     elif "bioformats2raw.layout" in said:
-        found = [(group, _ngff(group)["multiscales"][0]) for group in _series(root, name)]
+        found = [(group, _ngff(group)["multiscales"][0]) for group in _series(root)]
     else:
-        check(name, "series", asked or 0, 1)
+        check("series", asked or 0, 1)
         return _plain(name, [array for _, array in _by_number(root.arrays())], root)
-    number = check(name, "series", asked, len(found)) if asked is not None else _main(name, found)
+    number = check("series", asked, len(found)) if asked is not None else _main(found)
     group, multiscale = found[number]
-    return _multiscale(name, group, multiscale, (number, len(found)))
+    return _multiscale(group, multiscale, (number, len(found)))
 
 
 def _ngff(group: zarr.Group) -> dict[str, Any]:
@@ -76,40 +79,40 @@ def _by_number(members: Any) -> list[tuple[str, Any]]:
     return sorted(members, key=lambda member: (not member[0].isdigit(), int(member[0]) if member[0].isdigit() else 0))
 
 
-def _series(root: zarr.Group, name: str) -> list[zarr.Group]:
+def _series(root: zarr.Group) -> list[zarr.Group]:
     """The images of bioformats2raw's layout: as its OME group lists them, else all that are numbered."""
     groups = dict(_by_number(root.groups()))
     listed = _ngff(groups["OME"]).get("series") if "OME" in groups else None
     found = [groups.get(str(path)) for path in listed or [key for key in groups if key.isdigit()]]
     images = [group for group in found if group is not None and _ngff(group).get("multiscales")]
     if not images or len(images) < len(found):
-        raise SlideError(f"{name}: an image that its metadata lists is not there. Copy it again.")
+        raise SlideError("an image that its metadata lists is not there. Copy it again.")
     return images
 
 
-def _main(name: str, found: Sequence[tuple[zarr.Group, Any]]) -> int:
+def _main(found: Sequence[tuple[zarr.Group, Any]]) -> int:
     """The image that is the slide, among the pictures beside it."""
 
     def area(number: int) -> int:
         group, multiscale = found[number]
-        shape = _array(name, group, _datasets(name, multiscale)[0]["path"]).shape
-        axes = _axes(name, multiscale, len(shape))
+        shape = _array(group, _datasets(multiscale)[0]["path"]).shape
+        axes = _axes(multiscale, len(shape))
         return shape[axes.index("y")] * shape[axes.index("x")]
 
     names = [str(one.get("name", "")) if isinstance(one, dict) else "" for _, one in found]
     return main_image(names, [area(number) for number in range(len(found))])
 
 
-def _multiscale(name: str, group: zarr.Group, said: Mapping[str, Any], series: tuple[int, int]) -> NgffImage:
-    datasets = _datasets(name, said)
-    first = _array(name, group, datasets[0]["path"])
-    axes = _axes(name, said, first.ndim)
+def _multiscale(group: zarr.Group, said: Mapping[str, Any], series: tuple[int, int]) -> NgffImage:
+    datasets = _datasets(said)
+    first = _array(group, datasets[0]["path"])
+    axes = _axes(said, first.ndim)
     whole = _scale(said, first.ndim) or [1.0] * first.ndim
     scales = [_scale(dataset, first.ndim) for dataset in datasets]
     levels = [(first, 1.0)]
     for dataset, scale in zip(datasets[1:], scales[1:], strict=True):
         try:
-            array = _array(name, group, dataset["path"])
+            array = _array(group, dataset["path"])
         except SlideError:
             continue  # the next finer level serves
         downsample = _downsample(axes, (first, scales[0]), (array, scale))
@@ -145,24 +148,24 @@ def _window(said: Any) -> tuple[float, float] | None:
     return stated_range(said.get("start"), said.get("end")) if isinstance(said, dict) else None
 
 
-def _datasets(name: str, said: Any) -> list[dict[str, Any]]:
+def _datasets(said: Any) -> list[dict[str, Any]]:
     datasets = said.get("datasets") if isinstance(said, dict) else None
     if not datasets or not all(isinstance(d, dict) and isinstance(d.get("path"), str) for d in datasets):
-        raise SlideError(f"{name}: its OME-Zarr metadata names no arrays. Export it again.")
+        raise SlideError("its OME-Zarr metadata names no arrays. Export it again.")
     return list(datasets)
 
 
-def _array(name: str, group: zarr.Group, path: str) -> zarr.Array[Any]:
+def _array(group: zarr.Group, path: str) -> zarr.Array[Any]:
     try:
         array = group[path]
     except KeyError:
         array = None
     if not isinstance(array, zarr.Array):
-        raise SlideError(f"{name}: the array {path} that its metadata names is not there. Copy it again.")
+        raise SlideError(f"the array {path} that its metadata names is not there. Copy it again.")
     return array
 
 
-def _axes(name: str, said: Mapping[str, Any], ndim: int) -> str:
+def _axes(said: Mapping[str, Any], ndim: int) -> str:
     """The letter of each axis: by its name, else by its type. Before 0.3 there were always these five."""
     axes = said.get("axes") or (list("tczyx") if ndim == 5 else None)
     letters = ""
@@ -170,12 +173,12 @@ def _axes(name: str, said: Mapping[str, Any], ndim: int) -> str:
         one = axis if isinstance(axis, dict) else {"name": axis}
         called = str(one.get("name", "")).lower()
         letters += called if called in set("tczyx") else {"time": "t", "channel": "c"}.get(str(one.get("type")), "?")
-    return _sound_axes(name, letters, ndim)
+    return _sound_axes(letters, ndim)
 
 
-def _sound_axes(name: str, letters: str, ndim: int) -> str:
+def _sound_axes(letters: str, ndim: int) -> str:
     if len(letters) != ndim or len(set(letters)) < ndim or not {"x", "y"} <= set(letters) <= set("tczyx"):
-        raise SlideError(f"{name}: {ndim} axes of which t, c, z, y and x are not told apart. Export it as OME-Zarr.")
+        raise SlideError(f"{ndim} axes of which t, c, z, y and x are not told apart. Export it as OME-Zarr.")
     return letters
 
 
@@ -213,9 +216,9 @@ def _plain(name: str, arrays: Sequence[zarr.Array[Any]], root: zarr.Group | None
     if not arrays:
         inside = sorted(key for key, _ in root.groups())[:5] if root is not None else []
         advice = f"Give one of the groups in it, like {name}/{inside[0]}." if inside else "Copy it again."
-        raise SlideError(f"{name}: a Zarr group without an array. {advice}")
+        raise SlideError(f"a Zarr group without an array. {advice}")
     first = max(arrays, key=lambda array: math.prod(array.shape))
-    axes = _axes_of_plain(name, first)
+    axes = _axes_of_plain(first)
     x, y = axes.index("x"), axes.index("y")
     levels = [(first, 1.0)]
     for array in arrays:
@@ -223,7 +226,7 @@ def _plain(name: str, arrays: Sequence[zarr.Array[Any]], root: zarr.Group | None
             continue
         if array.shape == first.shape:
             raise SlideError(
-                f"{name}: several arrays of one size ({first.basename}, {array.basename}). "
+                f"several arrays of one size ({first.basename}, {array.basename}). "
                 f"Give one of them, like {name}/{first.basename}."
             )
         downsample = level_downsample((first.shape[x], first.shape[y]), (array.shape[x], array.shape[y]))
@@ -235,14 +238,14 @@ def _plain(name: str, arrays: Sequence[zarr.Array[Any]], root: zarr.Group | None
     )
 
 
-def _axes_of_plain(name: str, array: zarr.Array[Any]) -> str:
+def _axes_of_plain(array: zarr.Array[Any]) -> str:
     """The names that it has for its dimensions (Zarr's, or xarray's); else rows, columns and perhaps colours."""
     names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if names:
         letters = "".join({"s": "c", "channel": "c"}.get(str(n).lower(), str(n).lower()[:2]) for n in names)
-        return _sound_axes(name, letters, array.ndim)
+        return _sound_axes(letters, array.ndim)
     if array.ndim == 3:
         axes = "yxc" if array.shape[2] in (1, 3, 4) else "cyx" if array.shape[0] in (1, 3, 4) else ""
     else:
         axes = "yx" if array.ndim == 2 else ""
-    return _sound_axes(name, axes, array.ndim)
+    return _sound_axes(axes, array.ndim)

@@ -67,12 +67,12 @@ class ZarrReader:
         image = self._image(plane)
         first = image.levels[0][0]
         if 0 in first.shape:
-            raise SlideError(f"{path.name}: the image has no pixels.")
+            raise SlideError("the image has no pixels.")
         for array, _ in image.levels:
-            refuse_sizes(path.name, array)
+            refuse_sizes(array)
         self._axes = image.axes
-        self.plane, self._spans = _choose(path.name, image, plane)
-        self._kind = _pixel_kind(path.name, image, self._spans)
+        self.plane, self._spans = _choose(image, plane)
+        self._kind = _pixel_kind(image, self._spans)
         self._arrays = [array for array, _ in image.levels]
         self._chunks = [Chunks(array, self._store) for array in self._arrays]
         fills = [_shown_fill(array, self._kind) for array in self._arrays]
@@ -84,7 +84,7 @@ class ZarrReader:
             self._store.expect(f"{array.path}/" if array.path else "", most_bytes(array))
         self._unpacked = [bounded(array) for array in self._arrays]
         if self._local and self._chunks[0].missing:
-            raise SlideError(f"{path.name}: {self._chunks[0].missing}")
+            raise SlideError(self._chunks[0].missing)
         self.mpp, self.mpp_source = image.mpp, "ome-zarr scale" if image.mpp else None
         self.vendor = image.vendor
         self.properties = image.properties | {
@@ -180,7 +180,7 @@ class ZarrReader:
             try:
                 root = zarr.open(store=self._store, path=self._store.root, mode="r")
             except FileNotFoundError:
-                raise SlideError(f"{self._path.name}: no Zarr array or group is there. Copy it again.") from None
+                raise SlideError("no Zarr array or group is there. Copy it again.") from None
             except SlideError:
                 raise
             except Exception as error:
@@ -198,7 +198,7 @@ class ZarrReader:
         tile_height, tile_width = (-(-_LEAST_SIDE // side) * side for side in sides)
         if min(sides[0], height) * min(sides[1], width) < _LEAST_CHUNK and height * width > _LEAST_CHUNK:
             shape = " x ".join(str(n) for n in array.chunks)
-            raise SlideError(f"{self._path.name}: chunks of {shape} are too small to be read one by one. Rechunk it.")
+            raise SlideError(f"chunks of {shape} are too small to be read one by one. Rechunk it.")
         return Level(width, height, downsample, tile_width, tile_height, _compression(array))
 
     def _tile(self, level: int, tile: int) -> Pixels | str:
@@ -222,7 +222,7 @@ class ZarrReader:
         for chunk in lacking:
             problem = self._problem_of(level, chunk)
             if problem is not None:
-                reason = f"{self._path.name}: chunk {_numbers(chunk)} of the array {self._chunks[level].name} {problem}"
+                reason = f"chunk {_numbers(chunk)} of the array {self._chunks[level].name} {problem}"
                 return InFinerLevel(reason) if problem is _IN_FINER else reason
         order = [self._axes.index(axis) for axis in "yx"] + [i for i, axis in enumerate(self._axes) if axis not in "yx"]
         plane = pixels.transpose(order)
@@ -264,11 +264,11 @@ def _on_disk(path: AnyPath) -> Path:
     return path
 
 
-def _choose(name: str, image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str, Span]]:
+def _choose(image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str, Span]]:
     """The plane that is shown, in words, and as a span along each axis but y and x."""
     sizes = dict(zip(image.axes, image.levels[0][0].shape, strict=True))
-    channel = pick_channel(name, sizes.get("c", 1), image.colours, plane, image.channels)
-    shown = pick(name, sizes, plane) | ({"c": channel} if channel is not None else {})
+    channel = pick_channel(sizes.get("c", 1), image.colours, plane, image.channels)
+    shown = pick(sizes, plane) | ({"c": channel} if channel is not None else {})
     others = [axis for axis in image.axes if axis not in "yx"]
     spans = {axis: (shown[axis], shown[axis] + 1) if axis in shown else (0, sizes[axis]) for axis in others}
     number, of = image.series
@@ -280,11 +280,11 @@ def _sides(axes: str, shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[axes.index("y")], shape[axes.index("x")]
 
 
-def _pixel_kind(name: str, image: NgffImage, spans: dict[str, Span]) -> PixelKind:
+def _pixel_kind(image: NgffImage, spans: dict[str, Span]) -> PixelKind:
     first, last = spans.get("c", (0, 1))
     dtype = image.levels[0][0].dtype
     window = image.windows[first] if last - first == 1 and first < len(image.windows) else None
-    return PixelKind(3 if last - first == 3 else 1, shown=shown_range(name, dtype, 8 * dtype.itemsize, window))
+    return PixelKind(3 if last - first == 3 else 1, shown=shown_range(dtype, 8 * dtype.itemsize, window))
 
 
 def _shown_fill(array: zarr.Array[Any], kind: PixelKind) -> tuple[int, ...] | None:

@@ -98,7 +98,7 @@ def local_store(path: Path) -> CountingStore:
     if path.is_dir():
         return CountingStore(_Folder(path, read_only=True), functools.partial(_keys_below, path))
     file = ZipFolder(path)
-    root = _root(path, file.names)
+    root = _root(file.names)
     return CountingStore(file, lambda prefix: (name for name in file.names if name.startswith(prefix)), root)
 
 
@@ -110,9 +110,9 @@ def _keys_below(folder: Path, prefix: str) -> Iterator[str]:
             yield f"{within}/{file}" if within else file
 
 
-def _root(path: Path, names: Iterable[str]) -> str:
+def _root(names: Iterable[str]) -> str:
     """Where in a zip the Zarr begins: at its top, or in the one folder that was zipped."""
     found = [name for name in names if name.endswith(METADATA) and name.rpartition("/")[2] in METADATA]
     if not found:
-        raise SlideError(f"{path.name}: a zip without a Zarr in it. Unpack it and give what is inside.")
+        raise SlideError("a zip without a Zarr in it. Unpack it and give what is inside.")
     return min(found, key=lambda name: name.count("/")).rpartition("/")[0]

@@ -58,10 +58,10 @@ class ZipFolder(Store):
             self._at = _members(self._directory)
         except (ValueError, struct.error, OSError):
             self.close()
-            raise SlideError(f"{path.name}: neither a folder of Zarr nor a whole zip of one. Copy it again.") from None
+            raise SlideError("neither a folder of Zarr nor a whole zip of one. Copy it again.") from None
         if len(self._at) > _MOST_MEMBERS:
             self.close()
-            raise SlideError(f"{path.name}: a zip of more than {_MOST_MEMBERS:,} files. Unpack it.")
+            raise SlideError(f"a zip of more than {_MOST_MEMBERS:,} files. Unpack it.")
 
     @property
     def names(self) -> Iterable[str]:
