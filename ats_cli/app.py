@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -97,6 +98,7 @@ def run(arguments: list[str]) -> int:
 
     0: all done; 1: some slides failed, or something unforeseen; 2: the call itself is wrong; 130: interrupted.
     """
+    arguments = _without_equals(arguments)
     debug = "--debug" in arguments
     escape_unencodable()
     _show_warnings(quiet="--quiet" in arguments)
@@ -118,6 +120,12 @@ def run(arguments: list[str]) -> int:
     finally:
         for stream in (sys.stdout, sys.stderr):
             flush_or_silence(stream)
+
+
+def _without_equals(arguments: list[str]) -> list[str]:
+    """Return `-oRUN` for `-o=RUN`, whose value would be `=RUN`."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return [re.sub("^(-[A-Za-z])=", r"\1", word) for word in options] + arguments[len(options) :]
 
 
 def _interrupt(*_: object) -> None:

@@ -30,7 +30,7 @@ OPEN = {
     "balance-ignored-of-multi-label", "cluster-relative-paths", "cluster-worker-of-another-version",
     "fold-that-learns-without-a-class", "manifests", "missing-values-as-labels-and-groups",
     "one-class-in-two-spellings", "one-file-in-two-classes", "regions-of-a-slide-with-bounds",
-    "resume-with-folds-checked-too-late", "small-2", "tilde-in-a-path", "train-val-test-folders-as-classes",
+    "resume-with-folds-checked-too-late", "small-2", "train-val-test-folders-as-classes",
     "two-trainings-into-one-folder",
 }  # fmt: skip
 
@@ -245,6 +245,28 @@ def test_merge_with_a_part_missing(ats: Ats, model: Path, tmp_path: Path) -> Non
         assert ats("predict", slides, "-m", model, "--tiles", 2, "-o", out, "--shard", f"{part}/3")[0] == 0
     status, _, err = ats("merge", *sorted((tmp_path / "parts").iterdir()), "-o", tmp_path / "all")
     assert (status == 1 and "2 of 3" in err) or "2/3" in err
+
+
+def test_tilde_in_a_path(ats: Ats, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, current = tmp_path / "home", tmp_path / "current"
+    home.mkdir()
+    (current / "~").mkdir(parents=True)  # as an earlier call left it
+    shutil.copy(DIGITS, home / "slide.tif")
+    model.rename(home / "model")
+    (current / "slides.csv").write_text("slide\n~/slide.tif\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(current)
+    for number, given in enumerate((["~/slide.tif"], ["~/sl*.tif"], ["--manifest", "slides.csv"])):
+        output = (f"-o=~/run{number}", f"--output=~/run{number}", f"-o~/run{number}")[number]
+        status, _, err = ats("predict", *given, "-m", "~/model", output)
+        assert status == 0 and (home / f"run{number}" / "predictions.csv").is_file(), err
+    monkeypatch.setenv("ATS_MODEL", "~/model")
+    monkeypatch.setenv("ATS_CONFIG", "~/config")
+    assert ats("predict", "~/slide.tif", "--json")[0] == 0
+    assert ats("models", "default", "~/model")[0] == 0
+    assert (home / "config" / "config.toml").read_text() == f'model = "{home}/model"\n'
+    assert ats("heatmap", "~/slide.tif", "-o", "~/maps/a.png")[0] == 0 and (home / "maps" / "a.png").is_file()
+    assert sorted(path.name for path in current.rglob("*")) == ["slides.csv", "~"]
 
 
 def test_small(ats: Ats, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
+from ats_cli.paths import user_path
 from ats_cli.records import MAX_UNREADABLE
 from ats_cli.registry import TASKS
 
@@ -41,6 +42,7 @@ def command(
         typer.Option(
             "--output",
             "-o",
+            parser=user_path,
             metavar="FOLDER",
             help="Also write metrics.json, predictions.csv and the plots.",
             rich_help_panel=o.OUTPUT,

@@ -9,6 +9,7 @@ import typer
 
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
+from ats_cli.paths import user_path
 
 EXAMPLES = """Examples:
 
@@ -30,6 +31,7 @@ def command(
         typer.Option(
             "--output",
             "-o",
+            parser=user_path,
             metavar="PNG|FOLDER",
             help="A .png file for one slide, or a folder that gets one a slide.",
             rich_help_panel=o.OUTPUT,

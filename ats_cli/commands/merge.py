@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ats_cli.commands.options import base as o
+from ats_cli.paths import user_path
 
 EXAMPLES = """Examples:
 
@@ -19,13 +20,20 @@ ats merge parts/* -o run --overwrite"""
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders that `ats predict -o` wrote, as a rule with --shard.", metavar="RUN..."),
+        typer.Argument(
+            parser=user_path, help="Run folders that `ats predict -o` wrote, as a rule with --shard.", metavar="RUN..."
+        ),
     ],
     *,
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="The run folder that gets them all.", rich_help_panel=o.OUTPUT
+            "--output",
+            "-o",
+            parser=user_path,
+            metavar="FOLDER",
+            help="The run folder that gets them all.",
+            rich_help_panel=o.OUTPUT,
         ),
     ],
     overwrite: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from ats_cli.commands.common.messages import answer, say
 from ats_cli.commands.common.streams import console
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
+from ats_cli.paths import user_path
 
 EXAMPLES = """Examples:
 
@@ -69,18 +69,14 @@ def default(
 ) -> None:
     """Choose the model that is used when none is named; ATS_MODEL comes before it."""
     from ats_cli.zoo.default import set_default_model
-    from ats_cli.zoo.find import default_name, find_model
-    from ats_cli.zoo.hub import is_hub_name
+    from ats_cli.zoo.find import default_name, find_model, lasting_name
 
     if unset and name is not None:
         raise AtsError("--unset forgets the default. Leave out the name, or --unset.")
     if unset:
         set_default_model(None)
     if name is not None:
-        find_model(name)
-        # The path of a folder is made absolute; the name of a shipped model stays a name.
-        is_folder = not is_hub_name(name) and Path(name).is_dir()
-        set_default_model(str(Path(name).resolve()) if is_folder else name)
+        set_default_model(lasting_name(name, find_model(name)))
     chosen, because = default_name()
     answer(chosen)
     say(f"{because}.")
@@ -96,7 +92,7 @@ def verify(folder: Annotated[str, typer.Argument(metavar="FOLDER", help=NAME_HEL
     from ats_cli.zoo.sums import SUMS_FILE
     from ats_cli.zoo.verify import verify
 
-    path = Path(folder) if Path(folder).is_dir() else find_recipe(folder).path
+    path = given if (given := user_path(folder)).is_dir() else find_recipe(folder).path
     problems = verify(path)
     for problem in problems:
         say(problem)

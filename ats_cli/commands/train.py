@@ -10,6 +10,7 @@ import typer
 
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
+from ats_cli.paths import user_path
 from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TASKS
 
 EXAMPLES = """Examples:
@@ -23,6 +24,7 @@ def command(
     data: Annotated[
         Path | None,
         typer.Argument(
+            parser=user_path,
             help="A folder with one subfolder a class, slides inside.",
             metavar="DATA",
             show_default=False,
@@ -32,16 +34,14 @@ def command(
     manifest: Annotated[
         Path | None,
         typer.Option(
+            parser=user_path,
             metavar="CSV",
             help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split' (train, val, test), "
             "'group' (the patient), 'mpp', 'weight' and 'roi'; or with the names that CLAM and STAMP give them.",
             rich_help_panel=o.SLIDES,
         ),
     ] = None,
-    slides_root: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where the manifest's slides lie.", rich_help_panel=o.SLIDES),
-    ] = None,
+    slides_root: o.SlidesRoot = None,
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
@@ -167,10 +167,7 @@ def command(
         ),
     ] = None,
     seed: o.Seed = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="The model folder to write.", rich_help_panel=o.OUTPUT),
-    ] = None,
+    output: o.ModelOutput = None,
     smoke_test: Annotated[
         bool,
         typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str]) -> lis
     named = [(own.name, source) for own in inside for source in find_slides([str(own)], mpp)]
     ids = slide_ids([source.path for _, source in named])
     return [
-        Labelled(SlideSource(slide_id, source.path, source.mpp), label, slide_id)
+        Labelled(replace(source, slide_id=slide_id), label, slide_id)
         for slide_id, (label, source) in zip(ids, named, strict=True)
     ]
 

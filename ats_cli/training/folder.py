@@ -23,11 +23,11 @@ from ats_cli.training.loop.processes import computation, first_process
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.options import DEFAULT_RECIPE, Callbacks, DataOptions, RecipeOptions, TrainOptions
 from ats_cli.training.output import VIEWS_FOLDER, claim_output, fold_folder, refuse_non_empty
-from ats_cli.training.pretrained import resolved
+from ats_cli.training.pretrained import lasting_weights, resolved
 from ats_cli.training.settings import as_json, write_settings
 from ats_cli.training.train import TrainingResult, train_model
 from ats_cli.zoo import load_model, save_model
-from ats_cli.zoo.find import find_recipe
+from ats_cli.zoo.find import find_model, find_recipe, lasting_name
 from ats_cli.zoo.folder import parse_spec
 
 SLOW_CHECK = 100  # more slides than this take a while to check: the user is informed
@@ -58,8 +58,13 @@ def train_folder(
     if first_process() and not options.resume:
         refuse_non_empty(output)
     overrides = {key: value for key, value in recipe.overrides.items() if value is not None}
+    if "pretrained" in overrides:
+        overrides["pretrained"] = lasting_weights(overrides["pretrained"])
     base = find_recipe(recipe.recipe or recipe.init or DEFAULT_RECIPE).spec
-    init = None if recipe.init is None else load_model(recipe.init).nets
+    init = None
+    if recipe.init is not None:
+        folder = find_model(recipe.init)
+        init, recipe = load_model(folder).nets, replace(recipe, init=lasting_name(recipe.init, folder))
     task = overrides.get("task", base.task)
     slides = [
         replace(slide, reading=data.reading)

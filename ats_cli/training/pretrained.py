@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ats_cli.errors import ModelError
 from ats_cli.nets.model import Model
+from ats_cli.paths import user_path
 from ats_cli.records import ModelSpec
 
 TIMM, HUB = "timm:", "hf-hub:"
@@ -42,6 +43,13 @@ def resolved(spec: ModelSpec) -> ModelSpec:
     return replace(spec, features=features)
 
 
+def lasting_weights(pretrained: str) -> str:
+    """Return what names the same pretrained weights from any working directory: of a file its absolute path."""
+    if pretrained in ("", "hub") or pretrained.startswith(HUB):
+        return pretrained
+    return str(user_path(pretrained).absolute())
+
+
 def load_pretrained(nets: Model) -> None:
     """Load the weights that the feature network's spec names, without classification heads.
 
@@ -62,7 +70,7 @@ def load_pretrained(nets: Model) -> None:
             raise ModelError(_unreachable(name, error)) from error
         weights: dict[str, Tensor] = theirs.state_dict()
     else:
-        weights = _from_file(Path(spec.pretrained))
+        weights = _from_file(user_path(spec.pretrained))
     _load(nets.features.backbone, weights, spec.pretrained)
 
 

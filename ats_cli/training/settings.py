@@ -10,6 +10,7 @@ from typing import Any
 from ats_cli.errors import AtsError
 from ats_cli.results.files import csv_bytes, json_bytes, write_whole
 from ats_cli.results.run.provenance import facts, now
+from ats_cli.slides import AnyPath
 from ats_cli.training.dataset.split import Split
 
 SETTINGS_FILE, SPLIT_FILE = "training.json", "split.csv"
@@ -30,7 +31,7 @@ def write_settings(
     """
     columns = ("slide_id", "split", "label", "group", "weight", "mpp", "roi", "path", "content")
     rows = [
-        (s.slide_id, name, s.label, s.group, s.weight, s.mpp, s.roi, s.path, s.content)
+        (s.slide_id, name, s.label, s.group, s.weight, s.mpp, _absolute(s.roi), _absolute(s.path), s.content)
         for name, slides in zip(("train", "val"), split, strict=True)
         for s in slides
     ]
@@ -70,18 +71,31 @@ def _check_settings(
 
 
 def _split_difference(before: bytes, table: bytes) -> list[str]:
-    """The difference of two versions of split.csv, if any. A column `content` that `before` lacks is ignored."""
+    """Return the difference of two versions of split.csv, if any.
+
+    A file with the same id and content is the same slide wherever it lies. A column `content` that `before` lacks is
+    ignored.
+    """
     if before == table:
         return []
     old, new = (list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))) for content in (before, table))
-    ignored = {"content"} if old and "content" not in old[0] else set()
-    if old == [{key: value for key, value in row.items() if key not in ignored} for row in new]:
-        return []
     contents = {row["slide_id"]: row.get("content") for row in old}
+    ignored = {"path"} if all(contents.values()) else {"path", "content"} if None in contents.values() else set()
+    if _without(old, ignored) == _without(new, ignored):
+        return []
     for row in new:
         if contents.get(row["slide_id"], row["content"]) not in (row["content"], None):
             return [f"another file as {row['slide_id']}"]
     return ["other slides, or another split of them"]
+
+
+def _without(rows: list[dict[str, str]], ignored: set[str]) -> list[dict[str, str]]:
+    return [{key: value for key, value in row.items() if key not in ignored} for row in rows]
+
+
+def _absolute(path: AnyPath | None) -> AnyPath | None:
+    """Return a path that means the same file in any working directory."""
+    return path.absolute() if isinstance(path, Path) else path
 
 
 def as_json(values: dict[str, Any]) -> dict[str, Any]:

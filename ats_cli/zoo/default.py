@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from ats_cli.errors import AtsError
+from ats_cli.paths import user_path
 
 FOLDER_VARIABLE = "ATS_CONFIG"
 
@@ -15,7 +16,7 @@ def config_file() -> Path:
     """Return config.toml in the folder that ATS_CONFIG names, else in the system's folder for configurations."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
-        return Path(named) / "config.toml"
+        return user_path(named) / "config.toml"
     from platformdirs import user_config_path
 
     return user_config_path("ats", appauthor=False) / "config.toml"

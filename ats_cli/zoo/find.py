@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from ats_cli.errors import ModelError
+from ats_cli.paths import user_path
 from ats_cli.zoo.default import default_model
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, read_folder
 from ats_cli.zoo.hub import is_hub_name, pull
@@ -37,10 +38,13 @@ def default_name() -> tuple[str, str]:
 
 
 def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
-    """Return a model folder, with or without weights, by path, shipped name or hf://owner/name."""
+    """Return a model folder, with or without weights, by path, shipped name or hf://owner/name. Its path is absolute.
+
+    Raises ModelError if there is none.
+    """
     if is_hub_name(name):
         return read_folder(pull(name), chosen_because)
-    path = Path(name)
+    path = user_path(name).absolute()
     if path.is_file() and path.name == SPEC_FILE:
         return read_folder(path.parent, chosen_because)
     # A folder of slides may have the name of a shipped model: only a folder with a model in it takes precedence.
@@ -53,6 +57,14 @@ def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
         f"{name}: no such model folder, and no model of that name ships with ats. "
         f"Shipped: {', '.join(recipe_names()) or 'none'}."
     )
+
+
+def lasting_name(name: str, folder: ModelFolder) -> str:
+    """Return what names `folder`, found by `name`, from any working directory.
+
+    That is its absolute path, or the name itself of a shipped model and of one of the hub.
+    """
+    return name if is_hub_name(name) or folder.path.parent == shipped_folder() else str(folder.path)
 
 
 def model_names() -> list[str]:

@@ -8,14 +8,21 @@ from typing import Annotated
 import typer
 
 from ats_cli.commands.options.slide import SLIDES
+from ats_cli.paths import user_path
 
 LabelledFolder = Annotated[
     Path | None,
-    typer.Argument(help="A folder with one subfolder a class, slides inside.", metavar="SLIDES", show_default=False),
+    typer.Argument(
+        parser=user_path,
+        help="A folder with one subfolder a class, slides inside.",
+        metavar="SLIDES",
+        show_default=False,
+    ),
 ]
 LabelledManifest = Annotated[
     Path | None,
     typer.Option(
+        parser=user_path,
         metavar="CSV",
         help="Instead: a CSV with columns 'slide' and 'label', and perhaps 'group' (patient), 'split', 'mpp'.",
         rich_help_panel=SLIDES,
@@ -23,7 +30,9 @@ LabelledManifest = Annotated[
 ]
 SlidesRoot = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="The folder of the manifest's slides.", rich_help_panel=SLIDES),
+    typer.Option(
+        parser=user_path, metavar="FOLDER", help="The folder of the manifest's slides.", rich_help_panel=SLIDES
+    ),
 ]
 Split = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ats_cli.paths import user_path
 from ats_cli.registry import NESTED_SAMPLER
 
 OUTPUT = "Output"
@@ -16,9 +17,21 @@ RunOutput = Annotated[
     typer.Option(
         "--output",
         "-o",
+        parser=user_path,
         metavar="FOLDER",
         help="Also write a run folder: predictions.csv, run.json, and the tiles of each slide. "
         "Slides that are done there are not predicted again.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+ModelOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=user_path,
+        metavar="FOLDER",
+        help="The model folder to write.",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ats_cli.paths import user_path
 from ats_cli.registry import FORMATS
 
 SLIDES = "Slides"
@@ -38,6 +39,7 @@ Slides = Annotated[
 Manifest = Annotated[
     Path | None,
     typer.Option(
+        parser=user_path,
         metavar="CSV",
         help="Take the slides from a CSV: column 'slide' (or 'path'), and 'mpp' where a slide needs one. "
         "Paths are relative to the CSV's folder.",
@@ -85,6 +87,7 @@ ColorProfile = Annotated[
 Roi = Annotated[
     Path | None,
     typer.Option(
+        parser=user_path,
         metavar="FILE|FOLDER",
         help="Regions to draw tiles from, GeoJSON as QuPath writes it: one file, or a folder with SLIDE.geojson for "
         "each slide. A manifest's column wins.",

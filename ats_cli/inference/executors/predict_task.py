@@ -43,7 +43,7 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
         return failed(source, model, sentence, "unforeseen", mark)
     total = time.perf_counter() - start
     seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}
-    return replace(prediction, seconds=seconds, fingerprint=mark)
+    return replace(prediction, path=source.given, seconds=seconds, fingerprint=mark)
 
 
 def load_configured_model(config: ModelConfig) -> LoadedModel:

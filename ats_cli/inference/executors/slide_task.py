@@ -49,7 +49,7 @@ def failed(
     """Return the record of a slide that could not be predicted. `model`: a ModelFolder or a LoadedModel."""
     return Prediction(
         slide_id=source.slide_id,
-        path=str(source.path),
+        path=source.given,
         status="failed",
         error=sentence,
         failure=kind,

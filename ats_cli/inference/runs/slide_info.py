@@ -45,7 +45,7 @@ def failed_record(source: SlideSource, error: str | None) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "slide_id": source.slide_id,
-        "path": str(source.path),
+        "path": source.given,
         "status": "ok" if error is None else "failed",
         "error": error,
         "reader": None,

@@ -33,12 +33,24 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class SlideSource:
-    """One slide to read. `mpp`: microns per pixel given by hand, or None. `group`: what it is grouped by, or None."""
+    """One slide to read.
+
+    path: absolute, also where it was named by a relative path: another process may run in another folder.
+    mpp: microns per pixel given by hand, or None. group: what the slide is grouped by, or None.
+    given: the path as it was named, which tables and records show.
+    """
 
     slide_id: str
     path: AnyPath
     mpp: float | None = None
     group: str | None = None
+    given: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.given:
+            object.__setattr__(self, "given", str(self.path))
+        if isinstance(self.path, Path):
+            object.__setattr__(self, "path", self.path.absolute())
 
 
 def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSource]:
@@ -179,9 +191,10 @@ def _in_files(item: str, path: Path, passed: Counter[str]) -> Sequence[Path]:
         return found
     if path.exists():
         return [path]
-    if not glob.has_magic(item):
+    pattern = str(path) if item.startswith("~") else item  # a path would lose a slash at its end
+    if not glob.has_magic(pattern):
         raise absent(path)
-    matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]  # noqa: PTH207 (absolute patterns)
+    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (absolute patterns)
     inside = SYSTEM_FOLDERS - set(path.parts)
     matches = [match for match in matches if not inside & set(match.parts)]
     found = [slide for match in matches for slide in walk.slides(match)]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ats_cli.paths import user_path
+
 MOST_BYTES = 256 * 1024 * 1024
 """All that is kept; what was not used for longest goes first."""
 
@@ -25,7 +27,7 @@ def cache_folder() -> Path:
     import platformdirs
 
     given = os.environ.get("ATS_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("ats-cli", appauthor=False)
+    return user_path(given) if given else platformdirs.user_cache_path("ats-cli", appauthor=False)
 
 
 class HeaderCache:

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from ats_cli.errors import SlideError, without_secrets
+from ats_cli.paths import user_path
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,12 +70,17 @@ AnyPath = Path | RemotePath
 
 
 def slide_path(place: str | os.PathLike[str] | RemotePath, folder: Path | None = None) -> AnyPath:
-    """A path, from `folder` where it is relative, or the URL that `place` is. Raises SlideError for half a URL."""
+    """Return the path of a slide, from `folder` where it is relative, or the URL that `place` is.
+
+    `~` at the start of a text is the home folder (`user_path`); a Path is taken as it is. Raises SlideError for half a
+    URL.
+    """
     if isinstance(place, RemotePath):
         return place
     text = os.fspath(place)
     if "://" not in text:
-        return Path(text) if folder is None else folder / text
+        file = user_path(text) if isinstance(place, str) else Path(text)
+        return file if folder is None else folder / file
     if text.lower().startswith("file://"):
         return Path(url2pathname(urlsplit(text).path))
     path = RemotePath(text)
