@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from ats_cli.errors import AtsError, without_secrets
 from ats_cli.records import Prediction, TilesRead
 from ats_cli.results.record import prediction_dict, prediction_from
+from ats_cli.results.run import folder
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.provenance import facts
 from ats_cli.results.run.run_file import RunSlide
@@ -203,10 +205,10 @@ def test_what_is_done_is_not_done_again_and_nothing_is_written(tmp_path: Path) -
     assert set(failed_again) == {"a"}
 
 
-def test_a_run_killed_at_any_time_has_a_table_of_whole_rows(tmp_path: Path) -> None:
+def test_a_run_killed_at_any_time_has_a_table_of_whole_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(tmp_path, "a", "b", "c")
     assert table(tmp_path) == []
-    run._table_cost = 0.0  # however slow this disk is
+    monkeypatch.setattr(folder, "TABLE_QUICK", math.inf)  # however slow this disk is
     run.add(GOOD)
     del run  # no end
     assert [row["slide_id"] for row in table(tmp_path)] == ["a"]
@@ -218,14 +220,15 @@ def test_a_run_killed_at_any_time_has_a_table_of_whole_rows(tmp_path: Path) -> N
 
 def test_with_thousands_of_slides_the_table_is_not_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(tmp_path, *map(str, range(50)))
-    written = []
-    monkeypatch.setattr(run, "_write_table", lambda: written.append(1))
-    run._table_cost = 1000.0
-    for i in range(50):
+    run.add(replace(BAD, slide_id="0"))
+    assert len(table(tmp_path)) == 1
+    monkeypatch.setattr(folder, "TABLE_QUICK", 0.0)  # however fast this disk is
+    monkeypatch.setattr(folder, "TABLE_SHARE", 0.0)
+    for i in range(1, 50):
         run.add(replace(BAD, slide_id=str(i)))
-    assert not written
+    assert len(table(tmp_path)) == 1
     run.end()
-    assert written
+    assert len(table(tmp_path)) == 50
 
 
 @pytest.mark.parametrize(
@@ -311,6 +314,7 @@ def test_the_lock_of_a_killed_process_holds_no_one_up(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
+from ats_cli.results.run import folder
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.run_file import RunSlide
 from ats_cli.results.run_request import RunRequest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openslide
@@ -8,7 +9,7 @@ import pytest
 
 from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
-from ats_cli.slides.formats.openslide_reader import _mpp
+from ats_cli.slides.formats.openslide_reader import OpenSlideReader
 
 NDPI = "slideio-tutorial/test3-TRITC 2 (560).ndpi"
 
@@ -55,8 +56,15 @@ def test_an_unreadable_region_names_slide_and_place(data: Path) -> None:
         slide.read_view(1)
 
 
-def test_microns_per_pixel_and_where_they_come_from() -> None:
-    assert _mpp({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.26"}) == ((0.25, 0.26), "openslide.mpp-x")
-    assert _mpp({"openslide.objective-power": "40"}) == ((0.25, 0.25), "objective power")
-    assert _mpp({"openslide.objective-power": "33"}) == (None, None)
-    assert _mpp({}) == (None, None)
+def test_microns_per_pixel_and_where_they_come_from(tmp_path: Path) -> None:
+    (tmp_path / "a.slide").touch()
+
+    def mpp(properties: dict[str, str]) -> tuple[tuple[float, float] | None, str | None]:
+        handle = SimpleNamespace(properties=properties, level_dimensions=[(9, 9)], level_downsamples=[1.0])
+        reader = OpenSlideReader(tmp_path / "a.slide", lambda _: handle, "test")
+        return reader.mpp, reader.mpp_source
+
+    assert mpp({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.26"}) == ((0.25, 0.26), "openslide.mpp-x")
+    assert mpp({"openslide.objective-power": "40"}) == ((0.25, 0.25), "objective power")
+    assert mpp({"openslide.objective-power": "33"}) == (None, None)
+    assert mpp({}) == (None, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ats_cli.slides.remote import file as remote_file
 from ats_cli.slides.remote import header_cache
 from ats_cli.slides.remote import retries as remote_tries
 from ats_cli.slides.remote.file import RemoteFile, merged
+from ats_cli.slides.remote.http_object import HttpObject
 from ats_cli.slides.remote.path import RemotePath
 
 pytestmark = pytest.mark.integration
@@ -264,18 +265,18 @@ def test_many_at_once_are_never_more_than_64(monkeypatch: pytest.MonkeyPatch, we
     web.files["a"] = bytes(4_000_000)
     source = RemoteFile(RemotePath(web.url("a")))
     now, most = [0], [0]
-    real: Callable[..., Any] = source._object.get
+    real = HttpObject.get
 
-    async def get(start: int, stop: int) -> Any:
+    async def get(self: HttpObject, start: int, stop: int) -> Any:
         now[0] += 1
         most[0] = max(most[0], now[0])
         await asyncio.sleep(0.005)
         try:
-            return await real(start, stop)
+            return await real(self, start, stop)
         finally:
             now[0] -= 1
 
-    monkeypatch.setattr(source._object, "get", get)
+    monkeypatch.setattr(HttpObject, "get", get)
     with source.opened() as fetch:
         reads = fetch([(i * 20_000, 100) for i in range(200)])
         assert [len(read()) for read in reads] == [100] * 200

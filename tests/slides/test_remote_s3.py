@@ -18,6 +18,7 @@ from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
 from ats_cli.slides.remote import retries as remote_tries
 from ats_cli.slides.remote.answer import Passing
+from ats_cli.slides.remote.http_object import HttpObject
 from ats_cli.slides.remote.s3_object import S3Object
 
 pytestmark = pytest.mark.integration
@@ -58,45 +59,54 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-def by_client(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Counts the requests that go through the client."""
-    calls: list[int] = []
-    real = S3Object._by_client
+@pytest.fixture
+def requests() -> Iterator[list[str]]:
+    """The lines that the server logs of requests for objects: those of signed URLs have a signature."""
+    lines: list[str] = []
 
-    async def counted(self: S3Object, start: int, stop: int) -> Any:
-        calls.append(start)
-        return await real(self, start, stop)
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "GET /slides/" in record.getMessage():
+                lines.append(record.getMessage())
 
-    monkeypatch.setattr(S3Object, "_by_client", counted)
-    return calls
+    log, handler = logging.getLogger("werkzeug"), Collect()
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(handler)
+    log.propagate = propagate
+    log.setLevel(level)
 
 
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("signs", [True, False])
-def test_the_same_pixels(monkeypatch: pytest.MonkeyPatch, signs: bool) -> None:
-    calls = by_client(monkeypatch)
+def test_the_same_pixels(monkeypatch: pytest.MonkeyPatch, requests: list[str], signs: bool) -> None:
     if not signs:
 
-        async def refuse(self: S3Object) -> Any:
-            raise ValueError("no such signature")
+        async def refuse(self: HttpObject, start: int, stop: int) -> Any:
+            raise Passing("no URL is signed here")
 
-        monkeypatch.setattr(S3Object, "_by_signed_url", refuse)
+        monkeypatch.setattr(HttpObject, "get", refuse)
     slide = open_slide("s3://slides/a b/x+y.svs")
     assert np.array_equal(slide.read_view(8), open_slide(EXAMPLE).read_view(8))
     assert slide.identity == "x+y.svs" and slide.bytes_total == EXAMPLE.stat().st_size
-    assert (calls == [0]) == signs
+    assert len(requests) > 1
+    # The first range goes through the client; the others to a URL that it signs.
+    assert ["Signature=" in line for line in requests] == [False, *[signs] * (len(requests) - 1)]
 
 
 @pytest.mark.usefixtures("bucket")
 def test_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, failing = S3Object._by_client, [Passing("the server answers 500", answered=True)] * 3
+    real, failing = S3Object.get, [Passing("the server answers 500", answered=True)] * 3
 
     async def sometimes(self: S3Object, start: int, stop: int) -> Any:
         if failing:
             raise failing.pop()
         return await real(self, start, stop)
 
-    monkeypatch.setattr(S3Object, "_by_client", sometimes)
+    monkeypatch.setattr(S3Object, "get", sometimes)
     assert open_slide("s3://slides/a b/x+y.svs").width == 2220
     assert not failing
 
