@@ -27,12 +27,19 @@ DIGITS = Path(__file__).parents[1] / "examples" / "digits.tif"
 
 # Folders whose inputs are not all understood yet.
 OPEN = {
-    "balance-ignored-of-multi-label", "cluster-relative-paths", "cluster-worker-of-another-version",
-    "fold-that-learns-without-a-class", "manifests", "missing-values-as-labels-and-groups",
-    "one-class-in-two-spellings", "one-file-in-two-classes", "regions-of-a-slide-with-bounds",
-    "resume-with-folds-checked-too-late", "small-2", "train-val-test-folders-as-classes",
+    "balance-ignored-of-multi-label",
+    "cluster-relative-paths",
+    "cluster-worker-of-another-version",
+    "fold-that-learns-without-a-class",
+    "manifests",
+    "missing-values-as-labels-and-groups",
+    "one-class-in-two-spellings",
+    "one-file-in-two-classes",
+    "regions-of-a-slide-with-bounds",
+    "resume-with-folds-checked-too-late",
+    "small-2",
     "two-trainings-into-one-folder",
-}  # fmt: skip
+}
 
 Ats = Callable[..., tuple[int, str, str]]
 
@@ -267,6 +274,25 @@ def test_tilde_in_a_path(ats: Ats, model: Path, tmp_path: Path, monkeypatch: pyt
     assert (home / "config" / "config.toml").read_text() == f'model = "{home}/model"\n'
     assert ats("heatmap", "~/slide.tif", "-o", "~/maps/a.png")[0] == 0 and (home / "maps" / "a.png").is_file()
     assert sorted(path.name for path in current.rglob("*")) == ["slides.csv", "~"]
+
+
+TRAINING = ("--recipe", "digits-small", "--steps", 4, "--batch-size", 4)
+
+
+def test_train_val_test_folders_as_classes(ats: Ats, tmp_path: Path) -> None:
+    folder, model = FAULTS / "train-val-test-folders-as-classes", tmp_path / "m"
+    status, _, err = ats("train", folder, "-o", model, *TRAINING)
+    assert status == 0 and "parts of a split" in err, err
+    assert json.loads((model / "metrics.json").read_text())["train_slides"] == 8
+    rows = (model / "split.csv").read_text().splitlines()
+    assert sum(",val," in row for row in rows) == 4 and not any("test" in Path(row.split(",")[0]).parts for row in rows)
+    status, _, err = ats("evaluate", folder, "-m", model, "--tiles", 2)
+    assert status == 0 and "4 of 16 slides are taken (4 test)" in err, err
+    folds = tmp_path / "folds"
+    shutil.copytree(folder / "train", folds / "fold1")
+    shutil.copytree(folder / "val", folds / "fold2")
+    status, _, err = ats("train", folds, "-o", tmp_path / "n", *TRAINING)
+    assert status == 2 and "fold1" in err and "--folds" in err, err
 
 
 def test_small(ats: Ats, tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def command(
         raise AtsError(f"{folder.spec.name}: a {folder.spec.task} model. `ats evaluate` takes one class a slide.")
     budgets = (None,) if exhaustive else budgets_of(tiles) if tiles else ()
     labelled, rows = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root, group_by)
-    if manifest is not None and not quiet:
-        say(f"{manifest.name}: {rows}")
+    for note in () if quiet else (*rows.notes.notes, f"{(manifest or data or Path()).name}: {rows}"):
+        say(note)
     by = None if group_by is None else GroupBy(group_by, group_weights)
     run = EvaluationRun(
         EvaluationRequest(

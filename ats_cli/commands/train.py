@@ -11,6 +11,7 @@ import typer
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
 from ats_cli.paths import user_path
+from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TASKS
 
 EXAMPLES = """Examples:
@@ -238,7 +239,7 @@ def command(
 
     from ats_cli.commands.common.messages import answer, say, training_progress
     from ats_cli.inference import resolve_device
-    from ats_cli.slides import parse_plane
+    from ats_cli.slides import OpenOptions, parse_plane
     from ats_cli.training import Callbacks, DataOptions, RecipeOptions, TrainOptions, train_folder
     from ats_cli.training.loop.processes import first_process
     from ats_cli.training.output import interruption_message
@@ -253,18 +254,14 @@ def command(
             answer(outcome)
         return
     assert output is not None
-    reading = {
-        "backend": backend,
-        "plane": None if plane is None else parse_plane(plane),
-        "color_profile": color_profile,
-    }
+    opening = OpenOptions(backend, None if plane is None else parse_plane(plane), color_profile or COLOR_PROFILES[0])
     data_options = DataOptions(
         folder=data,
         manifest=manifest,
         slides_root=slides_root,
         mpp=mpp,
         roi=roi,
-        reading={name: value for name, value in reading.items() if value is not None},
+        opening=opening,
         validation=validation,
         folds=folds,
         skip_bad=skip_bad,

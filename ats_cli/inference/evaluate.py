@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from ats_cli.errors import AtsError
 from ats_cli.inference.draws.truncate_to_budget import truncate_to_budget
 from ats_cli.records import MAX_UNREADABLE, Prediction
 from ats_cli.registry import SAMPLERS
-from ats_cli.slides import SlideSource, find_slides
+from ats_cli.slides import SlideSource
+from ats_cli.slides.inputs.class_folders import class_folders
+from ats_cli.slides.inputs.data_summary import InputNotes
 from ats_cli.slides.inputs.discovery import slide_ids
 from ats_cli.slides.inputs.manifest import ManifestRow, manifest_rows, manifest_splits
 from ats_cli.slides.inputs.splits import SPLITS, split_of
@@ -32,10 +34,15 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Rows:
-    """The split of each row of a table that is used, and of each that is left out; "" for none."""
+    """The split of each slide that is used, and of each that is left out; "" for none.
+
+    `notes`: what else the table or the folder holds.
+    """
 
     taken: tuple[str, ...]
     left: tuple[str, ...] = ()
+    notes: InputNotes = field(default_factory=InputNotes)
+    unit: str = "rows"
 
     def as_dict(self) -> dict[str, Any]:
         """How many rows, in all and by split."""
@@ -44,8 +51,8 @@ class Rows:
 
     def __str__(self) -> str:
         if not any(self.taken + self.left):
-            return f"all {len(self.taken)} rows are taken; none has a split."
-        taken = f"{len(self.taken)} of {len(self.taken) + len(self.left)} rows are taken{_by_split(self.taken)}"
+            return f"all {len(self.taken)} {self.unit} are taken; none has a split."
+        taken = f"{len(self.taken)} of {len(self.taken) + len(self.left)} {self.unit} are taken{_by_split(self.taken)}"
         warning = " Of slides that the model was trained on, the figures are too good." if TRAIN in self.taken else ""
         return f"{taken}, {len(self.left)} left out{_by_split(self.left)}.{warning}"
 
@@ -65,10 +72,10 @@ def labelled_sources(
     slides_root: Path | None = None,
     group_by: str | None = None,
 ) -> tuple[list[Labelled], Rows]:
-    """Slides with labels out of `classes`: from a folder with a subfolder a class, or from a manifest.
+    """Slides with labels out of `classes`: from a folder (see `class_folders`) or from a manifest.
 
-    Of a manifest, the rows of `split` are used; without it those of "test" if there are any, else all. If `split` is
-    not a standard name, splits are compared as written. `group_by`: the column of the groups; all slides of a group
+    The slides of `split` are used; without it those of "test" if there are any, else all. If `split` is not a standard
+    name, the splits of a manifest are compared as written. `group_by`: the column of the groups; all slides of a group
     must have one label. Raises AtsError with a sentence that names the row or the folder.
     """
     if (folder is None) == (manifest is None):
@@ -78,26 +85,28 @@ def labelled_sources(
     assert folder is not None
     if group_by:
         raise AtsError("--group-by names a column of a manifest. Leave it out, or give --manifest.")
-    if split:
-        raise AtsError("--split chooses rows of a manifest. Leave it out, or give --manifest.")
-    labelled = _from_folder(folder, mpp, classes)
-    return labelled, Rows(("",) * len(labelled))
+    return _from_folder(folder, mpp, classes, split)
 
 
-def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str]) -> list[Labelled]:
-    if not folder.is_dir():
-        raise AtsError(f"{folder}: not a folder. Give a folder with one subfolder a class, or --manifest.")
-    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not inside:
-        raise AtsError(f"{folder}: no subfolders. Put each class's slides into a subfolder named after the class.")
-    for own in inside:
-        _check_label(own.name, f"{own}: ", classes, "Rename the folder.")
-    named = [(own.name, source) for own in inside for source in find_slides([str(own)], mpp)]
-    ids = slide_ids([source.path for _, source in named])
-    return [
-        Labelled(replace(source, slide_id=slide_id), label, slide_id)
-        for slide_id, (label, source) in zip(ids, named, strict=True)
+def _from_folder(
+    folder: Path, mpp: float | None, classes: Sequence[str], split: str | None
+) -> tuple[list[Labelled], Rows]:
+    found = class_folders(folder)
+    parts = {slide.split: 0 for slide in found.slides if slide.split}
+    if split and not parts:
+        raise AtsError(f"{folder}: no folders for the parts of a split. Leave out --split, or give --manifest.")
+    wanted = _split_to_take(folder, parts, split)
+    taken = [slide for slide in found.slides if wanted in (None, slide.split)]
+    left = tuple(slide.split for slide in found.slides if wanted not in (None, slide.split))
+    for label in dict.fromkeys(slide.label for slide in taken):
+        _check_label(label, f"{folder}: folder ", classes, "Rename the folder.")
+    ids = slide_ids([slide.path for slide in taken])
+    labelled = [
+        Labelled(SlideSource(slide_id, slide.path, mpp), slide.label, slide_id)
+        for slide_id, slide in zip(ids, taken, strict=True)
     ]
+    notes = InputNotes(notes=found.notes).without("slides in no class folder", len(found.left_out))
+    return labelled, Rows(tuple(slide.split for slide in taken), left, notes, "slides")
 
 
 def _from_manifest(
@@ -137,9 +146,9 @@ def _from_manifest(
 
 
 def _split_to_take(manifest: Path, splits: Mapping[str, int], asked: str | None) -> str | None:
-    """Return the split whose rows are used, None for all rows. Raises AtsError for an unknown or empty split.
+    """Return the split whose slides are used, None for all. Raises AtsError for an unknown or empty split.
 
-    `splits`: those of the manifest, each with its first row.
+    `splits`: those of the manifest or the folder, each with its first row.
     """
     split = split_of(asked)
     own_names = bool(split) and split not in SPLITS
@@ -150,7 +159,8 @@ def _split_to_take(manifest: Path, splits: Mapping[str, int], asked: str | None)
             "Correct it, or give --split with the name of the rows to take."
         )
     if split and split not in splits:
-        raise AtsError(f"{manifest}: no row of split {split!r}. Its splits: {', '.join(sorted(splits)) or 'none'}.")
+        what = "folder" if manifest.is_dir() else "row"
+        raise AtsError(f"{manifest}: no {what} of split {split!r}. Its splits: {', '.join(sorted(splits)) or 'none'}.")
     return split or (TEST if TEST in splits else None)
 
 

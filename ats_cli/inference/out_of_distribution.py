@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from ats_cli.errors import SlideError
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.predict import predict_slide
 from ats_cli.registry import TASKS
-from ats_cli.slides import open_slide
+from ats_cli.slides import OpenOptions, open_with
 from ats_cli.slides.remote.path import AnyPath
 from ats_cli.zoo import LoadedModel, load_model
 from ats_cli.zoo.folder import read_folder
@@ -42,11 +42,11 @@ def add_out_of_distribution(
     validation: Sequence[SlideLocation],
     device: str = "cpu",
     threads: int = 4,
-    open_options: Mapping[str, Any] = {},
+    opening: OpenOptions = OpenOptions(),
 ) -> OutOfDistribution | None:
     """Fit to a model's training and validation slides, and write the result into the model's folder.
 
-    open_options: further keywords of `open_slide`.
+    opening: how the slides are opened.
 
     Returns None and writes nothing if there are too few slides.
     """
@@ -54,7 +54,7 @@ def add_out_of_distribution(
     if not TASKS[model_folder.spec.task].single_label:  # the limit is not validated for other tasks
         return None
     model = load_model(model_folder, device)
-    fitted = fit_out_of_distribution(model, training, validation, threads, open_options)
+    fitted = fit_out_of_distribution(model, training, validation, threads, opening)
     if fitted is not None:
         write_out_of_distribution(folder, fitted)
         write_sums(folder)
@@ -66,25 +66,25 @@ def fit_out_of_distribution(
     training: Sequence[SlideLocation],
     validation: Sequence[SlideLocation],
     threads: int = 4,
-    open_options: Mapping[str, Any] = {},
+    opening: OpenOptions = OpenOptions(),
 ) -> OutOfDistribution | None:
     """Return the distribution of a model's training slides. At most MAX_SLIDES of each kind are predicted."""
     weights = fingerprint(dict(model.nets.state_dict()))
     of_training, of_validation = (
-        slide_embeddings(model, _evenly_spaced(slides), threads, open_options) for slides in (training, validation)
+        slide_embeddings(model, _evenly_spaced(slides), threads, opening) for slides in (training, validation)
     )
     return fit(of_training, of_validation, model.spec.tiles, weights)
 
 
 def slide_embeddings(
-    model: LoadedModel, slides: Sequence[SlideLocation], threads: int = 4, open_options: Mapping[str, Any] = {}
+    model: LoadedModel, slides: Sequence[SlideLocation], threads: int = 4, opening: OpenOptions = OpenOptions()
 ) -> NDArray[np.float64]:
     """Return the embeddings (n, T) of slides, predicted with the model's own budget. Slides that fail are left out."""
     with_embedding = replace(model, computes_embedding=True)
     embeddings = []
     for source in slides:
         try:
-            with open_slide(source.path, mpp=source.mpp, **open_options) as slide:
+            with open_with(source.path, opening, source.mpp) as slide:
                 embedding = predict_slide(slide, with_embedding, DrawOptions(threads=threads)).embedding
         except SlideError:
             continue

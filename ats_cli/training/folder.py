@@ -11,11 +11,12 @@ from ats_cli.inference.out_of_distribution import add_out_of_distribution
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
 from ats_cli.registry import TASKS
+from ats_cli.slides import OpenOptions
 from ats_cli.slides.inputs.discovery import stem
 from ats_cli.slides.inputs.regions import regions_file
 from ats_cli.spec_table import spec_table
 from ats_cli.training.card import model_card
-from ats_cli.training.dataset.labelled import LabelledSlide, labelled_slides, with_content
+from ats_cli.training.dataset.labelled import LabelledSlide, labelled_data, with_content
 from ats_cli.training.dataset.slide_store import unreadable
 from ats_cli.training.dataset.split import Split, folds, split_off
 from ats_cli.training.dataset.view_cache import ViewCache
@@ -31,7 +32,6 @@ from ats_cli.zoo.find import find_model, find_recipe, lasting_name
 from ats_cli.zoo.folder import parse_spec
 
 SLOW_CHECK = 100  # more slides than this take a while to check: the user is informed
-READING = ("backend", "plane", "color_profile")
 
 
 def train_folder(
@@ -66,10 +66,10 @@ def train_folder(
         folder = find_model(recipe.init)
         init, recipe = load_model(folder).nets, replace(recipe, init=lasting_name(recipe.init, folder))
     task = overrides.get("task", base.task)
-    slides = [
-        replace(slide, reading=data.reading)
-        for slide in labelled_slides(data.folder, data.manifest, data.mpp, data.slides_root, task)
-    ]
+    found = labelled_data(data.folder, data.manifest, data.mpp, data.slides_root, task, data.opening)
+    slides = found.slides
+    for note in found.notes.notes:
+        callbacks.on_message(note)
     if data.roi is not None:
         slides = _with_regions(slides, data.roi, callbacks)
     with claim_output(output):
@@ -126,13 +126,13 @@ class _Training:
 
     def train(self, folder: Path, split: Split, choose_best: bool) -> TrainingResult:
         """Train one model. Its settings, checkpoints and history are in `folder`."""
-        spec, options, reading = self.spec, replace(self.options, choose_best=choose_best), self.data.reading
+        spec, options = self.spec, replace(self.options, choose_best=choose_best)
         if self.recipe.epochs is not None:
             spec = _with_epochs(spec, self.recipe.epochs, len(split[0]))
         settings = as_json(
             {"seed": options.seed, "precision": options.precision, "choose": choose_best, "init": self.recipe.init}
             | {"recipe": spec_table(spec)}
-            | {"reading": {name: str(reading[name]) if name in reading else None for name in READING}}
+            | {"reading": _changed_options(self.data.opening)}
         )
         if first_process():
             computed = computation(options.device, options.devices, options.parts)
@@ -151,7 +151,7 @@ class _Training:
         if first_process() and (result.steps_done or not interrupted):
             save_model(self.output, result.nets, result.metrics, model_card(spec, result.metrics, self.command))
         if first_process() and not interrupted:
-            add_out_of_distribution(self.output, *split, self.options.device, self.options.threads, self.data.reading)
+            add_out_of_distribution(self.output, *split, self.options.device, self.options.threads, self.data.opening)
 
 
 def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) -> list[LabelledSlide]:
@@ -169,6 +169,15 @@ def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) 
         what = f"{len(lacking)} of {len(found)} slides have no regions in {roi}, like {lacking[0]}"
         callbacks.on_message(f"{what}: all of their tissue is drawn from.")
     return found
+
+
+def _changed_options(opening: OpenOptions) -> dict[str, str | None]:
+    """The options of opening as text, None for those that are at their default."""
+    default = OpenOptions()
+    return {
+        name: None if (value := getattr(opening, name)) == getattr(default, name) else str(value)
+        for name in ("backend", "plane", "color_profile")
+    }
 
 
 def _with_epochs(spec: ModelSpec, epochs: float, slides: int) -> ModelSpec:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ats_cli.slides.options import OpenOptions
+
 if TYPE_CHECKING:
     from ats_cli.training.train import TrainingProgress
 
@@ -22,8 +24,8 @@ class DataOptions:
 
     `folder`: one subfolder a class; or `manifest`: a CSV with columns slide and label, whose relative paths lie in
     `slides_root` (default: beside the manifest). `mpp`: microns per pixel of slides that state none. `roi`: a GeoJSON
-    file of regions, or a folder with one file a slide; regions in the manifest take precedence. `reading`: further
-    keywords of `open_slide`. `validation`: the fraction of slides held out. `folds`: 0, or the number of folds to
+    file of regions, or a folder with one file a slide; regions in the manifest take precedence. `opening`: how all
+    slides are opened. `validation`: the fraction of slides held out. `folds`: 0, or the number of folds to
     cross-validate in first. `skip_bad`: leave out unreadable slides; without it they are an error.
     """
 
@@ -32,7 +34,7 @@ class DataOptions:
     slides_root: Path | None = None
     mpp: float | None = None
     roi: Path | None = None
-    reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    opening: OpenOptions = OpenOptions()
     validation: float = 0.2
     folds: int = 0
     skip_bad: bool = False

@@ -19,7 +19,7 @@ from trainings import train_into, train_slides
 from ats_cli.app import run
 from ats_cli.errors import AtsError
 from ats_cli.inference import predict_many
-from ats_cli.slides import SlideSource, open_slide, parse_plane
+from ats_cli.slides import OpenOptions, SlideSource, open_slide, parse_plane
 from ats_cli.training import LabelledSlide
 from ats_cli.training.dataset.order import BatchOrder
 from ats_cli.training.dataset.slide_store import SlideStore
@@ -298,7 +298,7 @@ def test_a_plane_is_learnt_from_and_kept_to(recipe: str, tmp_path: Path) -> None
     settings = json.loads((tmp_path / "model/training.json").read_text())["settings"]
     assert settings["reading"] == {"backend": "tiff", "plane": "z=1", "color_profile": None}
     assert run([*spoken, "--plane", "z=0", "--backend", "tiff", "--resume"]) == 2
-    planes = [LabelledSlide(str(z), path, "bright", reading={"plane": parse_plane(f"z={z}")}) for z in (0, 1)]
+    planes = [LabelledSlide(str(z), path, "bright", opening=OpenOptions(plane=parse_plane(f"z={z}"))) for z in (0, 1)]
     with SlideStore(SPEC, 10**9, 1, ViewCache(tmp_path / "views.zarr", 10**9)) as store:
         black, shown = store.views(planes)
         tiles = [read.result() for read in store.read_tiles(planes, [np.array([[0.0, 0.0, 16.0, 16.0]])] * 2)]

@@ -38,8 +38,8 @@ Split = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Only the manifest's rows of this split: train, val, test, or a name of the table's own. "
-        "Without it, those of 'test' where there are any, else all.",
+        help="Only the slides of this part of the split: train, val, test, or a name of the table's own. "
+        "Without it, those of 'test' if there are any, else all.",
         rich_help_panel=SLIDES,
     ),
 ]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ats_cli.errors import SlideError
 from ats_cli.slides.formats.dicom.files import is_dicom, series_of_file
@@ -19,6 +20,8 @@ from ats_cli.slides.identity.file_state import absent
 from ats_cli.slides.inputs.folder_walk import SYSTEM_FOLDERS, FolderWalk
 from ats_cli.slides.remote.path import AnyPath, RemotePath, slide_path
 from ats_cli.text import printable
+
+P = TypeVar("P", bound=AnyPath)
 
 _log = logging.getLogger(__name__)
 
@@ -65,13 +68,18 @@ def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSo
     for item in inputs:
         for path in _expand(item, passed):
             found.setdefault(path if isinstance(path, RemotePath) else entry(path), path)
-    unique = _one_a_series(list(found.values()))
+    unique = one_a_series(list(found.values()))
     sources = [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
+    say_passed(passed)
+    _say_links(sources)
+    return sources
+
+
+def say_passed(passed: Counter[str]) -> None:
+    """Log what was passed over in folders."""
     if passed:
         counts = ", ".join(f"{count} {what.format('s' * (count > 1))}" for what, count in sorted(passed.items()))
         _log.warning(f"passed over in folders: {counts}. Name one in the call to take it.")
-    _say_links(sources)
-    return sources
 
 
 def entry(path: Path) -> Path:
@@ -206,10 +214,10 @@ def _in_files(item: str, path: Path, passed: Counter[str]) -> Sequence[Path]:
     return found
 
 
-def _one_a_series(paths: list[AnyPath]) -> list[AnyPath]:
-    """The files of one DICOM series are one slide: the first of those in a folder stands for all."""
+def one_a_series(paths: Sequence[P]) -> list[P]:
+    """The paths but the files of a DICOM series after the first of those in a folder: they are one slide."""
     seen: set[tuple[Path, str]] = set()
-    kept: list[AnyPath] = []
+    kept: list[P] = []
     for path in paths:
         if isinstance(path, Path) and is_dicom(path):
             key = (path.parent.resolve(), series_of_file(path) or path.name)

@@ -1,6 +1,6 @@
-"""The slides in a folder, and what is passed over there: hidden files, folders of the system, pictures and runs of ats.
+"""The slides in a folder. Hidden files, folders of the system, and pictures and folders of ats are passed over.
 
-An entry that cannot be read is a slide too: it fails when its turn comes, and the others do not.
+An entry that cannot be read counts as a slide: it fails when its turn comes, and the others do not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ SYSTEM_FOLDERS = frozenset({
     "__MACOSX", ".snapshot", ".zfs", ".Trashes", "$RECYCLE.BIN", "System Volume Information",
 })  # fmt: skip
 """What systems keep in folders of their own: thumbnails, deleted files, old states."""
+
+_FOLDERS_OF_ATS = {
+    "run folder{} of ats": ("run.json", frozenset({"schema_version", "settings", "model", "slides"})),
+    "model folder{} of ats": ("training.json", frozenset({"started", "settings", "environment"})),
+}
 
 _PNG_HEAD = 4096  # bytes; the text of a PNG of ours comes first
 
@@ -51,9 +56,28 @@ class FolderWalk:
         if is_slide:
             yield path
             return
-        if _is_run(path):
-            self.passed["run folder{} of ats"] += 1
+        if self._passes_folder(path):
             return
+        for entry in self._without_companions(entries):
+            yield from self.slides(entry)
+
+    def folders(self, path: Path) -> tuple[list[Path], list[Path]]:
+        """The folders directly in a folder that are searched, and the slides directly in it, both sorted.
+
+        A folder that is one slide is among the slides. Raises OSError if the folder cannot be listed.
+        """
+        folders, slides = [], []
+        for entry in self._without_companions(sorted(path.iterdir())):
+            if not _holds(Path.is_dir, entry):
+                slides += [entry] * (_may_be_slide(entry) and not self._passes_file(entry))
+            elif is_slide_folder(entry):
+                slides.append(entry)
+            elif not self._passes_folder(entry):
+                folders.append(entry)
+        return folders, slides
+
+    def _without_companions(self, entries: list[Path]) -> Iterator[Path]:
+        """The entries of a folder but hidden folders, folders of the system, and parts of the slides beside them."""
         mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
         # A slide of Hamamatsu's has its pixels beside it: name.jpg, name(0,1).jpg, name_map2.jpg.
         hamamatsu = tuple(e.stem + mark for e in entries if e.suffix.lower() in (".vms", ".vmu") for mark in ".(_")
@@ -65,7 +89,12 @@ class FolderWalk:
                 continue
             if entry.name.startswith(hamamatsu) and entry.suffix.lower() in (".jpg", ".jpeg"):
                 continue
-            yield from self.slides(entry)
+            yield entry
+
+    def _passes_folder(self, path: Path) -> bool:
+        kind = next((kind for kind, (name, keys) in _FOLDERS_OF_ATS.items() if _has_keys(path / name, keys)), None)
+        self.passed.update([kind] if kind else [])
+        return kind is not None
 
     def _passes_file(self, path: Path) -> bool:
         if path.name.startswith("."):
@@ -96,13 +125,13 @@ def _real(path: Path) -> Path:
         return path.absolute()
 
 
-def _is_run(folder: Path) -> bool:
-    """Whether `ats predict -o` wrote a folder. What else has a run.json is searched."""
+def _has_keys(file: Path, keys: frozenset[str]) -> bool:
+    """Whether a file is a JSON object with these keys, as ats writes it. Other programs have a run.json, too."""
     try:
-        run = json.loads((folder / "run.json").read_bytes())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(run, dict) and {"schema_version", "settings", "model", "slides"} <= run.keys()
+    return isinstance(content, dict) and keys <= content.keys()
 
 
 def _is_picture_of_ats(path: Path) -> bool:

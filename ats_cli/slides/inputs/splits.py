@@ -1,14 +1,17 @@
-"""Which part of the data a row belongs to: the words that tables have for training, validation and test."""
+"""The parts of a split, by the words that tables and folders have for them."""
 
 from __future__ import annotations
+
+import re
 
 SPLITS = ("train", "val", "test")
 
 _WORDS = {
     "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val", "development": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+_NAMES = re.compile(rf"({'|'.join(_WORDS)})(?:[ _.-]?(?:set|data|split|slides))?", re.IGNORECASE)
 
 
 def split_of(written: str | None) -> str:
@@ -16,6 +19,21 @@ def split_of(written: str | None) -> str:
 
     >>> split_of("Train"), split_of("TESTING"), split_of(" valid "), split_of("fold 3"), split_of(None)
     ('train', 'test', 'val', 'fold 3', '')
+    >>> split_of("test set"), split_of("train_data"), split_of("dev"), split_of("tester")
+    ('test', 'train', 'val', 'tester')
     """
     text = (written or "").strip()
-    return _WORDS.get(text.casefold(), text)
+    found = _NAMES.fullmatch(text)
+    return _WORDS[found[1].casefold()] if found else text
+
+
+_FOLD = re.compile(r"(k?fold|cv|split|partition)[ _.-]?\d+", re.IGNORECASE)
+
+
+def is_fold(name: str) -> bool:
+    """Whether a folder is called like one fold of a cross-validation.
+
+    >>> [is_fold(name) for name in ("fold1", "Fold_02", "cv-3", "folded", "fold")]
+    [True, True, True, False, False]
+    """
+    return _FOLD.fullmatch(name.strip()) is not None

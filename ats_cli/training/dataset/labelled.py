@@ -1,16 +1,17 @@
 """Labelled slides, from a folder of classes or from a manifest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ats_cli.errors import AtsError
 from ats_cli.records import DEFAULT_TASK
 from ats_cli.registry import TASKS
-from ats_cli.slides import AnyPath, Slide, find_slides, open_slide, read_manifest
+from ats_cli.slides import AnyPath, OpenOptions, Slide, open_with, read_manifest
 from ats_cli.slides.identity.fingerprint import fingerprint
+from ats_cli.slides.inputs.class_folders import class_folders
+from ats_cli.slides.inputs.data_summary import InputNotes
 from ats_cli.slides.inputs.discovery import slide_ids
 from ats_cli.slides.inputs.manifest import ManifestRow
 from ats_cli.slides.inputs.splits import SPLITS
@@ -18,10 +19,10 @@ from ats_cli.slides.inputs.splits import SPLITS
 
 @dataclass(frozen=True)
 class LabelledSlide:
-    """A slide to learn from. `split` is "train", "val" or "test" where a manifest says so, else "".
+    """A slide to learn from. `split`: "train", "val" or "test", or "" if neither a manifest nor a folder says it.
 
-    `group`: what it shares with others (a patient), "" where nothing is known. `weight`: how much it counts. `roi`: the
-    regions to draw from. `reading`: further keywords of `open_slide`. `content`: that of its fingerprint, if taken.
+    `group`: the patient or the like that it shares with other slides, or "". `weight`: how much it counts. `roi`: the
+    regions to draw from. `opening`: how it is opened. `content`: that of its fingerprint, "" if it is not taken.
     """
 
     slide_id: str
@@ -32,16 +33,24 @@ class LabelledSlide:
     group: str = ""
     weight: float = 1.0
     roi: Path | None = None
-    reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    opening: OpenOptions = OpenOptions()
     content: str = ""
 
     def open(self) -> Slide:
-        """The slide, open. Raises SlideError where it cannot be."""
-        return open_slide(self.path, mpp=self.mpp, **self.reading)
+        """The slide, open. Raises SlideError if it cannot be opened."""
+        return open_with(self.path, self.opening, self.mpp)
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Labelled slides, and what else their table or folder holds."""
+
+    slides: list[LabelledSlide]
+    notes: InputNotes = field(default_factory=InputNotes)
 
 
 def with_content(slides: list[LabelledSlide], threads: int) -> list[LabelledSlide]:
-    """The slides with the content of their fingerprints, by which one that is replaced is known."""
+    """The slides with the content of their fingerprints, which shows whether a slide was replaced."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
         found = pool.map(fingerprint, [slide.path for slide in slides])
         return [replace(s, content=f.content if f else "") for s, f in zip(slides, found, strict=True)]
@@ -53,39 +62,47 @@ def labelled_slides(
     mpp: float | None = None,
     slides_root: Path | None = None,
     task: str = DEFAULT_TASK,
+    opening: OpenOptions = OpenOptions(),
 ) -> list[LabelledSlide]:
-    """Slides and labels from a folder with a subfolder a class, or from a manifest (see `read_manifest`).
+    """The slides of `labelled_data`."""
+    return labelled_data(data, manifest, mpp, slides_root, task, opening).slides
+
+
+def labelled_data(
+    data: Path | None,
+    manifest: Path | None,
+    mpp: float | None = None,
+    slides_root: Path | None = None,
+    task: str = DEFAULT_TASK,
+    opening: OpenOptions = OpenOptions(),
+) -> LabelledData:
+    """Slides and labels from a folder (see `class_folders`) or from a manifest (see `read_manifest`).
 
     A manifest's relative paths lie in `slides_root`, without it beside the manifest. Raises AtsError with a sentence
-    that names the row when there is nothing to learn or something is wrong: no slide, a file that is not there, no
-    label, one class only, a label in another case, an empty class folder, a group in two splits.
+    that names the row or the folder if nothing can be learned or something is wrong: no slide, a file that is absent,
+    no label, one class only, a label in another case, an empty class folder, a group in two splits.
     """
     if (data is None) == (manifest is None):
         raise AtsError("Give either a folder with one subfolder a class, or --manifest table.csv with slide,label.")
     if data is not None and not TASKS[task].single_label:
         raise AtsError(f"{data}: a folder of classes gives each slide one class. For {task}, give --manifest.")
-    slides = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task)  # type: ignore[arg-type]
-    problem = TASKS[task].labels_problem([slide.label for slide in slides])
+    found = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task)  # type: ignore[arg-type]
+    problem = TASKS[task].labels_problem([slide.label for slide in found.slides])
     if problem:
-        raise AtsError(f"{data or manifest}: all {len(slides)} slides {problem}. Training needs two or more.")
-    return slides
+        raise AtsError(f"{data or manifest}: all {len(found.slides)} slides {problem}. Training needs two or more.")
+    return replace(found, slides=[replace(slide, opening=opening) for slide in found.slides])
 
 
-def _from_folder(data: Path, mpp: float | None) -> list[LabelledSlide]:
-    if not data.is_dir():
-        raise AtsError(f"{data}: not a folder. Training takes a folder with one subfolder a class, or --manifest.")
-    classes = sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not classes:
-        raise AtsError(f"{data}: no subfolders. Put each class's slides into a subfolder named after the class.")
-    _refuse_cases([folder.name for folder in classes], [f"{data}: folder {folder.name}" for folder in classes])
-    return [
-        LabelledSlide(f"{folder.name}/{source.slide_id}", source.path, folder.name, mpp=source.mpp)
-        for folder in classes
-        for source in find_slides([str(folder)], mpp=mpp)
-    ]
+def _from_folder(data: Path, mpp: float | None) -> LabelledData:
+    found = class_folders(data)
+    folders = {slide.label: f"{data}: folder {slide.label}" for slide in found.slides}
+    _refuse_cases(list(folders), list(folders.values()))
+    slides = [LabelledSlide(slide.slide_id, slide.path, slide.label, slide.split, mpp) for slide in found.slides]
+    notes = InputNotes(notes=found.notes).without("slides in no class folder", len(found.left_out))
+    return LabelledData(slides, notes)
 
 
-def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: str) -> list[LabelledSlide]:
+def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: str) -> LabelledData:
     rows = read_manifest(manifest, root)
     kind = TASKS[task]
     for row in rows:
@@ -107,7 +124,7 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
     _refuse_cases([name for name, _ in named], [where for _, where in named])
     _refuse_groups_apart(manifest, rows)
     ids = slide_ids([row.path for row in rows])
-    return [
+    slides = [
         LabelledSlide(
             slide_id,
             row.path,
@@ -120,6 +137,7 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
         )
         for slide_id, row in zip(ids, rows, strict=True)
     ]
+    return LabelledData(slides)
 
 
 def _refuse_cases(labels: Sequence[str], where: Sequence[str]) -> None:

@@ -89,7 +89,7 @@ class ViewCache:
             found = self._remote[slide.path]
         else:
             found = fingerprint(slide.path)
-        facts = (VERSION, str(slide.path), slide.mpp, sorted(slide.reading.items()), downsample, found)
+        facts = (VERSION, str(slide.path), slide.mpp, slide.opening, downsample, found)
         return None if found is None else hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
