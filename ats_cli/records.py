@@ -1,4 +1,4 @@
-"""Plain frozen records that the rooms hand each other, and the one error they raise. No torch, no I/O."""
+"""Plain frozen records that packages pass to each other. No torch, no I/O."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ats_cli.errors import Failure
+from ats_cli.prediction_parts import NOT_WRITTEN, Comparison, Cost, ModelName, Provenance, Sampling, csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +134,7 @@ class ModelSpec:
     training: TrainingSpec = field(default_factory=TrainingSpec)
 
 
-# What a look at a slide gives.
+# What the prediction of a slide gives.
 
 
 @dataclass(frozen=True)
@@ -208,58 +209,33 @@ class Fingerprint(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The result of one slide. A value that does not apply is None. `results.columns` lists how each is written.
+    """The result of one slide: the answer, and its parts. Each field is a column, as `prediction_parts` says.
 
     se, logits_se: standard errors of `probabilities` and `logits` by the sampling of tiles alone: how far they may be
     from those of the same networks over all positions.
     task: with several labels, each has its own probability, and `predicted` joins those above one half with ";". A
     regression has a `value` and no probabilities.
-    settled: with a confidence, whether the class was settled before the budget was spent.
-    tiles_unreadable: how many of the `tiles` drawn could not be read.
-    mass_unreadable: the estimated share of the attention on what cannot be read.
-    bytes_view: the part of `bytes_read` that was read before the first tile.
-    unfamiliar, unfamiliar_score: whether the distance of its `embedding` from those of the slides `unfamiliar_to`, on
-    which the model was trained, exceeds the limit; the distance divided by the limit.
     """
 
-    slide_id: str
-    path: str
-    status: Literal["ok", "failed"]
-    error: str | None = None
+    slide_id: str = field(metadata=csv(10))
+    path: str = field(metadata=csv(20))
+    status: Literal["ok", "failed"] = field(metadata=csv(30))
+    error: str | None = field(default=None, metadata=csv(200))
     failure: Failure | None = None
-    predicted: str | None = None
+    predicted: str | None = field(default=None, metadata=csv(40))
     classes: tuple[str, ...] = ()
-    probabilities: tuple[float, ...] | None = None
-    se: tuple[float, ...] | None = None
+    probabilities: tuple[float, ...] | None = field(default=None, metadata=csv(50, "prob"))
+    se: tuple[float, ...] | None = field(default=None, metadata=csv(60, "se"))
     logits: tuple[float, ...] | None = None
     logits_se: tuple[float, ...] | None = None
-    se_kind: Literal["unbiased", "approximate", "nominal"] | None = None
-    tiles: int | None = None
-    positions: int | None = None
-    attention_mass: float | None = None
-    effective_positions: float | None = None
-    tiles_unreadable: int | None = None
-    mass_unreadable: float | None = None
-    sampler: str | None = None
-    seed: int | None = None
-    settled: bool | None = None
-    bytes_read: int | None = None
-    bytes_view: int | None = None
-    bytes_total: int | None = None
-    mpp: float | None = None
-    mpp_source: str | None = None
-    reader: str | None = None
-    precision: str | None = None
-    seconds: dict[str, float] | None = None
-    model_name: str | None = None
-    model_hash: str | None = None
-    unfamiliar: bool | None = None
-    unfamiliar_score: float | None = None
-    unfamiliar_to: str | None = None
-    embedding: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    se_kind: Literal["unbiased", "approximate", "nominal"] | None = field(default=None, metadata=csv(70))
+    sampling: Sampling = field(default_factory=Sampling)
+    cost: Cost = field(default_factory=Cost)
+    provenance: Provenance = field(default_factory=Provenance)
+    comparison: Comparison = field(default_factory=Comparison)
+    model: ModelName | None = None
     task: str = DEFAULT_TASK
-    value: float | None = None
-    se_value: float | None = None
-    drawn: tuple[DrawnTile, ...] = ()
-    tile_arrays: TilesRead | None = field(default=None, repr=False, compare=False)
-    fingerprint: Fingerprint | None = None
+    value: float | None = field(default=None, metadata=csv(51))
+    se_value: float | None = field(default=None, metadata=csv(61))
+    drawn: tuple[DrawnTile, ...] = field(default=(), metadata=NOT_WRITTEN)
+    tile_arrays: TilesRead | None = field(default=None, repr=False, compare=False, metadata=NOT_WRITTEN)

@@ -116,7 +116,7 @@ def command(
         try:
             for prediction in run.predict(progress.on_progress):
                 progress.add(prediction)
-                tally.count_scale(prediction.slide_id, prediction.mpp, prediction.mpp_source)
+                tally.count_scale(prediction.slide_id, prediction.provenance)
         except KeyboardInterrupt:
             say("interrupted. Figures of some of the slides would mislead: nothing was written.")
             raise

@@ -115,7 +115,7 @@ def command(
                     continue
                 finally:
                     advance()
-                tally.count_scale(source.slide_id, heatmap.mpp, heatmap.mpp_source)
+                tally.count_scale(source.slide_id, heatmap)
                 if heatmap.problem and not quiet:
                     say(f"{heatmap.problem} It is left white, without attention.")
                 # Outside the `try`: a folder that cannot be written to is no fault of this slide.

@@ -1,7 +1,6 @@
 """`predict` for Python programs: one slide, with the defaults of the command line."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from ats_cli.inference.compute.device import resolve_device, resolve_precision
 from ats_cli.inference.compute.forward_pool import one_thread_per_pass
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.executors.executor import usable_cores
-from ats_cli.inference.predict import predict_slide
+from ats_cli.inference.predict import predict_slide, with_opening
 from ats_cli.records import Prediction
 from ats_cli.slides import Slide, open_slide
 from ats_cli.slides.identity.fingerprint import fingerprint_of
@@ -43,10 +42,8 @@ def predict(
             fingerprint = fingerprint_of(opened)
             open_seconds = time.perf_counter() - start
             prediction = predict(opened, model, device=device, precision=precision, **draw)
-        stages = prediction.seconds or {}
-        total = round(open_seconds + stages.get("total", 0.0), 4)
-        seconds = {"open": round(open_seconds, 4), **stages, "total": total}
-        return replace(prediction, seconds=seconds, fingerprint=fingerprint)
+        total = open_seconds + (prediction.cost.seconds or {}).get("total", 0.0)
+        return with_opening(prediction, fingerprint, open_seconds, total)
     if mpp is not None or backend is not None:
         raise TypeError("mpp and backend are options for opening a slide, but this slide is open")
     if not isinstance(model, LoadedModel):

@@ -1,13 +1,14 @@
-"""From the tiles that were read to logits, probabilities and their standard errors. No torch."""
+"""From the tiles that were read to logits, probabilities and their standard errors, and to the answer. No torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.records import Prediction
 from ats_cli.registry import TASKS
 from ats_cli.sampling import Draw, ratio_standard_error, ratio_weights
 
@@ -43,3 +44,28 @@ def estimate_from(
         se = ratio_standard_error(drawn, gradient, readable).se
     kind = "nominal" if stopped and of_logits.kind and not drawn.exact else of_logits.kind
     return Estimate(weights, logits, probabilities, of_logits.se, se, kind)
+
+
+def with_answer(prediction: Prediction, estimate: Estimate) -> Prediction:
+    """Return the prediction, of its task and classes, with the answer of an estimate."""
+    task = TASKS[prediction.task]
+    return replace(
+        prediction,
+        predicted=task.predicted(estimate.logits, prediction.classes),
+        probabilities=_tuple(estimate.probabilities),
+        se=_tuple(estimate.se),
+        logits=_tuple(estimate.logits),
+        logits_se=_tuple(estimate.logits_se),
+        se_kind=estimate.kind,
+        value=task.value(estimate.logits),
+        se_value=None if estimate.logits_se is None else task.value(estimate.logits_se),
+    )
+
+
+def attention_mass(drawn: Draw, readable: NDArray[np.bool_]) -> float:
+    """Return the share of the attention on the tiles that were read."""
+    return float(min(1.0, drawn.attention[readable].sum()))
+
+
+def _tuple(values: Floats | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values.tolist())

@@ -85,7 +85,7 @@ def slide_embeddings(
     for source in slides:
         try:
             with open_with(source.path, opening, source.mpp) as slide:
-                embedding = predict_slide(slide, with_embedding, DrawOptions(threads=threads)).embedding
+                embedding = predict_slide(slide, with_embedding, DrawOptions(threads=threads)).comparison.embedding
         except SlideError:
             continue
         if embedding is not None:

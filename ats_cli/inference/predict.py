@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.draws.plan import DrawPlan, plan_draw
 from ats_cli.inference.draws.resume_race import resume_race
-from ats_cli.inference.estimate import Estimate, estimate_from
+from ats_cli.inference.estimate import Estimate, attention_mass, estimate_from, with_answer
 from ats_cli.inference.tile_terms import TileTerms, read_tile_terms
-from ats_cli.records import DrawnTile, ModelSpec, Prediction, TilesRead
+from ats_cli.prediction_parts import Comparison, Cost, ModelName, Provenance, Sampling
+from ats_cli.records import DrawnTile, Fingerprint, Prediction, TilesRead
 from ats_cli.registry import TASKS
 from ats_cli.sampling import Betting, lowest_margins, mass_lost
 from ats_cli.slides import Slide
@@ -70,28 +71,47 @@ def predict_slide(
     estimate = estimate_from(plan.draw, tiles.terms, tiles.readable, bias, stopped, model.spec.task)
     embedding = _embedding(plan, tiles, estimate) if with_embedding else None
     seconds = {**context.stopwatch.seconds, "total": time.perf_counter() - start}
-    return Prediction(
+    prediction = Prediction(
         slide_id=slide_id or slide.path.stem,
         path=str(slide.path),
         status="ok",
-        **_answer(estimate, model.spec),
-        tiles=len(tiles.terms),
-        positions=plan.totals.positions,
-        attention_mass=float(min(1.0, plan.draw.attention[tiles.readable].sum())),
-        effective_positions=plan.effective_positions,
-        tiles_unreadable=int(np.count_nonzero(~tiles.readable)),
-        mass_unreadable=mass_unreadable,
-        sampler=options.sampler_name,
-        seed=options.seed,
-        settled=None if stopping_rule is None else stopping_rule.settled is not None,
-        bytes_read=slide.bytes_read,
-        bytes_view=bytes_view,
-        bytes_total=slide.bytes_total,
-        **_provenance(context),
-        seconds={stage: round(value, 4) for stage, value in seconds.items()},
-        **_comparison(model, embedding),
+        classes=model.spec.classes,
+        task=model.spec.task,
+        sampling=Sampling(
+            tiles=len(tiles.terms),
+            positions=plan.totals.positions,
+            attention_mass=attention_mass(plan.draw, tiles.readable),
+            effective_positions=plan.effective_positions,
+            tiles_unreadable=int(np.count_nonzero(~tiles.readable)),
+            mass_unreadable=mass_unreadable,
+            sampler=options.sampler_name,
+            seed=options.seed,
+            settled=None if stopping_rule is None else stopping_rule.settled is not None,
+        ),
+        cost=Cost(
+            bytes_read=slide.bytes_read,
+            bytes_view=bytes_view,
+            bytes_total=slide.bytes_total,
+            seconds={stage: round(value, 4) for stage, value in seconds.items()},
+        ),
+        provenance=Provenance(
+            mpp=slide.mpp, mpp_source=slide.mpp_source, reader=slide.reader, precision=model.precision
+        ),
+        comparison=_comparison(model, embedding),
+        model=ModelName(model.name, model.hash),
         drawn=() if options.exhaustive else _drawn_tiles(plan, tiles, estimate, bias, model.spec.task),
         tile_arrays=_tile_arrays(plan, tiles, estimate, bias, with_embedding),
+    )
+    return with_answer(prediction, estimate)
+
+
+def with_opening(prediction: Prediction, mark: Fingerprint | None, opened: float, total: float) -> Prediction:
+    """Return the prediction of a slide that was opened for it: its fingerprint, the seconds to open it and in total."""
+    seconds = {"open": round(opened, 4), **(prediction.cost.seconds or {}), "total": round(total, 4)}
+    return replace(
+        prediction,
+        cost=replace(prediction.cost, seconds=seconds),
+        provenance=replace(prediction.provenance, fingerprint=mark),
     )
 
 
@@ -124,48 +144,13 @@ def _embedding(plan: DrawPlan, tiles: TileTerms, estimate: Estimate) -> Floats |
     return None if of_view is None else np.concatenate([of_view.vector(), estimate.weights @ tiles.features])
 
 
-def _answer(estimate: Estimate, spec: ModelSpec) -> dict[str, Any]:
-    """Return the fields of a Prediction that hold the answer and its sampling error."""
-    task = TASKS[spec.task]
-    return {
-        "predicted": task.predicted(estimate.logits, spec.classes),
-        "classes": spec.classes,
-        "probabilities": None if estimate.probabilities is None else tuple(estimate.probabilities.tolist()),
-        "se": None if estimate.se is None else tuple(estimate.se.tolist()),
-        "logits": tuple(estimate.logits.tolist()),
-        "logits_se": None if estimate.logits_se is None else tuple(estimate.logits_se.tolist()),
-        "se_kind": estimate.kind,
-        "task": task.name,
-        "value": task.value(estimate.logits),
-        "se_value": None if estimate.logits_se is None else task.value(estimate.logits_se),
-    }
-
-
-def _provenance(context: PredictionContext) -> dict[str, Any]:
-    """Return the fields of a Prediction that say what it was computed from, and with what."""
-    slide, model = context.slide, context.model
-    return {
-        "mpp": slide.mpp,
-        "mpp_source": slide.mpp_source,
-        "reader": slide.reader,
-        "precision": model.precision,
-        "model_name": model.name,
-        "model_hash": model.hash,
-    }
-
-
-def _comparison(model: LoadedModel, embedding: Floats | None) -> dict[str, Any]:
-    """Return the fields of a Prediction that compare the slide with the training slides."""
+def _comparison(model: LoadedModel, embedding: Floats | None) -> Comparison:
+    """Return the comparison of the slide with the training slides; only the embedding, if the model knows none."""
     reference = model.out_of_distribution
     score = None if embedding is None or reference is None else reference.score(embedding)
     if score is None or reference is None:
-        return {"embedding": embedding}
-    return {
-        "embedding": embedding,
-        "unfamiliar": score > 1,
-        "unfamiliar_score": score,
-        "unfamiliar_to": reference.reference_slides,
-    }
+        return Comparison(embedding=embedding)
+    return Comparison(score > 1, score, reference.reference_slides, embedding)
 
 
 def _drawn_tiles(

@@ -58,9 +58,9 @@ def budget_figures(
         {name: found[name] for name in m.FIGURES},
         {c: {f: found[f"{f}/{c}"] for f in BY_CLASS} for c in classes},
         {
-            "tiles": _mean([p.tiles for p in predictions]),
-            "bytes": _mean([p.bytes_read for p in predictions]),
-            "seconds": _mean([(p.seconds or {}).get("total") for p in predictions]),
+            "tiles": _mean([p.sampling.tiles for p in predictions]),
+            "bytes": _mean([p.cost.bytes_read for p in predictions]),
+            "seconds": _mean([(p.cost.seconds or {}).get("total") for p in predictions]),
         },
     )
 

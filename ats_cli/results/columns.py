@@ -1,43 +1,22 @@
-"""The columns of a prediction: keys of its JSON record, headings of predictions.csv. A new one is a line of COLUMNS."""
+"""The columns of a prediction: keys of its JSON record, headings of predictions.csv.
+
+They are the fields of `Prediction` and of its parts: a new column is a new field (`ats_cli.prediction_parts`).
+"""
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, NamedTuple, get_args
 
-from ats_cli.records import SCHEMA_VERSION, Fingerprint, Prediction
+from ats_cli.errors import Failure
+from ats_cli.prediction_parts import ModelName
+from ats_cli.records import Fingerprint, Prediction
 from ats_cli.registry import TASKS
 
-Record = Mapping[str, Any]
-
-
-class Codec(NamedTuple):
-    """How a column is written to JSON and read back.
-
-    encode: (prediction, key) -> the JSON value.
-    decode: (record, key) -> keyword arguments of Prediction.
-    """
-
-    encode: Callable[[Prediction, str], Any]
-    decode: Callable[[Record, str], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column.
-
-    name: the key in JSON, and the heading in predictions.csv.
-    codec: how its value is written to JSON and read back.
-    csv_place: a number that orders the columns of predictions.csv; None if the column is in JSON only.
-    csv_heading: the heading in predictions.csv if it differs; of a column per class, what precedes the class.
-    """
-
-    name: str
-    codec: Codec
-    csv_place: int | None = None
-    csv_heading: str = ""
+Names = tuple[str, ...]
 
 
 def finite(value: float | None) -> float | None:
@@ -45,104 +24,125 @@ def finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _optional(record: Record, key: str) -> dict[str, Any]:
-    """Return the value of a key that older records may lack."""
-    return {key: record[key]} if key in record else {}
+class Codec(NamedTuple):
+    """How values of a type are written to JSON and read back. For None it is not asked.
+
+    is_valid: whether a value that was read back is of the type.
+    encode: (value, classes) -> the JSON value.
+    decode: (JSON value, classes) -> the value.
+    """
+
+    is_valid: Callable[[Any], bool]
+    encode: Callable[[Any, Names], Any] = lambda value, classes: value
+    decode: Callable[[Any, Names], Any] = lambda value, classes: value
 
 
-def _encode_classes(prediction: Prediction, key: str) -> dict[str, float | None] | None:
-    values = getattr(prediction, key)
-    if values is None:
-        return None
-    return {name: finite(value) for name, value in zip(prediction.classes, values, strict=True)}
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _decode_classes(record: Record, key: str) -> dict[str, Any]:
-    by_class = record[key]
-    if by_class is None:
-        return {key: None}
-    return {key: tuple(math.nan if (value := by_class[name]) is None else value for name in record["classes"])}
+def _one_of(names: Names) -> Codec:
+    return Codec(lambda value: isinstance(value, str) and value in names)
 
 
-def _encode_seconds(prediction: Prediction, key: str) -> dict[str, float | None] | None:
-    seconds = prediction.seconds
-    return None if seconds is None else {stage: finite(value) for stage, value in seconds.items()}
+def _named_tuple(type_: type[Fingerprint] | type[ModelName]) -> Codec:
+    return Codec(
+        lambda value: all(isinstance(part, str) for part in value),
+        lambda value, classes: value._asdict(),
+        lambda value, classes: type_(**value),
+    )
 
 
-def _encode_fingerprint(prediction: Prediction, key: str) -> dict[str, str] | None:
-    return None if prediction.fingerprint is None else prediction.fingerprint._asdict()
-
-
-def _decode_fingerprint(record: Record, key: str) -> dict[str, Any]:
-    value = record.get(key)
-    return {key: None if value is None else Fingerprint(**value)}
-
-
-def _encode_model(prediction: Prediction, key: str) -> dict[str, str | None] | None:
-    return None if prediction.model_name is None else {"name": prediction.model_name, "hash": prediction.model_hash}
-
-
-def _decode_model(record: Record, key: str) -> dict[str, Any]:
-    model = {"name": None, "hash": None} if record[key] is None else record[key]
-    return {"model_name": model["name"], "model_hash": model["hash"]}
-
-
-def _decode_version(record: Record, key: str) -> dict[str, Any]:
-    if record[key] != SCHEMA_VERSION:
-        raise ValueError("of another version")
-    return {}
-
-
-VERSION = Codec(lambda prediction, key: SCHEMA_VERSION, _decode_version)
-PLAIN = Codec(getattr, _optional)
-NUMBER = Codec(lambda prediction, key: finite(getattr(prediction, key)), _optional)
-NAMES = Codec(lambda prediction, key: list(getattr(prediction, key)), lambda record, key: {key: tuple(record[key])})
-PER_CLASS = Codec(_encode_classes, _decode_classes)
-SECONDS = Codec(_encode_seconds, _optional)
-FINGERPRINT = Codec(_encode_fingerprint, _decode_fingerprint)
-MODEL = Codec(_encode_model, _decode_model)
-
-# In the order of the JSON record. The column `name` of predictions.csv holds the attribute `name` of a prediction.
-COLUMNS = (
-    Column("schema_version", VERSION),
-    Column("slide_id", PLAIN, 10),
-    Column("path", PLAIN, 20),
-    Column("status", PLAIN, 30),
-    Column("error", PLAIN, 200),
-    Column("failure", PLAIN),
-    Column("predicted", PLAIN, 40),
-    Column("classes", NAMES),
-    Column("probabilities", PER_CLASS, 50, "prob"),
-    Column("se", PER_CLASS, 60, "se"),
-    Column("logits", PER_CLASS),
-    Column("logits_se", PER_CLASS),
-    Column("se_kind", PLAIN, 70),
-    Column("tiles", PLAIN, 80),
-    Column("positions", PLAIN, 90),
-    Column("attention_mass", NUMBER, 100),
-    Column("effective_positions", NUMBER, 110),
-    Column("tiles_unreadable", PLAIN, 120),
-    Column("mass_unreadable", NUMBER),
-    Column("sampler", PLAIN),
-    Column("seed", PLAIN),
-    Column("settled", PLAIN),
-    Column("bytes_read", PLAIN, 130),
-    Column("bytes_view", PLAIN),
-    Column("bytes_total", PLAIN),
-    Column("mpp", NUMBER, 150),
-    Column("mpp_source", PLAIN, 160),
-    Column("reader", PLAIN),
-    Column("fingerprint", FINGERPRINT),
-    Column("precision", PLAIN, 170),
-    Column("seconds", SECONDS, 140),
-    Column("unfamiliar", PLAIN, 180),
-    Column("unfamiliar_score", NUMBER, 190),
-    Column("unfamiliar_to", PLAIN),
-    Column("model", MODEL),
-    Column("task", PLAIN),
-    Column("value", NUMBER, 51),
-    Column("se_value", NUMBER, 61),
+PER_CLASS = Codec(
+    lambda value: all(map(_is_number, value)),
+    lambda value, classes: {name: finite(number) for name, number in zip(classes, value, strict=True)},
+    lambda value, classes: tuple(math.nan if value[name] is None else value[name] for name in classes),
 )
+SECONDS = Codec(
+    lambda value: isinstance(value, dict) and all(one is None or _is_number(one) for one in value.values()),
+    lambda value, classes: {stage: finite(number) for stage, number in value.items()},
+)
+CODECS = {
+    "str": Codec(lambda value: isinstance(value, str)),
+    "bool": Codec(lambda value: isinstance(value, bool)),
+    "int": Codec(lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "float": Codec(_is_number, lambda value, classes: finite(value)),
+    "dict[str, float]": SECONDS,
+    "tuple[str, ...]": Codec(
+        lambda value: isinstance(value, tuple) and all(isinstance(name, str) for name in value),
+        lambda value, classes: list(value),
+        lambda value, classes: tuple(value) if isinstance(value, list) else value,
+    ),
+    "tuple[float, ...]": PER_CLASS,
+    "Failure": _one_of(get_args(Failure)),
+    "Fingerprint": _named_tuple(Fingerprint),
+    "ModelName": _named_tuple(ModelName),
+}
+"""By the annotation of a field, apart from `Literal` and `| None`."""
+
+
+def _codec(annotation: str) -> Codec:
+    if annotation.startswith("Literal"):
+        return _one_of(tuple(ast.literal_eval(annotation.removeprefix("Literal"))))
+    return CODECS[annotation]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    name: the key in JSON, and the heading in predictions.csv. part: the field of Prediction that holds it; "" if it is
+    a field itself. optional: whether it may be None.
+    csv_place: orders the columns of predictions.csv; None if the column is in JSON only.
+    csv_heading: of a column per class, what precedes the class.
+    """
+
+    name: str
+    part: str
+    codec: Codec
+    optional: bool
+    csv_place: int | None = None
+    csv_heading: str = ""
+
+    def value(self, prediction: Prediction) -> Any:
+        """Return the value of a prediction."""
+        return getattr(getattr(prediction, self.part) if self.part else prediction, self.name)
+
+    def encode(self, prediction: Prediction) -> Any:
+        """Return the JSON value of a prediction."""
+        value = self.value(prediction)
+        return None if value is None else self.codec.encode(value, prediction.classes)
+
+    def decode(self, value: Any, classes: Names) -> Any:
+        """Return the value of a JSON value. Raises ValueError, or another error of a wrong type, if it has none."""
+        if value is None and self.optional:
+            return None
+        decoded = self.codec.decode(value, classes)
+        if not self.codec.is_valid(decoded):
+            raise ValueError(f"{self.name} is not of its type")
+        return decoded
+
+
+def _columns(of: Any, part: str = "") -> Iterator[Column]:
+    """Yield the columns of a dataclass: those of a part where the part stands."""
+    for field in fields(of):
+        if is_dataclass(field.default_factory):
+            yield from _columns(field.default_factory, field.name)
+        elif field.metadata.get("written", True):
+            annotation = str(field.type)
+            codec = _codec(annotation.removesuffix(" | None"))
+            yield Column(field.name, part, codec, annotation.endswith(" | None"), **field.metadata)
+
+
+LAST = (
+    "seconds", "unfamiliar", "unfamiliar_score", "unfamiliar_to", "model", "task", "value", "se_value",
+)  # fmt: skip
+"""Keys that stand last in the JSON record, in this order."""
+COLUMNS = tuple(sorted(_columns(Prediction), key=lambda c: LAST.index(c.name) if c.name in LAST else -1))
+"""In the order of the JSON record."""
+PARTS: dict[str, Any] = {
+    field.name: field.default_factory for field in fields(Prediction) if is_dataclass(field.default_factory)
+}
 ANSWERS = ("probabilities", "value", "se", "se_value")  # of which a task has some, `Task.answer_fields`
 CSV_COLUMNS = sorted((column for column in COLUMNS if column.csv_place is not None), key=lambda c: c.csv_place or 0)
 
@@ -157,7 +157,7 @@ def answer_columns(task: str) -> list[Column]:
     return [column for column in csv_columns(task) if column.name in ANSWERS]
 
 
-def headings(column: Column, classes: tuple[str, ...]) -> list[str]:
+def headings(column: Column, classes: Names) -> list[str]:
     """Return the headings of a column in predictions.csv: one, or one per class."""
     if column.codec is PER_CLASS:
         return [f"{column.csv_heading}_{name}" for name in classes]
@@ -166,7 +166,7 @@ def headings(column: Column, classes: tuple[str, ...]) -> list[str]:
 
 def cells(column: Column, prediction: Prediction, classes: int) -> list[Any]:
     """Return the cells of a column in predictions.csv. A value that does not apply is None."""
-    value = getattr(prediction, column.name)
+    value = column.value(prediction)
     if column.codec is PER_CLASS:
         return list(value or (None,) * classes)
     if column.codec is SECONDS:

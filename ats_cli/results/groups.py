@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.prediction_parts import Sampling
 from ats_cli.records import DEFAULT_TASK, Prediction
 from ats_cli.registry import TASKS
 from ats_cli.results.columns import answer_columns, cells, headings
@@ -80,7 +81,7 @@ def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group
         error = f"{name}: {how_many} could {'not ' if len(slides) == 1 else ''}be predicted."
         failure = Prediction(name, "", "failed", error, classes=first.classes, task=first.task)
         return Group((), failed, 0, weights, failure)
-    w = np.array([1.0 if weights == "equal" else float(p.positions or 0) for p in good])
+    w = np.array([1.0 if weights == "equal" else float(p.sampling.positions or 0) for p in good])
     w /= w.sum()
     logits = w @ np.array([p.logits for p in good], np.float64)
     logits_se = _root(w, [p.logits_se for p in good])
@@ -97,15 +98,15 @@ def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group
         logits=_tuple(logits),
         logits_se=logits_se,
         se_kind=None if logits_se is None else _least([p.se_kind for p in good]),
-        tiles=sum(p.tiles or 0 for p in good),
-        positions=sum(p.positions or 0 for p in good),
-        model_name=first.model_name,
-        model_hash=first.model_hash,
+        sampling=Sampling(
+            tiles=sum(p.sampling.tiles or 0 for p in good), positions=sum(p.sampling.positions or 0 for p in good)
+        ),
+        model=first.model,
         task=task.name,
         value=task.value(logits),
         se_value=None if logits_se is None else task.value(np.array(logits_se)),
     )
-    unfamiliar = sum(bool(p.unfamiliar) for p in good)
+    unfamiliar = sum(bool(p.comparison.unfamiliar) for p in good)
     return Group(tuple(p.slide_id for p in good), failed, unfamiliar, weights, prediction)
 
 
@@ -142,7 +143,7 @@ def _row(group: Group, classes: int, task: str) -> list[object]:
     answer = [cell for column in answer_columns(task) for cell in cells(column, p, classes)]
     return [
         p.slide_id, p.status, p.predicted, *answer, p.se_kind, len(group.slides), len(group.failed), group.unfamiliar,
-        p.tiles, p.positions, ";".join(group.failed), p.error,
+        p.sampling.tiles, p.sampling.positions, ";".join(group.failed), p.error,
     ]  # fmt: skip
 
 

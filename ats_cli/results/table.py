@@ -36,10 +36,10 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
     many; if any is unfamiliar, how much; if the scale of any is the objective's, which; if any failed, its error.
     Nothing is cut."""
     failures = errors and any(p.status == "failed" for p in predictions)
-    adaptive = any(p.settled is not None for p in predictions)
-    damaged = any(p.tiles_unreadable or p.mass_unreadable for p in predictions)
-    unfamiliar = any(p.unfamiliar for p in predictions)
-    nominal = any(p.mpp_source == NOMINAL_SCALE for p in predictions)
+    adaptive = any(p.sampling.settled is not None for p in predictions)
+    damaged = any(p.sampling.tiles_unreadable or p.sampling.mass_unreadable for p in predictions)
+    unfamiliar = any(p.comparison.unfamiliar for p in predictions)
+    nominal = any(p.provenance.mpp_source == NOMINAL_SCALE for p in predictions)
     table = plain_table()
     # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
     table.add_column("slide", overflow="fold")
@@ -106,38 +106,41 @@ def _answer_heading(predictions: Sequence[Prediction]) -> str:
 
 def _cells(p: Prediction) -> list[str]:
     number, error = TASKS[p.task].shown(p)
-    total = None if p.seconds is None else p.seconds.get("total")
+    sampling, cost = p.sampling, p.cost
+    total = (cost.seconds or {}).get("total")
     return [
         p.slide_id,
         p.predicted or NOTHING,
         NOTHING if number is None else f"{number:.3f}",
         NOTHING if error is None else _error(error),
-        NOTHING if p.tiles is None else f"{p.tiles} of {p.positions}",
-        NOTHING if p.attention_mass is None else f"{p.attention_mass:.1%}",
-        NOTHING if p.bytes_total is None else f"{megabytes(p.bytes_read)} of {megabytes(p.bytes_total)}",
+        NOTHING if sampling.tiles is None else f"{sampling.tiles} of {sampling.positions}",
+        NOTHING if sampling.attention_mass is None else f"{sampling.attention_mass:.1%}",
+        NOTHING if cost.bytes_total is None else f"{megabytes(cost.bytes_read)} of {megabytes(cost.bytes_total)}",
         NOTHING if total is None else f"{total:.2f}",
     ]
 
 
 def _stopped(p: Prediction) -> str:
     """Return why no more tiles were read, of a run that stops by itself."""
-    return NOTHING if p.settled is None else "settled" if p.settled else "budget reached"
+    return NOTHING if p.sampling.settled is None else "settled" if p.sampling.settled else "budget reached"
 
 
 def _unreadable(p: Prediction) -> str:
     """Return how many of the tiles could not be read, and the attention that is estimated to be lost."""
-    if not (p.tiles_unreadable or p.mass_unreadable):
+    of = p.sampling
+    if not (of.tiles_unreadable or of.mass_unreadable):
         return NOTHING
-    return f"{p.tiles_unreadable} of {p.tiles} ({p.mass_unreadable:.1%})"
+    return f"{of.tiles_unreadable} of {of.tiles} ({of.mass_unreadable:.1%})"
 
 
 def _unfamiliar(p: Prediction) -> str:
     """Return how many times as far from the training slides as the limit, of a slide beyond it."""
-    return f"{p.unfamiliar_score:.1f} x" if p.unfamiliar else NOTHING
+    return f"{p.comparison.unfamiliar_score:.1f} x" if p.comparison.unfamiliar else NOTHING
 
 
 def _mpp(p: Prediction) -> str:
     """Return the microns per pixel of level 0, and whether they are only what the objective's power stands for."""
-    if p.mpp is None:
+    mpp = p.provenance.mpp
+    if mpp is None:
         return NOTHING
-    return f"{p.mpp:g} (nominal)" if p.mpp_source == NOMINAL_SCALE else f"{p.mpp:g}"
+    return f"{mpp:g} (nominal)" if p.provenance.mpp_source == NOMINAL_SCALE else f"{mpp:g}"

@@ -18,12 +18,13 @@ from ats_cli.commands.common.pace import Pace
 from ats_cli.commands.common.progress import FIRST_LINE, LogLines
 from ats_cli.commands.common.progress_display import render
 from ats_cli.inference.runs.signals import delayed_signals
+from ats_cli.prediction_parts import Cost, Sampling
 from ats_cli.records import Prediction
 
 pytestmark = pytest.mark.integration
 
 Run = Callable[..., tuple[int, str, str]]
-GOOD = Prediction("a", "a.svs", "ok", tiles=100, bytes_read=5_000_000)
+GOOD = Prediction("a", "a.svs", "ok", sampling=Sampling(tiles=100), cost=Cost(bytes_read=5_000_000))
 BAD = Prediction("b", "b.svs", "failed", "b.svs: broken.", "unreadable")
 
 

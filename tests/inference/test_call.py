@@ -77,7 +77,7 @@ def test_integers_of_numpy_are_integers(
     plain = prediction_dict(predict(slide, loaded, tiles=tiles, seed=seed, sampler=sampler))
     assert json.loads(json.dumps(record))["probabilities"] == plain["probabilities"]
     assert (record["seed"], record["sampler"]) == (seed, sampler or "pivotal")
-    assert predict(slide, loaded, confidence=0.9).sampler == "murthy"
+    assert predict(slide, loaded, confidence=0.9).sampling.sampler == "murthy"
 
 
 @pytest.fixture(scope="module")

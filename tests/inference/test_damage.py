@@ -16,6 +16,7 @@ from ats_cli.inference import attention_pass as look
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.records import Prediction
 from ats_cli.registry import SAMPLERS
+from ats_cli.results.record import prediction_dict
 from ats_cli.sampling import Draw
 from ats_cli.sampling.ratio import ratio_standard_error
 from ats_cli.slides import SlideSource, open_slide
@@ -63,15 +64,15 @@ def test_drawn_tiles_that_cannot_be_read_leave_the_ratio_over_the_others(slide: 
     assert kept is not None and np.array_equal(kept.positions, sound.positions), "the same draw"
     readable = ~on(sound.boxes, 6, 7, 13)
     assert np.array_equal(kept.readable, readable) and 0 < readable.sum() < len(readable)
-    assert found.tiles == len(readable) and found.tiles_unreadable == (~readable).sum()
-    assert found.mass_unreadable == pytest.approx(sound.weights[~readable].sum())
-    assert found.attention_mass == pytest.approx(sound.attention[readable].sum())
+    assert found.sampling.tiles == len(readable) and found.sampling.tiles_unreadable == (~readable).sum()
+    assert found.sampling.mass_unreadable == pytest.approx(sound.weights[~readable].sum())
+    assert found.sampling.attention_mass == pytest.approx(sound.attention[readable].sum())
 
     w = sound.weights * readable
     expected = w @ sound.terms / w.sum() + BIAS
     np.testing.assert_allclose(found.logits, expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(found.probabilities, softmax(expected), rtol=0, atol=1e-9)
-    drawn = Draw(sound.positions, sound.attention, sound.weights, sound.draws, found.sampler or "")
+    drawn = Draw(sound.positions, sound.attention, sound.weights, sound.draws, found.sampling.sampler or "")
     if "exhaustive" in how:
         assert found.se == found.logits_se == (0, 0)
         return
@@ -96,11 +97,12 @@ def test_where_the_view_cannot_be_read_nothing_is_drawn(tmp_path: Path) -> None:
     # Far from the damage attention is what it was, but for its sum.
     far = seen[48:] / sound[48:]
     assert far.max() / far.min() == pytest.approx(1, abs=1e-4)
-    assert found.positions == (~lost).sum()
+    assert found.sampling.positions == (~lost).sum()
     # Tiles around it reach into it.
-    assert found.tile_arrays is not None and found.tiles_unreadable == on(found.tile_arrays.boxes, 6, 7).sum() > 0
+    assert found.tile_arrays is not None
+    assert found.sampling.tiles_unreadable == on(found.tile_arrays.boxes, 6, 7).sum() > 0
     of_view = lost.mean()
-    assert found.mass_unreadable == pytest.approx(
+    assert found.sampling.mass_unreadable == pytest.approx(
         of_view + (1 - of_view) * found.tile_arrays.attention[~found.tile_arrays.readable].sum()
     )
 
@@ -122,8 +124,8 @@ def test_what_the_file_lacks_is_background(
     there = on(np.concatenate([corners, np.full((len(rows), 2), 16)], 1), *set(range(20)) - set(absent))
     assert np.array_equal(after.ravel() > 0, there)
     np.testing.assert_allclose(after.ravel()[there], before.ravel()[there] / before.ravel()[there].sum(), rtol=1e-4)
-    assert found.tiles == found.positions == there.sum()
-    assert found.tiles_unreadable == found.mass_unreadable == 0
+    assert found.sampling.tiles == found.sampling.positions == there.sum()
+    assert found.sampling.tiles_unreadable == found.sampling.mass_unreadable == 0
 
 
 def test_a_file_that_holds_nothing_says_so(slide: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_file_that_holds_nothing_says_so(slide: Path) -> None:
 
 def test_too_much_damage_is_a_failed_slide_with_the_place_and_the_way_out(slide: Path) -> None:
     damage(slide, 6, 7, 13)
-    lost = predict(slide, tiles=40).mass_unreadable or 0
+    lost = predict(slide, tiles=40).sampling.mass_unreadable or 0
     assert lost > 0.05
     (failed,) = predict_many([SlideSource("a", slide)], MODEL, tiles=40)
     assert failed.status == "failed"
@@ -168,15 +170,16 @@ def test_a_view_of_which_nothing_is_readable_is_a_sentence(tmp_path: Path) -> No
 def test_going_on_with_a_race_is_the_longer_race(slide: Path, tmp_path: Path, repaired: bool, how: Any) -> None:
     sound = shutil.copy(slide, tmp_path / "sound.tif")
     short = predict(damage(slide, 6, 7, 13), tiles=20, **how)
-    assert (short.tiles_unreadable or 0) > 0
+    assert (short.sampling.tiles_unreadable or 0) > 0
     if repaired:
         shutil.copy(sound, slide)
     extended, fresh = predict(slide, tiles=60, before=short.tile_arrays, **how), predict(slide, tiles=60, **how)
-    assert (fresh.tiles_unreadable == 0) == repaired
-    assert extended.tiles == fresh.tiles and extended.tiles_unreadable == fresh.tiles_unreadable
+    assert (fresh.sampling.tiles_unreadable == 0) == repaired
+    a, b = prediction_dict(extended), prediction_dict(fresh)
     for name in ("logits", "probabilities", "se", "logits_se", "mass_unreadable"):
-        assert getattr(extended, name) == pytest.approx(getattr(fresh, name), rel=1e-6, abs=1e-9), name
-    assert extended.se_kind == fresh.se_kind
+        assert a[name] == pytest.approx(b[name], rel=1e-6, abs=1e-9), name
+    for name in ("se_kind", "tiles", "tiles_unreadable"):
+        assert a[name] == b[name], name
 
 
 @pytest.mark.integration
@@ -184,9 +187,9 @@ def test_an_adaptive_run_stops_no_earlier_over_damage(slide: Path) -> None:
     model = random_model(small_spec(head_scale=0.5), seed=3)
     sound = predict(slide, model, confidence=0.9, tiles=3000)
     found = predict(damage(slide, 6, 7), model, confidence=0.9, tiles=3000)
-    assert sound.settled and found.tiles_unreadable
-    assert (found.tiles or 0) >= (sound.tiles or 0)
-    assert found.predicted == sound.predicted or not found.settled
+    assert sound.sampling.settled and found.sampling.tiles_unreadable
+    assert (found.sampling.tiles or 0) >= (sound.sampling.tiles or 0)
+    assert found.predicted == sound.predicted or not found.sampling.settled
 
 
 def test_a_map_too_large_for_memory_is_left_to_the_race(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from ats_cli.errors import AtsError
 from ats_cli.inference import predict_many
 from ats_cli.inference.draws.truncate_to_budget import truncate_to_budget
 from ats_cli.inference.evaluate import at_budgets, labelled_sources
+from ats_cli.results.record import prediction_dict
 from ats_cli.slides import SlideSource
 from ats_cli.zoo import LoadedModel
 from tests.small import damage, noise, random_model, small_spec, write_slide
@@ -23,15 +24,16 @@ def test_fewer_tiles_of_a_race_are_a_draw_of_fewer(tmp_path: Path, sampler: str)
     model = random_model(small_spec())
     how = {"sampler": sampler, "max_unreadable": 1.0}
     (longest,) = predict_many([SlideSource("one", path)], model, tiles=40, **how)
-    assert longest.status == "ok" and longest.tiles_unreadable
+    assert longest.status == "ok" and longest.sampling.tiles_unreadable
     for tiles in (1, 2, 7, 39, 40):
         (fresh,) = predict_many([SlideSource("one", path)], model, tiles=tiles, **how)
         derived = truncate_to_budget(longest, tiles, 1.0)
+        a, b = prediction_dict(derived), prediction_dict(fresh)
         for name in ("probabilities", "se", "logits", "logits_se", "attention_mass", "mass_unreadable"):
-            assert getattr(derived, name) == pytest.approx(getattr(fresh, name), abs=1e-6), (tiles, name)
+            assert a[name] == pytest.approx(b[name], abs=1e-6), (tiles, name)
         for name in ("predicted", "tiles", "tiles_unreadable", "se_kind", "bytes_view"):
-            assert getattr(derived, name) == getattr(fresh, name), (tiles, name)
-        assert derived.bytes_view <= derived.bytes_read <= longest.bytes_read
+            assert a[name] == b[name], (tiles, name)
+        assert derived.cost.bytes_view <= derived.cost.bytes_read <= longest.cost.bytes_read
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,9 @@ def test_a_slide_with_damage_fails_at_the_budgets_at_which_it_would_alone(
         assert (found[tiles].status, found[tiles].failure) == (alone.status, alone.failure), tiles
         if alone.status == "failed":
             assert found[tiles].error is not None and found[tiles].error.startswith("one.tif: ")
-            for name in ("predicted", "probabilities", "se", "logits", "logits_se", "value", "tiles", "tile_arrays"):
-                assert getattr(found[tiles], name) is None, name
+            for name in ("predicted", "probabilities", "se", "logits", "logits_se", "value", "tiles"):
+                assert prediction_dict(found[tiles])[name] is None, name
+            assert found[tiles].tile_arrays is None
         else:
             assert found[tiles].logits == pytest.approx(alone.logits, abs=1e-6)
 
@@ -88,7 +91,7 @@ def test_only_races_are_read_once(tmp_path: Path) -> None:
 
         found = list(at_budgets([3, 9], sampler, stops, predict))
         assert asked == passes
-        assert [(budget, p.tiles) for budget, p in found] == [(3, 3), (9, 9)]
+        assert [(budget, p.sampling.tiles) for budget, p in found] == [(3, 3), (9, 9)]
 
 
 def test_a_folder_with_a_subfolder_a_class(tmp_path: Path) -> None:

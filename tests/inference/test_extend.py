@@ -15,6 +15,7 @@ from ats_cli.errors import SlideError
 from ats_cli.inference import predict_slide
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.records import Prediction
+from ats_cli.results.record import prediction_dict
 from ats_cli.slides import Slide, open_slide
 
 MODEL = random_model(SPEC)
@@ -46,10 +47,11 @@ def predict(path: Path, model: Any = MODEL, before: Any = None, **options: Any) 
 
 def the_same(one: Prediction, other: Prediction) -> None:
     assert [(t.x, t.y) for t in one.drawn] == [(t.x, t.y) for t in other.drawn]
+    a, b = prediction_dict(one), prediction_dict(other)
     for name in ("logits", "probabilities", "se", "logits_se", "attention_mass", "effective_positions"):
-        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-6, abs=1e-6), name
+        assert a[name] == pytest.approx(b[name], rel=1e-6, abs=1e-6), name
     for name in ("predicted", "tiles", "positions", "se_kind", "settled", "sampler"):
-        assert getattr(one, name) == getattr(other, name), name
+        assert a[name] == b[name], name
 
 
 def test_twenty_tiles_and_sixty_more_are_eighty(slide: Path, boxes_read: list[Any]) -> None:
@@ -66,7 +68,7 @@ def test_twenty_tiles_and_sixty_more_are_eighty(slide: Path, boxes_read: list[An
 def test_to_the_last_position_it_is_exact(slide: Path) -> None:
     some = predict(slide, sampler="murthy", tiles=7)
     extended = predict(slide, sampler="murthy", tiles=10_000, before=some.tile_arrays)
-    assert extended.tiles == extended.positions
+    assert extended.sampling.tiles == extended.sampling.positions
     assert extended.se == (0, 0)
     the_same(extended, predict(slide, sampler="murthy", tiles=10_000))
 
@@ -80,10 +82,10 @@ def test_with_nothing_new_nothing_is_read(slide: Path, boxes_read: list[Any]) ->
 
 def test_an_adaptive_race_that_was_not_settled_goes_on(slide: Path, boxes_read: list[Any]) -> None:
     short = predict(slide, confidence=0.95, tiles=10)
-    assert short.settled is False
+    assert short.sampling.settled is False
     boxes_read.clear()
     extended = predict(slide, confidence=0.95, tiles=2000, before=short.tile_arrays)
-    assert len(boxes_read) == (extended.tiles or 0) - 10
+    assert len(boxes_read) == (extended.sampling.tiles or 0) - 10
     the_same(extended, predict(slide, confidence=0.95, tiles=2000))
 
 
@@ -105,4 +107,4 @@ def test_another_file_another_seed_or_another_model_is_not_gone_on_with(slide: P
     for otherwise in ({"seed": 1}, {"model": random_model(SPEC, seed=1)}, {"sampler": "pivotal"}):
         with pytest.raises(SlideError, match="its attention is not what it was"):
             predict(slide, **{"sampler": "murthy", **otherwise}, tiles=80, before=kept)
-    assert predict(slide, sampler="murthy", tiles=80, before=kept).tiles == 80
+    assert predict(slide, sampler="murthy", tiles=80, before=kept).sampling.tiles == 80

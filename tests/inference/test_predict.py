@@ -19,6 +19,7 @@ from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.nets.model import to_unit
 from ats_cli.records import Prediction
 from ats_cli.registry import SAMPLERS
+from ats_cli.results.record import prediction_dict
 from ats_cli.slides import SlideSource, open_slide
 
 MODEL = random_model(SPEC)
@@ -38,8 +39,9 @@ def close(one: Prediction, other: Prediction) -> None:
     """The same tiles, and the same figures but for the last bits."""
     assert [(t.x, t.y, t.draws) for t in one.drawn] == [(t.x, t.y, t.draws) for t in other.drawn]
     assert one.predicted == other.predicted
+    figures = prediction_dict(one), prediction_dict(other)
     for name in ("logits", "probabilities", "attention_mass", "effective_positions"):
-        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-6, abs=1e-6), name
+        assert figures[0][name] == pytest.approx(figures[1][name], rel=1e-6, abs=1e-6), name
     for a, b in zip(one.drawn, other.drawn, strict=True):
         assert (*a.shares, *a.probabilities, a.weight) == pytest.approx(
             (*b.shares, *b.probabilities, b.weight), rel=1e-6, abs=1e-6
@@ -50,8 +52,8 @@ def close(one: Prediction, other: Prediction) -> None:
 def test_the_figures_add_up(slide: Path, sampler: str) -> None:
     found = predict(slide, sampler=sampler, tiles=7)
     assert found.status == "ok" and found.error is None
-    assert found.sampler == sampler
-    assert found.tiles == len(found.drawn) <= 7
+    assert found.sampling.sampler == sampler
+    assert found.sampling.tiles == len(found.drawn) <= 7
     assert sum(tile.draws for tile in found.drawn) == 7
     assert found.probabilities is not None and found.logits is not None
     assert sum(found.probabilities) == pytest.approx(1, abs=1e-12)
@@ -66,15 +68,15 @@ def test_the_figures_add_up(slide: Path, sampler: str) -> None:
         own = np.exp(np.array(tile.shares) / tile.weight + bias)
         assert tile.probabilities == pytest.approx(own / own.sum(), rel=1e-6)
         assert sum(tile.probabilities) == pytest.approx(1, abs=1e-12)
-    assert found.attention_mass == pytest.approx(sum(tile.attention for tile in found.drawn))
-    assert found.positions == 38 * 51
-    assert 1 <= (found.effective_positions or 0) <= found.positions
-    assert found.bytes_total == slide.stat().st_size and (found.bytes_read or 0) > 0
-    assert set(found.seconds or {}) == {"view", "attention", "read", "features", "total"}
+    assert found.sampling.attention_mass == pytest.approx(sum(tile.attention for tile in found.drawn))
+    assert found.sampling.positions == 38 * 51
+    assert 1 <= (found.sampling.effective_positions or 0) <= found.sampling.positions
+    assert found.cost.bytes_total == slide.stat().st_size and (found.cost.bytes_read or 0) > 0
+    assert set(found.cost.seconds or {}) == {"view", "attention", "read", "features", "total"}
 
 
 def test_without_a_budget_it_is_the_model_s(slide: Path) -> None:
-    assert predict(slide).tiles == SPEC.tiles
+    assert predict(slide).sampling.tiles == SPEC.tiles
 
 
 @pytest.mark.parametrize("spec", [SPEC, small_spec({"stride": 2, "tissue_only": True, "scale": 5.3})])
@@ -92,8 +94,8 @@ def test_with_all_tiles_it_is_the_full_computation(tmp_path: Path, spec: Any, sa
     features = model.nets.embed(to_unit(torch.from_numpy(patches))).double().numpy()
     expected = (attention.values.ravel()[inside, None] * features).sum(0)
     exact = model.nets.logits(torch.from_numpy(expected).float()).double().numpy()
-    assert found.tiles == found.positions == attention.positions == len(inside)
-    assert found.attention_mass == pytest.approx(1)
+    assert found.sampling.tiles == found.sampling.positions == attention.positions == len(inside)
+    assert found.sampling.attention_mass == pytest.approx(1)
     np.testing.assert_allclose(found.logits, exact, rtol=0, atol=2e-5)
 
 
@@ -138,7 +140,7 @@ def test_neighbours_and_their_order_do_not_change_the_figures(tmp_path: Path) ->
 def test_the_smallest_slides_have_one_position_at_least(tmp_path: Path, shape: tuple[int, int]) -> None:
     found = predict(write_slide(tmp_path / "slide.tif", noise(*shape)))
     assert found.status == "ok"
-    assert found.tiles == min(4, found.positions or 0)
+    assert found.sampling.tiles == min(4, found.sampling.positions or 0)
 
 
 def test_a_slide_without_tissue_is_a_sentence(tmp_path: Path) -> None:
@@ -155,12 +157,12 @@ def test_microns_are_asked_for_only_by_a_model_in_microns(tmp_path: Path) -> Non
     microns = random_model(replace(SPEC, unit="um"))
     with pytest.raises(SlideError, match=r"^without\.tif: no microns-per-pixel in the file\. Give --mpp"):
         predict(without, microns)
-    assert predict(without).mpp is None
+    assert predict(without).provenance.mpp is None
     found = predict(given, microns)
-    assert (found.mpp, found.positions) == (pytest.approx(0.5), 13 * 13)
+    assert (found.provenance.mpp, found.sampling.positions) == (pytest.approx(0.5), 13 * 13)
     assert found.drawn[0].width == pytest.approx(32)
     (by_hand,) = predict_many([SlideSource("a", without, mpp=0.25)], microns)
-    assert (by_hand.mpp, by_hand.mpp_source, by_hand.positions) == (0.25, "given", 7 * 7)
+    assert (by_hand.provenance.mpp, by_hand.provenance.mpp_source, by_hand.sampling.positions) == (0.25, "given", 7 * 7)
 
 
 def test_a_bad_slide_in_the_middle_is_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +172,11 @@ def test_a_bad_slide_in_the_middle_is_one_record(tmp_path: Path, monkeypatch: py
     sources = [good[0], SlideSource("b", bad), SlideSource("c", tmp_path / "gone.tif"), good[1]]
     found = list(predict_many(sources, MODEL))
     assert [(p.slide_id, p.status) for p in found] == [("a", "ok"), ("b", "failed"), ("c", "failed"), ("d", "ok")]
-    assert set(found[0].seconds or {}) == {"open", "view", "attention", "read", "features", "total"}
+    assert set(found[0].cost.seconds or {}) == {"open", "view", "attention", "read", "features", "total"}
     for failed, name in ((found[1], "b.svs"), (found[2], "gone.tif")):
         assert failed.error is not None and failed.error.startswith(f"{name}: ")
         assert failed.probabilities is None and failed.drawn == ()
-        assert failed.model_hash == MODEL.hash
+        assert failed.model.hash == MODEL.hash
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("by\nnothing"), MemoryError(), OSError("the disk is gone")])

@@ -55,7 +55,7 @@ def check(path: Path, found: Prediction) -> None:
     if found.status == "ok":
         assert found.probabilities is not None and sum(found.probabilities) == pytest.approx(1), path
         assert all(math.isfinite(value) for tile in found.drawn for value in (*tile.shares, tile.weight)), path
-        assert 1 <= (found.tiles or 0) <= SPEC.tiles, path
+        assert 1 <= (found.sampling.tiles or 0) <= SPEC.tiles, path
     else:
         assert found.error is not None and len(found.error.splitlines()) == 1, path
         assert found.error.startswith(f"{path.name}: ") and found.error.endswith("."), found.error
@@ -85,7 +85,7 @@ def test_a_model_in_microns_with_microns_given(watch: None) -> None:
         signal.alarm(PATIENCE)
         (found,) = predict_many([SlideSource(path.name, path, mpp=1.5)], model)
         check(path, found)
-        assert found.status == "failed" or (found.mpp, found.mpp_source) == (1.5, "given")
+        assert found.status == "failed" or (found.provenance.mpp, found.provenance.mpp_source) == (1.5, "given")
 
 
 def test_the_whole_collection_from_the_command_line(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_strips_have_the_embedding_of_the_whole_slide(
     for pixels in (500_000, 900):
         monkeypatch.setattr("ats_cli.inference.attention_pass.STRIP_PIXELS", pixels)
         with open_slide(path) as slide:
-            found.append(predict_slide(slide, model).embedding)
+            found.append(predict_slide(slide, model).comparison.embedding)
     assert found[0] == pytest.approx(found[1], abs=1e-4)
     assert found[0] is not None and len(found[0]) == 2 * (3 + 4) + 4
 

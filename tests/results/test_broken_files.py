@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_run import BAD, CLASSES, GOOD, MODEL, SETTINGS, slides
 
 from ats_cli.errors import AtsError
+from ats_cli.prediction_parts import Provenance
 from ats_cli.records import Fingerprint
 from ats_cli.results.groups import GroupBy
 from ats_cli.results.record import prediction_dict
@@ -35,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.begin(
         RunRequest(listed, SETTINGS, MODEL, CLASSES, {"device": "cpu", "shard": "1/1"}, group_by=GroupBy("patient"))
     )
-    folder.add(replace(GOOD, fingerprint=Fingerprint("9-ab", "1")))
+    folder.add(replace(GOOD, provenance=Provenance(fingerprint=Fingerprint("9-ab", "1"))))
     folder.add(BAD)
     folder.end()
     return path

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ats_cli.inference.estimate import estimate_from
+from ats_cli.prediction_parts import Sampling
 from ats_cli.records import Prediction
 from ats_cli.results.groups import group_dict, grouped, groups_csv, together
 from ats_cli.sampling import Draw, draw
@@ -26,7 +27,7 @@ def slide(name: str, logits: tuple[float, ...], positions: int = 100, **rest: ob
         "classes": CLASSES,
     }
     return Prediction(
-        name, f"{name}.svs", "ok", predicted="dark", logits=logits, tiles=5, positions=positions, **(given | rest)
+        name, f"{name}.svs", "ok", predicted="dark", logits=logits, sampling=Sampling(5, positions), **(given | rest)
     )  # type: ignore[arg-type]
 
 
@@ -39,7 +40,7 @@ def test_the_mean_of_the_logits_and_not_of_the_probabilities() -> None:
     assert p.logits == (0.5, 1.5) and p.predicted == "dark"
     assert p.probabilities == pytest.approx((1 / (1 + np.e), np.e / (1 + np.e)))
     assert p.logits_se == pytest.approx((0.3 / np.sqrt(2),) * 2)
-    assert (group.slides, group.failed, p.tiles, p.positions) == (("a", "b"), ("z",), 10, 200)
+    assert (group.slides, group.failed, p.sampling.tiles, p.sampling.positions) == (("a", "b"), ("z",), 10, 200)
 
 
 def test_by_tissue_a_slide_counts_as_much_as_it_has() -> None:
@@ -93,8 +94,8 @@ def test_what_is_not_known_of_a_slide_is_not_known_of_its_group() -> None:
 def test_of_numbers_there_is_a_mean_with_its_error() -> None:
     def number(name: str, value: float) -> Prediction:
         return Prediction(
-            name, "", "ok", classes=("age",), logits=(value,), logits_se=(0.6,), se_kind="unbiased", positions=9,
-            task="regression", value=value, se_value=0.6,
+            name, "", "ok", classes=("age",), logits=(value,), logits_se=(0.6,), se_kind="unbiased",
+            sampling=Sampling(positions=9), task="regression", value=value, se_value=0.6,
         )  # fmt: skip
 
     p = together("P", [number("a", 1.0), number("b", 4.0)], "equal").prediction

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from test_run import CLASSES, GOOD, MODEL, SETTINGS, slides, table
 
 from ats_cli.errors import AtsError
+from ats_cli.prediction_parts import Provenance
 from ats_cli.records import Fingerprint
 from ats_cli.results.groups import GroupBy
 from ats_cli.results.run.folder import RunFolder
@@ -124,7 +125,7 @@ def test_two_files_of_one_name_are_not_called_the_same(tmp_path: Path) -> None:
     def one(path: Path, content: str, slide_id: str, file: str) -> Path:
         run = RunFolder(path)
         run.begin(RunRequest([RunSlide(slide_id, file)], SETTINGS, MODEL, CLASSES, {}))
-        run.add(replace(GOOD, slide_id=slide_id, fingerprint=Fingerprint(content, "1")))
+        run.add(replace(GOOD, slide_id=slide_id, provenance=Provenance(fingerprint=Fingerprint(content, "1"))))
         run.end()
         return path
 

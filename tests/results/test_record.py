@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from ats_cli.prediction_parts import Cost, ModelName, Provenance, Sampling
 from ats_cli.records import Prediction
 from ats_cli.results.record import json_line, prediction_dict
 from ats_cli.results.table import megabytes, print_predictions
@@ -19,21 +20,12 @@ GOOD = Prediction(
     classes=("tumour", "normal tissue"),
     probabilities=(0.25, 0.75),
     logits=(-0.5, 0.6),
-    tiles=10,
-    positions=400,
-    attention_mass=0.5,
-    effective_positions=math.inf,
-    sampler="systematic",
-    seed=0,
-    bytes_read=1_200_000,
-    bytes_total=800_000_000,
-    mpp=0.25,
-    mpp_source="aperio.MPP",
-    reader="openslide",
-    precision="fp32",
-    seconds={"open": 0.1, "total": 1.5},
-    model_name="demo",
-    model_hash="0123",
+    sampling=Sampling(
+        tiles=10, positions=400, attention_mass=0.5, effective_positions=math.inf, sampler="systematic", seed=0
+    ),
+    cost=Cost(bytes_read=1_200_000, bytes_total=800_000_000, seconds={"open": 0.1, "total": 1.5}),
+    provenance=Provenance(mpp=0.25, mpp_source="aperio.MPP", reader="openslide", precision="fp32"),
+    model=ModelName("demo", "0123"),
 )
 BAD = Prediction(
     slide_id="c", path="c.svs", status="failed", error="c.svs: the file is empty. " + "Copy it again. " * 9
@@ -120,7 +112,8 @@ def test_the_table_cuts_nothing_off() -> None:
 
 def test_a_slide_that_may_stop_by_itself_says_why_it_stopped() -> None:
     assert "stopped" not in shown(GOOD)
-    text = shown(replace(GOOD, settled=True), replace(GOOD, settled=False), GOOD, BAD)
+    settled, stopped = (replace(GOOD, sampling=replace(GOOD.sampling, settled=settled)) for settled in (True, False))
+    text = shown(settled, stopped, GOOD, BAD)
     assert [line.split()[-1] for line in text.splitlines()[3:6]] == ["settled", "reached", "-"]
     assert "budget reached" in text
     assert str(BAD.error).strip() in text

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from ats_cli.errors import AtsError, without_secrets
+from ats_cli.prediction_parts import Cost, ModelName, Provenance, Sampling
 from ats_cli.records import Prediction, TilesRead
 from ats_cli.results.record import prediction_dict, prediction_from
 from ats_cli.results.run import folder
@@ -63,21 +64,10 @@ GOOD = Prediction(
     logits=tuple((KEPT.weights @ KEPT.terms + KEPT.bias).tolist()),
     logits_se=(0.1, float("nan")),
     se_kind="unbiased",
-    tiles=3,
-    positions=12,
-    attention_mass=0.6,
-    effective_positions=4.5,
-    sampler="murthy",
-    seed=0,
-    bytes_read=1000,
-    bytes_total=9000,
-    mpp=0.25,
-    mpp_source="given",
-    reader="tiff",
-    precision="fp32",
-    seconds={"open": 0.1, "total": 1.5},
-    model_name="demo",
-    model_hash="0123",
+    sampling=Sampling(tiles=3, positions=12, attention_mass=0.6, effective_positions=4.5, sampler="murthy", seed=0),
+    cost=Cost(bytes_read=1000, bytes_total=9000, seconds={"open": 0.1, "total": 1.5}),
+    provenance=Provenance(mpp=0.25, mpp_source="given", reader="tiff", precision="fp32"),
+    model=ModelName("demo", "0123"),
     tile_arrays=KEPT,
 )
 BAD = Prediction("b", "slides/b.svs", "failed", 'b.svs: "broken", it seems.', classes=CLASSES)
@@ -369,7 +359,7 @@ def test_a_full_disk_leaves_a_slide_as_it_was(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError) as caught:
-        run.add(replace(GOOD, tiles=12, tile_arrays=replace(KEPT, log_z=1.0)))
+        run.add(replace(GOOD, sampling=replace(GOOD.sampling, tiles=12), tile_arrays=replace(KEPT, log_z=1.0)))
     assert str(caught.value.filename).endswith("slides/a/prediction.json")
     assert everything(tmp_path) == before
 
@@ -378,8 +368,8 @@ def test_extending_takes_short_slides_up_again_and_a_failure_keeps_them(tmp_path
     run = begin(tmp_path, "a", "b", "c", "d")
     run.add(GOOD)
     run.add(BAD)
-    run.add(replace(GOOD, slide_id="c", settled=True))
-    run.add(replace(GOOD, slide_id="d", positions=3))
+    run.add(replace(GOOD, slide_id="c", sampling=replace(GOOD.sampling, settled=True)))
+    run.add(replace(GOOD, slide_id="d", sampling=replace(GOOD.sampling, positions=3)))
     run.end()
     longer = RunFolder(tmp_path)
     kept = longer.begin(

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ats_cli.prediction_parts import Sampling
 from ats_cli.records import Prediction
 from ats_cli.registry import TASKS
 from ats_cli.results.groups import groups_csv, together
@@ -107,7 +108,7 @@ def test_columns_and_cells_agree(task: Task) -> None:
         "a", "a.tif", "ok", predicted=task.predicted(logits, classes), classes=classes, task=task.name,
         probabilities=None if p is None else tuple(p.tolist()), se=None if p is None else (0.125,) * len(classes),
         logits=tuple(logits.tolist()), logits_se=(0.25,) * len(classes), value=task.value(logits),
-        se_value=task.value(np.full(len(classes), 0.25)), positions=9,
+        se_value=task.value(np.full(len(classes), 0.25)), sampling=Sampling(positions=9),
     )  # fmt: skip
     failed = Prediction("b", "b.tif", "failed", "b.tif: broken.", classes=classes)
     for prediction in (predicted, failed):

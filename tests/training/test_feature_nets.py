@@ -88,7 +88,7 @@ def test_a_timm_net_is_trained_saved_loaded_and_used(net: str, data: Path, tmp_p
     assert model.spec.features.net == net
     assert not changed(dict(model.nets.state_dict()), dict(trained.nets.state_dict()))
     found = list(predict_many([SlideSource(s.slide_id, s.path) for s in slides_of(data)], model))
-    assert [p.status for p in found] == ["ok"] * 6 and all(p.tiles == 3 for p in found)
+    assert [p.status for p in found] == ["ok"] * 6 and all(p.sampling.tiles == 3 for p in found)
 
 
 @pytest.mark.parametrize("net", ["timm:resnet18", "timm:mobilenetv3_small_050", "timm:vit_tiny_patch16_224"])

@@ -243,7 +243,7 @@ def test_validation_is_the_prediction_that_a_user_gets(data: Path, tmp_path: Pat
     )
     assert figures["loss"] == pytest.approx(loss, rel=1e-4)
     assert figures["accuracy"] == np.mean([p.predicted == s.label for p, s in zip(found, slides, strict=True)])
-    assert figures["attention_mass"] == pytest.approx(np.mean([p.attention_mass for p in found]), rel=1e-4)
+    assert figures["attention_mass"] == pytest.approx(np.mean([p.sampling.attention_mass for p in found]), rel=1e-4)
 
 
 def test_a_loss_that_is_no_number_is_a_sentence(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

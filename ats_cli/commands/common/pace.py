@@ -36,8 +36,8 @@ class Pace:
             self.failures.append(prediction)
         self.earlier += not is_new
         if is_new:
-            self.tiles += prediction.tiles or 0
-            self.bytes += prediction.bytes_read or 0
+            self.tiles += prediction.sampling.tiles or 0
+            self.bytes += prediction.cost.bytes_read or 0
         self.tiles_of.pop(prediction.slide_id, None)
 
     @property

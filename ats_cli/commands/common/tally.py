@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import typer
 
 from ats_cli.commands.common.messages import say, say_traceback
 from ats_cli.records import NOMINAL_SCALE, Prediction
+
+
+class KnownScale(Protocol):
+    """The microns per pixel of a slide, and where they are known from."""
+
+    @property
+    def mpp(self) -> float | None: ...
+    @property
+    def mpp_source(self) -> str | None: ...
 
 
 @dataclass
@@ -29,8 +39,8 @@ class Tally:
     def add(self, prediction: Prediction, is_new: bool = True) -> None:
         """Count a prediction."""
         self.count(prediction.error if prediction.status == "failed" else None)
-        self.unfamiliar += bool(prediction.unfamiliar)
-        self.count_scale(prediction.slide_id, prediction.mpp, prediction.mpp_source)
+        self.unfamiliar += bool(prediction.comparison.unfamiliar)
+        self.count_scale(prediction.slide_id, prediction.provenance)
 
     def count(self, failure: str | None, debug: bool = False) -> None:
         """Count a slide; report its failure, if any (with `debug`, within an `except`: after the traceback)."""
@@ -42,10 +52,10 @@ class Tally:
             say_traceback()
         say(failure)
 
-    def count_scale(self, slide_id: str, mpp: float | None, source: str | None) -> None:
+    def count_scale(self, slide_id: str, scale: KnownScale) -> None:
         """Count a slide whose microns per pixel are only nominal, if the model uses them."""
-        if self.uses_mpp and source == NOMINAL_SCALE and mpp is not None:
-            self.nominal[slide_id] = mpp
+        if self.uses_mpp and scale.mpp_source == NOMINAL_SCALE and scale.mpp is not None:
+            self.nominal[slide_id] = scale.mpp
 
     def finish(self) -> None:
         """Raise the exit of a complete run: 0, or 1 where slides failed."""

@@ -8,9 +8,10 @@ from pathlib import PurePath
 
 import numpy as np
 
-from ats_cli.inference.estimate import estimate_from
+from ats_cli.inference.estimate import attention_mass, estimate_from, with_answer
+from ats_cli.prediction_parts import Cost, Provenance, Sampling
 from ats_cli.records import MAX_UNREADABLE, Prediction, TilesRead
-from ats_cli.registry import SAMPLERS, TASKS
+from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import mass_lost
 
 
@@ -24,15 +25,16 @@ def truncate_to_budget(prediction: Prediction, tiles: int, max_unreadable: float
     arrays = prediction.tile_arrays
     if arrays is None or len(arrays.positions) <= tiles:
         return prediction
-    assert prediction.sampler is not None and prediction.positions is not None
+    whole = prediction.sampling
+    assert whole.sampler is not None and whole.positions is not None
     terms, readable = arrays.terms[:tiles], arrays.readable[:tiles]
     name = PurePath(prediction.path).name
     if not readable.any():
         return _failed(prediction, f"{name}: none of its first {tiles} tiles can be read. Copy the file again.")
-    drawn = SAMPLERS[prediction.sampler].prefix(
-        arrays.positions[:tiles], arrays.attention[:tiles], complete=tiles >= prediction.positions
+    drawn = SAMPLERS[whole.sampler].prefix(
+        arrays.positions[:tiles], arrays.attention[:tiles], complete=tiles >= whole.positions
     )
-    share = _mass_unreadable(prediction, arrays, mass_lost(drawn.weights, readable))
+    share = _mass_unreadable(whole, arrays, mass_lost(drawn.weights, readable))
     if share is not None and share > max_unreadable:
         return _failed(
             prediction,
@@ -40,24 +42,17 @@ def truncate_to_budget(prediction: Prediction, tiles: int, max_unreadable: float
             f"than {max_unreadable:.1%}. Copy the file again, or go on without it: --max-unreadable "
             f"{math.ceil(share * 100) / 100:g}.",
         )
-    estimate = estimate_from(drawn, terms, readable, arrays.bias, stopped=False, task=prediction.task)
-    return replace(
-        prediction,
-        predicted=TASKS[prediction.task].predicted(estimate.logits, prediction.classes),
-        probabilities=None if estimate.probabilities is None else tuple(estimate.probabilities.tolist()),
-        se=None if estimate.se is None else tuple(estimate.se.tolist()),
-        logits=tuple(estimate.logits.tolist()),
-        logits_se=None if estimate.logits_se is None else tuple(estimate.logits_se.tolist()),
-        se_kind=estimate.kind,
+    sampling = replace(
+        whole,
         tiles=tiles,
-        attention_mass=float(min(1.0, drawn.attention[readable].sum())),
+        attention_mass=attention_mass(drawn, readable),
         tiles_unreadable=int(np.count_nonzero(~readable)),
         mass_unreadable=share,
-        bytes_read=_bytes_read(prediction, tiles),
-        seconds=_seconds(prediction, tiles),
-        drawn=(),
-        tile_arrays=None,
     )
+    cost = _cost(prediction.cost, tiles / len(arrays.positions))
+    truncated = replace(prediction, sampling=sampling, cost=cost, drawn=(), tile_arrays=None)
+    estimate = estimate_from(drawn, terms, readable, arrays.bias, stopped=False, task=prediction.task)
+    return with_answer(truncated, estimate)
 
 
 def _failed(prediction: Prediction, error: str) -> Prediction:
@@ -70,38 +65,34 @@ def _failed(prediction: Prediction, error: str) -> Prediction:
         error=error,
         failure="unreadable",
         classes=p.classes,
-        model_name=p.model_name,
-        model_hash=p.model_hash,
-        fingerprint=p.fingerprint,
+        provenance=Provenance(fingerprint=p.provenance.fingerprint),
+        model=p.model,
     )
 
 
-def _mass_unreadable(prediction: Prediction, arrays: TilesRead, in_tiles: float) -> float | None:
+def _mass_unreadable(whole: Sampling, arrays: TilesRead, in_tiles: float) -> float | None:
     """Return the estimated share of the attention on what cannot be read: in the view (as before) and in the tiles."""
-    if prediction.mass_unreadable is None:
+    if whole.mass_unreadable is None:
         return None
-    draw_of_all = SAMPLERS[str(prediction.sampler)].prefix(
-        arrays.positions, arrays.attention, complete=len(arrays.positions) == prediction.positions
+    draw_of_all = SAMPLERS[str(whole.sampler)].prefix(
+        arrays.positions, arrays.attention, complete=len(arrays.positions) == whole.positions
     )
     in_all_tiles = mass_lost(draw_of_all.weights, arrays.readable)
-    in_view = (prediction.mass_unreadable - in_all_tiles) / (1 - in_all_tiles)
+    in_view = (whole.mass_unreadable - in_all_tiles) / (1 - in_all_tiles)
     return max(0.0, in_view + (1 - in_view) * in_tiles)
 
 
-def _bytes_read(prediction: Prediction, tiles: int) -> int | None:
-    """Return the bytes of the view plus those of the tiles in proportion to their number."""
-    if prediction.bytes_read is None or prediction.bytes_view is None or not prediction.tiles:
-        return None
-    of_tiles = prediction.bytes_read - prediction.bytes_view
-    return prediction.bytes_view + round(of_tiles * tiles / prediction.tiles)
+def _cost(whole: Cost, share: float) -> Cost:
+    """Return the cost of the view plus a `share` of that of the tiles.
 
-
-def _seconds(prediction: Prediction, tiles: int) -> dict[str, float] | None:
-    """Return the seconds with those of the tiles reduced in proportion: all that is not opening, view or attention."""
-    if prediction.seconds is None or not prediction.tiles:
-        return None
-    share, seconds = tiles / prediction.tiles, prediction.seconds
-    total = seconds.get("total", 0.0)
-    of_tiles = max(0.0, total - sum(seconds.get(stage, 0.0) for stage in ("open", "view", "attention")))
-    stages = {stage: round(seconds.get(stage, 0.0) * share, 4) for stage in ("read", "features")}
-    return {**seconds, **stages, "total": round(total - of_tiles * (1 - share), 4)}
+    Bytes and seconds of the tiles are all but those of opening, view and attention.
+    """
+    bytes_read, seconds = None, None
+    if whole.bytes_read is not None and whole.bytes_view is not None:
+        bytes_read = whole.bytes_view + round((whole.bytes_read - whole.bytes_view) * share)
+    if whole.seconds is not None:
+        total = whole.seconds.get("total", 0.0)
+        of_tiles = max(0.0, total - sum(whole.seconds.get(stage, 0.0) for stage in ("open", "view", "attention")))
+        stages = {stage: round(whole.seconds.get(stage, 0.0) * share, 4) for stage in ("read", "features")}
+        seconds = {**whole.seconds, **stages, "total": round(total - of_tiles * (1 - share), 4)}
+    return replace(whole, bytes_read=bytes_read, seconds=seconds)

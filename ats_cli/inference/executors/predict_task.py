@@ -9,7 +9,7 @@ from ats_cli.inference.compute.device import resolve_device, resolve_precision
 from ats_cli.inference.compute.forward_pool import set_one_thread_per_pass
 from ats_cli.inference.compute.malloc_tuning import tune_malloc
 from ats_cli.inference.executors.slide_task import ModelConfig, OnProgress, SlideTask, failed
-from ats_cli.inference.predict import predict_slide
+from ats_cli.inference.predict import predict_slide, with_opening
 from ats_cli.records import Prediction
 from ats_cli.slides import RemotePath
 from ats_cli.slides.identity.fingerprint import fingerprint, fingerprint_of
@@ -41,9 +41,8 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
         reason = clean(" ".join(str(error).split()))[:300]
         sentence = f"{source.path.name}: unforeseen {type(error).__name__} ({reason})."
         return failed(source, model, sentence, "unforeseen", mark)
-    total = time.perf_counter() - start
-    seconds = {"open": round(opened, 4), **(prediction.seconds or {}), "total": round(total, 4)}
-    return replace(prediction, path=source.given, seconds=seconds, fingerprint=mark)
+    prediction = replace(prediction, path=source.given)
+    return with_opening(prediction, mark, opened, time.perf_counter() - start)
 
 
 def load_configured_model(config: ModelConfig) -> LoadedModel:

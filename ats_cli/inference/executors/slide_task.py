@@ -8,6 +8,7 @@ from typing import Any
 
 from ats_cli.errors import Failure
 from ats_cli.inference.draws.options import DrawOptions
+from ats_cli.prediction_parts import ModelName, Provenance
 from ats_cli.records import Fingerprint, Prediction, TilesRead
 from ats_cli.slides import SlideSource
 from ats_cli.slides.options import OpenOptions
@@ -53,8 +54,7 @@ def failed(
         status="failed",
         error=sentence,
         failure=kind,
-        fingerprint=fingerprint,
         classes=model.spec.classes,
-        model_name=model.spec.name,
-        model_hash=model.hash,
+        provenance=Provenance(fingerprint=fingerprint),
+        model=ModelName(model.spec.name, model.hash),
     )

@@ -43,7 +43,7 @@ class Evaluation:
     def add(self, budget: int | None, prediction: Prediction) -> None:
         """Take in one slide's prediction at one budget."""
         self._found[budget][prediction.slide_id] = without_tiles(prediction)
-        if prediction.unfamiliar:
+        if prediction.comparison.unfamiliar:
             self.unfamiliar.add(prediction.slide_id)
         if prediction.status == "failed":
             self.failed[prediction.slide_id] = str(prediction.error)

@@ -251,9 +251,10 @@ class RunFolder:
 
     def _is_short(self, p: Prediction) -> bool:
         """Whether a race over a slide has not come to the run's budget: it was drawn before that was raised."""
-        if _failed(p) or p.sampler != NESTED_SAMPLER or p.settled or p.tiles is None or p.positions is None:
+        draw = p.sampling
+        if _failed(p) or draw.sampler != NESTED_SAMPLER or draw.settled or draw.tiles is None or not draw.positions:
             return False
-        return p.tiles < min(int(self.settings["tiles"]), p.positions)
+        return draw.tiles < min(int(self.settings["tiles"]), draw.positions)
 
     def _write_run(self) -> None:
         failed = sum(map(_failed, self._records.values()))
@@ -282,7 +283,8 @@ def _write_if_new(path: Path, content: bytes) -> None:
 
 def without_tiles(prediction: Prediction) -> Prediction:
     """Return a prediction without what is large in it."""
-    return replace(prediction, tile_arrays=None, drawn=(), embedding=None)
+    comparison = replace(prediction.comparison, embedding=None)
+    return replace(prediction, tile_arrays=None, drawn=(), comparison=comparison)
 
 
 def _failed(prediction: Prediction) -> bool:

@@ -133,7 +133,7 @@ def _in_order(runs: Sequence[RunFolder]) -> list[tuple[RunSlide, RunFolder]]:
 
 def _in_two(slide_id: str, run: RunFolder, other: RunFolder) -> str:
     """The sentence for a slide that is in two runs: the same, or two files of one name."""
-    marks = [record.fingerprint for r in (run, other) if (record := r.record(slide_id)) is not None]
+    marks = [record.provenance.fingerprint for r in (run, other) if (record := r.record(slide_id)) is not None]
     if len(marks) == 2 and None not in marks and len({mark.content for mark in marks if mark}) == 2:
         return (
             f"{run.path}: slide {slide_id} is another file than in {other.path}: their content differs. "

@@ -86,7 +86,7 @@ def changed_slides(
         record = records.get(slide.slide_id)
         if before is None or record is None:
             continue
-        mark, mark_now = record.fingerprint, now.get(slide.slide_id)
+        mark, mark_now = record.provenance.fingerprint, now.get(slide.slide_id)
         moved, failed = slide.path != before.path, record.status == "failed"
         if moved and not failed and not _is_moved(slide.path, before.path, record, mark_now):
             raise AtsError(f"{slide.path}: slide {slide.slide_id} of this run is {before.path}. {other}")
@@ -112,15 +112,15 @@ def _taken(slide_ids: Iterable[str], take: TakeFingerprint | None) -> dict[str, 
 
 def _mark(records: Mapping[str, Prediction], slide_id: str) -> Fingerprint | None:
     record = records.get(slide_id)
-    return None if record is None else record.fingerprint
+    return None if record is None else record.provenance.fingerprint
 
 
 def _is_moved(path: str, before: str, record: Prediction, now: Fingerprint | None) -> bool:
     """Whether a slide at `path` is the one that was at `before`: of the same content, as far as that was recorded."""
-    if record.fingerprint is not None and now is not None:
-        return record.fingerprint.content == now.content
+    if record.provenance.fingerprint is not None and now is not None:
+        return record.provenance.fingerprint.content == now.content
     file = Path(path)
-    return file.name == Path(before).name and file.is_file() and file.stat().st_size == record.bytes_total
+    return file.name == Path(before).name and file.is_file() and file.stat().st_size == record.cost.bytes_total
 
 
 def _said(value: object) -> str:
