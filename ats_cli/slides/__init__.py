@@ -1,4 +1,4 @@
-"""What a slide is, how its pixels come off a disk, and where its tissue lies."""
+"""Slides: opening them, reading their pixels, and finding their tissue."""
 
 from ats_cli.slides.check import Check, check_slide
 from ats_cli.slides.inputs.discovery import SlideSource, find_slides

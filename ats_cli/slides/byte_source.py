@@ -1,4 +1,4 @@
-"""Where a slide's bytes come from, so that a reader need not know: here, a file on a disk."""
+"""Byte sources: readers read local and remote files through one interface. This file has the local one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Range = tuple[int, int]
 """(offset, count), in bytes."""
 
 Fetch = Callable[[Sequence[Range]], list[Callable[[], bytes]]]
-"""Asks for many ranges at once; gives for each a call that returns its bytes, fewer where the file ends before.
+"""Requests several ranges and returns a call for each, which returns the bytes; fewer if the file ends before.
 
-The calls are safe in threads. One that fails raises OSError where these bytes alone cannot be had, and SlideError where
-there is no use in asking for others.
+The calls are thread-safe. They raise OSError if these bytes cannot be read, and SlideError if no others can be read
+either.
 """
 
 _HEADER_BUFFER = 16 * 1024
 
 
 class ByteSource(Protocol):
-    """A file, near or far. `size` in bytes; `bytes_read` counts what came from the disk or the network so far."""
+    """A local or remote file. `size` in bytes; `bytes_read` counts the bytes from disk or network so far."""
 
     @property
     def path(self) -> AnyPath: ...
@@ -39,16 +39,16 @@ class ByteSource(Protocol):
     def bytes_read(self) -> int: ...
 
     def headers(self) -> AbstractContextManager[BinaryIO]:
-        """The file as a stream that can seek, for a library that reads its headers."""
+        """Open the file as a seekable stream, for libraries that read headers."""
         ...
 
     def opened(self) -> AbstractContextManager[Fetch]:
-        """The file during a read of many ranges. Raises SlideError where it cannot be opened."""
+        """Open the file to read ranges. Raises SlideError if it cannot be opened."""
         ...
 
 
 class LocalFile:
-    """A file on a disk. No descriptor is held between calls, so that thousands of slides may stay open."""
+    """A local file. It is open only during a read, so thousands of slides can be open at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,14 +72,14 @@ class LocalFile:
             read_at = reads_at(file)
 
             def read(offset: int, count: int) -> bytes:
-                # An index that lies asks for more than there is: no memory is set aside for it.
+                # A wrong index may ask for more than the file has; do not allocate memory for it.
                 count = min(count, size - offset)
                 data = read_at(offset, count) if count > 0 else b""
                 with lock:
                     self.bytes_read += len(data)
                 return data
 
-            # One at a time, when it is wanted: a disk has no use for being asked ahead, and memory stays small.
+            # Read each range when it is used: a disk gains nothing from requests ahead, and memory stays small.
             yield lambda ranges: [functools.partial(read, *one) for one in ranges]
 
     def count(self, read: int) -> None:
@@ -88,7 +88,7 @@ class LocalFile:
 
 
 class _Counted(io.FileIO):
-    """Tells its source how much was read."""
+    """A file that counts the bytes read from it."""
 
     def __init__(self, source: LocalFile) -> None:
         super().__init__(source.path)
@@ -101,7 +101,7 @@ class _Counted(io.FileIO):
 
 
 def reads_at(file: io.FileIO) -> Callable[[int, int], bytes]:
-    """The call (offset, count) that reads an open file in many threads."""
+    """Return a function (offset, count) -> bytes that reads an open file from several threads."""
     return _pread(file) if hasattr(os, "pread") else _seek_and_read(file)
 
 
@@ -111,7 +111,7 @@ def _pread(file: io.FileIO) -> Callable[[int, int], bytes]:
 
 
 def _seek_and_read(file: io.FileIO) -> Callable[[int, int], bytes]:
-    """The same where the platform has no pread: one thread at a time."""
+    """Return the same function for platforms without pread. Threads read one after the other."""
     lock = threading.Lock()
 
     def read_at(offset: int, count: int) -> bytes:

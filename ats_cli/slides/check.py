@@ -1,4 +1,4 @@
-"""Is a slide sound? The corners of every level, and a random sample of all its native tiles, read and decoded."""
+"""Check a slide for damage: read the corners of every level, and a random sample of its native tiles."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ats_cli.errors import SlideError
 from ats_cli.slides.reader import Box, InFinerLevel, Level
 from ats_cli.slides.slide import Slide
 
-# Of a native tile larger than this a corner is asked for: it is decoded whole, but not kept whole.
+# Larger native tiles are decoded whole, but only a corner is returned, to save memory.
 _LARGEST = 1024
-# Compressions of which each stream ends in a checksum that its decoder compares.
+# Codecs whose streams end in a checksum that the decoder verifies.
 _CHECKSUMS = {"adobe_deflate", "deflate", "gzip", "zlib", "crc32c"}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A native tile that is in the file and cannot be read: its level and corner, in pixels of that level, and why."""
+    """A native tile that the file holds but that cannot be read: its level, its corner in level pixels, and why."""
 
     level: int
     x: int
@@ -29,10 +29,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found: how many native tiles were tried, of how many that the file holds, and which are damaged.
+    """The result of a check.
 
-    Where there is none to try, that is the problem. `checksums`: whether the bytes of all levels carry one; without,
-    bytes that were changed and still decode are not found.
+    tiles: native tiles that were read, of `tiles_total` that the file holds.
+    problems: damaged tiles. A file without any native tile is one problem.
+    checksums: whether the codecs of all levels verify checksums. If not, changed bytes that still decode are missed.
     """
 
     tiles: int
@@ -46,10 +47,9 @@ class Check:
 
 
 def check_slide(slide: Slide, tiles: int = 100, seed: int = 0, threads: int = 4) -> Check:
-    """Try the four corners of each level and `tiles` more native tiles of the whole file, drawn at random by `seed`.
+    """Read the four corners of each level and `tiles` more native tiles, drawn at random with `seed`.
 
-    Tiles that the file's index says it does not hold are no damage, and are not tried. Nothing is raised for what
-    cannot be read.
+    Tiles that the file's index leaves out are not read. Damage is returned, not raised.
     """
     absent = [slide.absent(level) for level in range(len(slide.levels))]
     held = [
@@ -84,7 +84,7 @@ def _problems(slide: Slide, number: int, tiles: list[int], threads: int) -> Iter
             damage = [part.reason for part in region.damage if not isinstance(part.reason, InFinerLevel)]
             if damage:
                 yield Problem(number, box[0], box[1], damage[0])
-    except SlideError as error:  # nothing more can be read at all
+    except SlideError as error:  # no tile of the level can be read
         yield Problem(number, boxes[0][0], boxes[0][1], str(error))
 
 

@@ -6,7 +6,7 @@ from ats_cli.slides.reader import ACCEPTED_MPP
 
 
 def mpp_problem(mpp: tuple[float, float] | None) -> str | None:
-    """Return why the file's microns per pixel are not accepted; None if they are."""
+    """Return why the file's microns per pixel are not accepted, as a sentence; None if they are."""
     advice = "Give --mpp 0.25 or a column mpp in the manifest."
     if mpp is None:
         return f"no microns-per-pixel in the file. {advice}"

@@ -1,4 +1,4 @@
-"""Adds the slide's name to what a reader reports: formats and readers do not know what the slide is called."""
+"""Puts the slide's name in front of the errors and the damage that a reader reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def naming_reader(name: str, reader: Reader) -> Reader:
 
 
 class _NamingReader:
-    """Passes everything on to `reader`, and adds `name` to the SlideErrors and the damage of what it reads."""
+    """Delegates to `reader`."""
 
     def __init__(self, name: str, reader: Reader) -> None:
         self._name, self._reader = name, reader

@@ -1,4 +1,4 @@
-"""Opening a slide: the reader by the file's content, and one sentence for each file that cannot be opened."""
+"""Open a slide: find the reader by the file's content, and turn every error into one sentence."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def open_slide(
 ) -> Slide:
     """Open a slide, a file or a URL, reading headers only.
 
-    mpp: microns per pixel of level 0, in place of what the file says. The others: see `OpenOptions`.
-    Raises SlideError, one line that begins with the file's name; AtsError for an unknown option.
+    mpp: microns per pixel of level 0; None takes the file's own. For the other parameters see `OpenOptions`.
+    Raises SlideError, whose message is one line that begins with the file's name; AtsError for an unknown option.
     """
     return open_with(path, OpenOptions(backend, plane, color_profile, download), mpp)
 
@@ -44,7 +44,7 @@ def open_slide(
 def open_with(
     path: str | os.PathLike[str] | RemotePath, options: OpenOptions | None = None, mpp: float | None = None
 ) -> Slide:
-    """`open_slide` with options that hold for several slides."""
+    """Open a slide with options that several slides share. Raises as `open_slide` does."""
     file = slide_path(path)
     with named_errors(file.name):
         return _open(file, options or OpenOptions(), mpp)
@@ -76,7 +76,7 @@ def _open(file: AnyPath, options: OpenOptions, mpp: float | None) -> Slide:
 
 
 def local_reader(file: Path, options: OpenOptions) -> Reader:
-    """Return the reader of a file on a disk. Raises SlideError where there is none."""
+    """Return the reader of a local file or folder. Raises SlideError if no format reads it."""
     head = _head(file)
     if options.backend is not None and head:
         return FORMATS[options.backend].open(file, options.plane)
@@ -89,7 +89,7 @@ def local_reader(file: Path, options: OpenOptions) -> Reader:
 
 
 def _head(file: Path) -> bytes:
-    """Return the first bytes of a file, none of a folder. Raises SlideError where there are none."""
+    """Return the first bytes of a file; b"" for a folder. Raises SlideError if the file is empty or cannot be read."""
     if file.is_dir():
         return b""
     try:

@@ -1,7 +1,7 @@
-"""Which plane of a file with several is shown: focal planes, channels, time points, series. One rule for all readers.
+"""Which plane of a file is shown, by one rule for all readers.
 
-Focal planes: the middle one. Time points: the first. Channels: one is grey, three of 8 bits are red, green and blue;
-of others one must be named, and is shown as grey.
+Of focal planes the middle one; of time points the first. One channel is shown as grey, three channels of 8 bits as red,
+green and blue. Of other channels the user must name one, which is shown as grey.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Plane:
-    """What is asked for; counted from 0, None for the rule's own."""
+    """The plane that the user asks for, counted from 0. None: by the rule."""
 
     z: int | None = None
     c: int | None = None
@@ -25,7 +25,7 @@ class Plane:
     series: int | None = None
 
     def __str__(self) -> str:
-        """As `parse_plane` reads it.
+        """Return the text that `parse_plane` reads.
 
         >>> str(Plane(c=1, series=0))
         'c=1,series=0'
@@ -34,7 +34,7 @@ class Plane:
 
 
 def parse_plane(text: str) -> Plane:
-    """`Plane` from text like "z=1,c=0". Raises AtsError, a sentence, for anything else."""
+    """Parse text like "z=1,c=0". Raises AtsError for anything else."""
     found: dict[str, int] = {}
     for part in text.split(","):
         axis, _, value = (piece.strip() for piece in part.partition("="))
@@ -48,7 +48,7 @@ def parse_plane(text: str) -> Plane:
 
 
 def asked(plane: Plane | None) -> dict[str, int]:
-    """The axes of which a plane is asked for by number."""
+    """Return the axes for which the user names an index, with the index."""
     values = {field.name: getattr(plane, field.name, None) for field in fields(Plane)}
     return {axis: index for axis, index in values.items() if index is not None}
 
@@ -92,7 +92,7 @@ def pick_channel(count: int, eight_bits: bool, plane: Plane | None, channels: Se
 
 
 def _listed(channels: Sequence[str]) -> str:
-    """The first names of channels, in brackets."""
+    """Return the first names of channels, in brackets."""
     named = [channel for channel in channels if channel]
     more = ", ..." if len(named) > _MOST_NAMED else ""
     return f" ({', '.join(named[:_MOST_NAMED])}{more})" if named else ""
@@ -105,7 +105,7 @@ def only_one(plane: Plane | None) -> None:
 
 
 def said(sizes: Mapping[str, int], shown: Mapping[str, int]) -> str | None:
-    """Of several planes, which are shown; None where there is but one.
+    """Return the plane shown, as text, along each axis with several; None if there is only one plane.
 
     >>> said({"z": 5, "c": 3, "t": 1}, {"z": 2, "t": 0})
     'z=2 of 5'

@@ -1,4 +1,4 @@
-"""What a reader is: the small contract between a slide's geometry and the bytes of one format."""
+"""The protocol of a reader: what `Slide` needs to know of an open file in any format."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ ACCEPTED_MPP = (0.05, 20.0)
 """Range of microns per pixel that is accepted from a file; other values must be given by hand."""
 
 MPP_OF_POWER = {40.0: 0.25, 20.0: 0.5, 10.0: 1.0, 5.0: 2.0}
-"""A last resort: microns per pixel that scanners have, as a rule, at an objective's power."""
+"""Typical microns per pixel of scanners by objective power. Used if the file states nothing better."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of a slide. `downsample` is level-0 pixels per pixel of this level.
+    """One resolution of a slide.
 
-    `tile_width` and `tile_height` are the file's own tiles, in pixels of this level: what one decode costs.
-    `compression` is empty where the reader does not tell.
+    width, height: in pixels of this level.
+    downsample: level-0 pixels per pixel of this level.
+    tile_width, tile_height: of the file's native tiles, in pixels of this level.
+    compression: name of the codec; "" if the reader does not know.
     """
 
     width: int
@@ -50,14 +52,14 @@ class Level:
 
 
 class InFinerLevel(str):
-    """Why a native tile of a lower level is read from a finer one: the file does not hold it there. A reason of
-    `Damage` that is no fault of the file."""
+    """A reason of `Damage` that is no fault: the level does not hold a native tile, but a finer level does."""
 
 
 class Damage(NamedTuple):
-    """A part of a level that is in the file but cannot be read: where, and a sentence why.
+    """A part of a level that the file holds but that cannot be read.
 
-    Readers leave the slide's name out of the sentence; `Slide` puts it in front.
+    box: where, in pixels of the level.
+    reason: a sentence. Readers leave out the slide's name; `Slide` puts it in front.
     """
 
     box: Box
@@ -65,21 +67,24 @@ class Damage(NamedTuple):
 
 
 class Region(NamedTuple):
-    """What a box holds: (height, width, 3) uint8 RGB, white where `damage` says that nothing could be read."""
+    """The pixels under a box, (height, width, 3) uint8 RGB; white inside the boxes of `damage`."""
 
     pixels: Pixels
     damage: tuple[Damage, ...] = ()
 
 
 class Reader(Protocol):
-    """Pixels and facts of one open file. Level 0 is the finest; levels grow coarser.
+    """Pixels and metadata of one open file.
 
-    `mpp` is what the file says of level 0, (x, y) in microns per pixel, believed or not; `mpp_source` says where.
-    `bytes_total` is the size of all that belongs to the slide, None where unknown; `bytes_read` counts what was read
-    so far, None where the reader cannot know; `resident_bytes` is the memory that `close()` would give back;
-    `holds_handle` tells whether a file stays open between calls. `identity` is what a draw is seeded by in the place
-    of the file's name, where a slide is many files: a DICOM series' UID; else None. `plane` says which of
-    several planes is shown, None where there is but one.
+    name: of the format, as in `registry.FORMATS`.
+    levels: finest first.
+    mpp: (x, y) microns per pixel of level 0 as the file states it, plausible or not; `mpp_source` says where.
+    identity: seeds draws in place of the file's name, for slides of several files (a DICOM series' UID); else None.
+    plane: the plane that is shown, as text; None if the file has only one.
+    bytes_total: size of all files of the slide; None if unknown.
+    bytes_read: bytes read so far; None if they are not counted.
+    resident_bytes: memory that `close()` frees.
+    holds_handle: whether a file stays open between calls.
     """
 
     @property
@@ -90,8 +95,10 @@ class Reader(Protocol):
     def levels(self) -> tuple[Level, ...]: ...
     @property
     def reduced(self) -> tuple[Level, ...]:
-        """Further levels that decoding gives cheaply, in place of reading all of a fine one: true to about a grey
-        level, so for views only. `read` numbers them after `levels`."""
+        """Further levels that the decoder computes at low cost, exact to about one grey level; for views only.
+
+        `read` numbers them after `levels`.
+        """
         ...
 
     @property
@@ -106,12 +113,12 @@ class Reader(Protocol):
     def plane(self) -> str | None: ...
     @property
     def files(self) -> Sequence[Path]:
-        """The files on a disk that the pixels come from, as far as they are known; none of a slide far away."""
+        """The local files that hold the pixels, as far as known; empty for a remote slide."""
         ...
 
     @property
     def absent_is_white(self) -> bool:
-        """Whether a tile of `absent` is white at every level; else it has the colour that the file says."""
+        """Whether tiles of `absent` are white at every level. If not, they have the colour that the file states."""
         ...
 
     @property
@@ -124,30 +131,32 @@ class Reader(Protocol):
     def holds_handle(self) -> bool: ...
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        """Yield the region under each box, in order; each native tile is read and decoded once where that is known.
+        """Yield the region under each box, in order. Decode a native tile that several boxes share once.
 
-        A native tile that is there but cannot be read or decoded is damage of the regions that it touches. Raises
-        SlideError where nothing more can be read at all.
+        A native tile that cannot be read or decoded is `Damage` of the regions that it touches. Raises SlideError if
+        nothing more can be read at all.
         """
         ...
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
-        """Which native tiles of a level the file itself says it does not hold, (tile rows, tile cols) of `Level`'s
-        tiles: they are background, read as white. None where all are there or the reader cannot know."""
+        """Return which native tiles of a level the file's index leaves out, (tile rows, tile cols) bool.
+
+        They are background. None if the file holds all, or the reader cannot know.
+        """
         ...
 
     def color_profile(self) -> bytes | None:
-        """The ICC profile that the file embeds for this image; None if there is none. Read when asked for."""
+        """Return the ICC profile that the file embeds for this image; None if there is none."""
         ...
 
     def close(self) -> None: ...
 
 
 def level_downsample(size: tuple[int, int], level: tuple[int, int]) -> float | None:
-    """Level-0 pixels per level pixel, from the (width, height) of both; None if `level` is no reduced copy.
+    """Return the downsample of a level from the (width, height) of level 0 and of the level.
 
-    Writers floor, ceil or round a level's size, so the ratio of the sizes is a little off: 4443 / 2221 is not 2.
-    Where a power of two, or else any integer, explains both sizes to a pixel, that integer is the truth.
+    Writers floor, ceil or round a level's size, so the ratio of sizes is inexact: 4443 / 2221 is not 2. If a power of
+    two, or any integer, explains both sizes to one pixel, it is returned. None if `level` is not a reduced copy.
 
     >>> level_downsample((4443, 3567), (2221, 1783))
     2.0
@@ -164,7 +173,7 @@ def level_downsample(size: tuple[int, int], level: tuple[int, int]) -> float | N
     def explains(d: float, slack: float) -> bool:
         return abs(w * d - width) <= slack * d and abs(h * d - height) <= slack * d
 
-    # Rounding hardly changes the longer side; of an image a few pixels high it may double the other side's ratio.
+    # Rounding changes the ratio of the longer side least; for an image a few pixels high it may double the other.
     for ratio in (mean, longer):
         for d in (2 ** round(math.log2(ratio)), round(ratio), math.floor(ratio), math.ceil(ratio)):
             if explains(d, 1.0):
@@ -173,7 +182,7 @@ def level_downsample(size: tuple[int, int], level: tuple[int, int]) -> float | N
 
 
 def cut(box: Box, width: int, height: int) -> Iterator[Box]:
-    """Cut a box along the grid of tiles `width` x `height` that begins at the level's corner.
+    """Cut a box at the edges of tiles of `width` x `height` pixels, counted from the level's corner.
 
     >>> list(cut((6, 0, 6, 4), 8, 8))
     [(6, 0, 2, 4), (8, 0, 4, 4)]
@@ -186,7 +195,7 @@ def cut(box: Box, width: int, height: int) -> Iterator[Box]:
 
 
 def over_white(rgb: Pixels, alpha: Pixels, premultiplied: bool = False) -> Pixels:
-    """`rgb` (rows, cols, 3) seen through `alpha` (rows, cols) on white paper."""
+    """Composite `rgb` (rows, cols, 3) with `alpha` (rows, cols) over white."""
     if alpha.size == 0 or alpha.min() == 255:
         return np.ascontiguousarray(rgb)
     a = alpha[..., None].astype(np.float32) / 255

@@ -1,4 +1,4 @@
-"""A slide: the geometry of an image with many levels. The pixels come from a `Reader`.
+"""A slide: an image with several levels. This file holds its geometry; a `Reader` reads the pixels.
 
 Frames, by prefix: `v_` pixels of a view, `l_` pixels of a level, `l0_` pixels of level 0. Pixel (row, col) of a
 view at downsample d covers the level-0 square [col * d, (col + 1) * d) x [row * d, (row + 1) * d).
@@ -31,9 +31,9 @@ from ats_cli.slides.thread_pool import in_order
 
 
 class View(NamedTuple):
-    """A view, (rows, cols, 3) uint8 RGB, and where none of it could be read, (rows, cols) bool.
+    """The slide at low resolution, (rows, cols, 3) uint8 RGB, and which pixels could not be read, (rows, cols) bool.
 
-    `problem` is the first sentence why, None where all is well.
+    problem: why the first of them could not, as a sentence; None if all were read.
     """
 
     pixels: Pixels
@@ -42,19 +42,19 @@ class View(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """In the place of a patch: the sentence why there is none."""
+    """Stands in for a patch that cannot be read. `reason` is a sentence."""
 
     reason: str
 
 
 class Slide:
-    """A tiled or gigapixel image. Nothing but headers is read until pixels are asked for.
+    """A tiled or gigapixel image. Opening it reads headers only.
 
-    `path`, `bytes_total`: the file or URL, and the size of all that belongs to it. `identity`: what a draw over this
-    slide is seeded by, the file's name as a rule. `width`, `height`: level 0. `mpp`: microns per pixel of level 0,
-    x and y averaged, None where unknown or not believed; `mpp_source`: "given", or where the file says it. `bounds`:
-    the part of level 0 that holds pictures, where the file says so; QuPath shows only that. `on_close` is called by
-    `close`.
+    path: the file or URL.
+    identity: seeds the draws over this slide; usually the file's name.
+    width, height: of level 0. bounds: the part of level 0 with pictures, if the file states it; QuPath shows only that.
+    mpp: microns per pixel of level 0, x and y averaged; None if unknown or outside the accepted range.
+    mpp_source: "given", or the field of the file that states it.
     """
 
     def __init__(self, path: AnyPath, reader: Reader, mpp: float | None = None) -> None:
@@ -82,7 +82,7 @@ class Slide:
 
     @property
     def reader(self) -> str:
-        """The reader's name, one of `registry.FORMATS`."""
+        """The name of the format that reads it, one of `registry.FORMATS`."""
         return self._reader.name
 
     @property
@@ -91,11 +91,11 @@ class Slide:
 
     @property
     def plane(self) -> str | None:
-        """Which of several planes is shown, like "z=2 of 5"; None where there is but one."""
+        """The plane that is shown, like "z=2 of 5"; None if the file has only one."""
         return self._reader.plane
 
     def color_profile(self) -> bytes | None:
-        """The ICC profile that the file embeds; None if there is none."""
+        """Return the ICC profile embedded in the file; None if there is none."""
         return self._reader.color_profile()
 
     @property
@@ -108,42 +108,43 @@ class Slide:
 
     @property
     def bytes_read(self) -> int | None:
-        """Bytes read from disk so far; None where the reader cannot know."""
+        """Bytes read from the disk or the network so far; None if the reader does not count them."""
         return self._reader.bytes_read
 
     @property
     def resident_bytes(self) -> int:
-        """Memory that this slide holds between calls."""
+        """Bytes of memory that this slide holds between calls."""
         return self._reader.resident_bytes
 
     @property
     def holds_handle(self) -> bool:
-        """Whether a file handle is held between calls: a system lends only so many."""
+        """Whether the slide keeps a file handle open between calls. Systems limit their number."""
         return self._reader.holds_handle
 
     def require_mpp(self) -> float:
-        """`mpp`, or the SlideError that says what is the matter with it and what to do."""
+        """Return `mpp`. Raises SlideError, which says why it is not known and what to do."""
         if self.mpp is None:
             raise SlideError(self._mpp_problem or "", "no scale", self.path.name)
         return self.mpp
 
     def view_shape(self, downsample: float) -> tuple[int, int]:
-        """(rows, cols) of the view at `downsample`: the last row and column may be partial."""
+        """Return (rows, cols) of the view at `downsample`. The last row and column may cover partial squares."""
         return pixels_across(self.height, downsample), pixels_across(self.width, downsample)
 
     def read_view(self, downsample: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
-        """The pixels of `scan_view`. Raises SlideError where a part of them cannot be read."""
+        """Return the pixels of `scan_view`. Raises SlideError if any of them cannot be read."""
         view = self.scan_view(downsample, rows, threads)
         if view.problem:
             raise SlideError(view.problem)
         return view.pixels
 
     def scan_view(self, downsample: float, rows: tuple[int, int] | None = None, threads: int = 4) -> View:
-        """The slide at `downsample` level-0 pixels per pixel, whatever of it can be read.
+        """Return the slide at `downsample` level-0 pixels per pixel, with the pixels that cannot be read marked.
 
-        Each pixel is the mean of its square, of the part of it that lies on the slide, taken from the nearest
-        finer level. What is damaged there is taken from the next finer one. `rows=(start, stop)` reads only these
-        rows of the view; their values are those of the whole.
+        Each pixel is the mean of the part of its square that lies on the slide, taken from the nearest finer level.
+        Where that level is damaged, the next finer one serves.
+
+        rows: (start, stop) reads only these rows of the view. Their values equal those of the whole view.
         """
         v_height, v_width = self.view_shape(downsample)
         start, stop = rows if rows is not None else (0, v_height)
@@ -154,23 +155,24 @@ class Slide:
         )
 
     def read_at_mpp(self, mpp: float, rows: tuple[int, int] | None = None, threads: int = 4) -> Pixels:
-        """`read_view`, by microns per pixel. Raises SlideError where the slide's own mpp is unknown."""
+        """Return `read_view` at a scale in microns per pixel. Raises SlideError if the slide's own mpp is unknown."""
         return self.read_view(mpp / self.require_mpp(), rows, threads)
 
     def read_tiles(self, boxes: ArrayLike, size: int, fill: int = 255, threads: int = 4) -> Iterator[Pixels]:
-        """The patches of `scan_tiles`, to be copied before they are changed. Raises SlideError where one cannot be
-        read."""
+        """Yield the patches of `scan_tiles`; copy one before changing it. Raises SlideError for a damaged one."""
         patches = self.scan_tiles(boxes, size, fill, threads)
-        return (_sound(patch) for patch in patches)
+        return (_readable(patch) for patch in patches)
 
     def scan_tiles(
         self, boxes: ArrayLike, size: int, fill: int = 255, threads: int = 4
     ) -> Iterator[Pixels | Unreadable]:
-        """Yield a (size, size, 3) uint8 patch for each of `boxes`, in order, or why it cannot be read.
+        """Yield a (size, size, 3) uint8 patch for each box, in order, or `Unreadable`.
 
-        `boxes`: (N, 4) floats, x, y, width, height in level-0 pixels, anywhere; what lies outside the slide counts
-        as grey `fill`. Each is resampled from the coarsest level that is at least as fine as the patch; where that is
-        damaged, from a finer one. A native tile of the file that several boxes share is decoded once.
+        Each patch is resampled from the coarsest level that is at least as fine as the patch; where that level is
+        damaged, from a finer one. A native tile that several boxes share is decoded once.
+
+        boxes: (N, 4) floats, x, y, width, height in level-0 pixels; they may reach beyond the slide.
+        fill: grey of the pixels outside the slide.
         """
         wanted = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         if not np.isfinite(wanted).all() or (wanted[:, 2:] <= 0).any():
@@ -179,17 +181,18 @@ class Slide:
         return copied if copied is not None else self._read_planned(wanted.tolist(), size, fill, threads)
 
     def scan_level(self, level: int, boxes: Sequence[Box], threads: int = 4) -> Iterator[Region]:
-        """Yield the region under each box of a level, in pixels of that level and inside it, as the file holds it."""
+        """Yield the region under each box, in pixels of the level and inside its bounds, without resampling."""
         return self._read(level, boxes, threads)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
-        """Which native tiles of a level the file says it does not hold, (tile rows, tile cols); None: no such tile is
-        known of."""
+        """Return which native tiles of a level the file's index leaves out, (tile rows, tile cols) bool; None: none."""
         return self._reader.absent(level)
 
     def absence(self, downsample: float) -> Absence | None:
-        """Tells which tiles show nothing, of those resampled to `downsample` level-0 pixels per pixel, without reading
-        any. None where the file holds all of its tiles, or its index does not say."""
+        """Return which places of tiles at `downsample` level-0 pixels per pixel show background, by the file's index.
+
+        None if the file holds all of its native tiles, or its index does not say.
+        """
         return self._holes.absence(self._pyramid.finer_level(downsample))
 
     def close(self) -> None:
@@ -209,16 +212,16 @@ class Slide:
         return f"<Slide {self.path.name} {self.width}x{self.height}, {len(self.levels)} levels, {self.reader}>"
 
     def _read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        """The regions under boxes of a level, with what it lacks and a finer one holds as damage."""
+        """Yield the region under each box. Native tiles that only a finer level holds are marked as damage."""
         return self._holes.filled(level, boxes, self._reader.read(level, boxes, threads))
 
     def _window(
         self, level: int, downsample: float, rows: tuple[int, int], cols: tuple[int, int], threads: int
     ) -> View:
-        """Rows and columns of a view, from a level and, where it is damaged, from the finer ones."""
+        """Return rows and columns of a view, read from `level` and, where that is damaged, from finer levels."""
         scale = snap(downsample / self._all_levels[level].downsample)
         v_step_rows, v_step_cols = self._pyramid.block_shape(level, scale)
-        # Blocks begin at whole multiples of the step, on the file's own tiles where the scale allows.
+        # Blocks begin at multiples of the step, which are edges of native tiles where the scale allows.
         down = [(edge, self._pyramid.view_taps(level, 1, scale, edge)) for edge in edges(*rows, v_step_rows)]
         across = [(edge, self._pyramid.view_taps(level, 0, scale, edge)) for edge in edges(*cols, v_step_cols)]
         blocks = list(itertools.product(down, across))
@@ -232,7 +235,7 @@ class Slide:
             return region.damage
 
         jobs = (partial(place, block, region) for block, region in zip(blocks, regions, strict=True))
-        # A mere copy is made at once by who waits for the tiles.
+        # Copying needs no threads: the caller copies while it waits for the tiles.
         damage = [part for parts in in_order(jobs, 1 if scale == 1 else threads, threads) for part in parts]
         problem = None
         for box, reason in damage:
@@ -268,7 +271,7 @@ class Slide:
         return in_order(jobs, threads, 2 * threads)
 
     def _copied(self, boxes: NDArray[np.float64], size: int, threads: int) -> Iterator[Pixels | Unreadable] | None:
-        """The patches of boxes that lie on whole pixels of one level, inside it, where they are copies; else None."""
+        """Return the patches if all boxes lie on whole pixels of one level, so that patches are copies; else None."""
         if not len(boxes) or (boxes[:, 2:] != boxes[0, 2]).any():
             return None
         level = self._pyramid.finer_level(boxes[0, 2] / size)
@@ -290,7 +293,7 @@ class Slide:
     def _patch(
         self, box: list[float], level: int, plan: tuple[Taps, Taps] | None, region: Region | None, size: int, fill: int
     ) -> Pixels | Unreadable:
-        """The patch of one box, from a region or, where that is damaged, from a finer level."""
+        """Return the patch of one box from its region; from a finer level if the region is damaged."""
         if plan is None or region is None:
             return np.full((size, size, 3), fill, dtype=np.uint8)
         while region.damage and level:
@@ -300,8 +303,8 @@ class Slide:
         return Unreadable(region.damage[0].reason) if region.damage else resample(region.pixels, *plan, fill)
 
 
-def _sound(patch: Pixels | Unreadable) -> Pixels:
-    """A patch; read-only where it shares its memory with others."""
+def _readable(patch: Pixels | Unreadable) -> Pixels:
+    """Return the patch, read-only if it shares memory with others. Raises SlideError if it cannot be read."""
     if isinstance(patch, Unreadable):
         raise SlideError(patch.reason)
     if patch.base is not None:

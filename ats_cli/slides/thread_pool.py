@@ -1,4 +1,4 @@
-"""Work done in threads, a little ahead of who asks for it, in order."""
+"""Run jobs in threads and yield their results in order."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def in_order(jobs: Iterable[Callable[[], T]], threads: int, ahead: int) -> Iterator[T]:
-    """Yield the result of each job, in order, at most `ahead` of them begun beyond the one asked for.
+    """Yield the result of each job, in order. At most `ahead` jobs are submitted before the next result is used.
 
-    With one thread, everything is done in the caller's: it has, as a rule, others of its own.
+    With one thread, jobs run in the caller's thread.
     """
     if threads <= 1:
         for job in jobs:

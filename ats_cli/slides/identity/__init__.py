@@ -1,1 +1,1 @@
-"""Whether a file is the slide that it was: fingerprints, and changes while it is read."""
+"""Fingerprints of slides, and detection of files that change while they are read."""

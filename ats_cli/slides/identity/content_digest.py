@@ -1,4 +1,4 @@
-"""A digest of the content of files, by samples: size, and a hash of head, middle and tail."""
+"""Digests of files from their size and samples of their content: head, middle and tail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ZARR_METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 
 
 def together(files: Iterable[tuple[int, bytes, str]]) -> Fingerprint | None:
-    """The fingerprint of a slide of `files`, in any order: of each its size, its content and its time."""
+    """Return the fingerprint of a slide from (size, content digest, modification time) of its files, in any order."""
     found = sorted(files)
     if not found:
         return None
@@ -24,7 +24,7 @@ def together(files: Iterable[tuple[int, bytes, str]]) -> Fingerprint | None:
 
 
 def digest(*parts: bytes) -> bytes:
-    """A hash of byte strings, each with its length, so that none can be taken for a part of the next."""
+    """Hash byte strings together with their lengths, so that different splits give different digests."""
     found = hashlib.blake2b(digest_size=16)
     for part in parts:
         found.update(len(part).to_bytes(8, "little") + part)
@@ -32,7 +32,7 @@ def digest(*parts: bytes) -> bytes:
 
 
 def samples(size: int) -> list[tuple[int, int]]:
-    """The ranges of a file (start, stop) that are read: all of a small one, else its head, middle and tail.
+    """Return the ranges (start, stop) to sample: the whole of a small file, else its head, middle and tail.
 
     >>> samples(100), samples(100_000)
     ([(0, 100)], [(0, 4096), (47952, 52048), (95904, 100000)])

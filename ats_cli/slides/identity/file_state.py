@@ -1,4 +1,4 @@
-"""Whether files on a disk are still those that were opened; and what is no file that can be read at places."""
+"""Detect local files that change while they are read, and refuse paths that are not files or folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPECIAL = {
 
 
 class FileState(NamedTuple):
-    """What changes when a file is replaced, written to, cut off or appended to."""
+    """A state that differs once a file is replaced, written to, truncated or appended to."""
 
     inode: int
     size: int
@@ -26,7 +26,7 @@ class FileState(NamedTuple):
 
 
 def file_state(path: Path) -> FileState | None:
-    """The state of a file or folder now; None where there is none that can be read."""
+    """Return the current state of a file or folder; None if it cannot be read."""
     try:
         facts = path.stat()
     except OSError:
@@ -39,7 +39,7 @@ def file_states(paths: Iterable[Path]) -> dict[Path, FileState | None]:
 
 
 def refuse_special(path: Path) -> None:
-    """SlideError for a named pipe, a socket or a device: reading one may never end."""
+    """Raise SlideError for a named pipe, a socket or a device, since reading one may never end."""
     with contextlib.suppress(OSError):
         kind = _SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))  # noqa: PTH116
         if kind is not None:
@@ -47,7 +47,7 @@ def refuse_special(path: Path) -> None:
 
 
 def refuse_closed(folder: Path) -> None:
-    """SlideError for a folder that may not be searched."""
+    """Raise SlideError for a folder without permission to list or search it."""
     if folder.is_dir():
         try:
             os.scandir(folder).close()
@@ -61,7 +61,7 @@ def refuse_closed(folder: Path) -> None:
 
 
 def absent(path: Path) -> SlideError:
-    """What is said of a path at which there is no file."""
+    """Return the error for a path at which there is no file."""
     if path.is_symlink():
         return SlideError(f"a link to {path.readlink()}, which is not there. Check where it leads.", name=path.name)
     return SlideError(f"no such file in {path.parent.absolute()}. Check the path.", name=path.name)
@@ -76,12 +76,12 @@ def while_unchanged(path: Path, reader: Reader, before: dict[Path, FileState | N
     if not states:
         return reader
     unchanged = _WhileUnchanged(path, reader, states)
-    unchanged.compare()  # the headers, too, are of one file
+    unchanged.compare()  # the file may have changed while its headers were read
     return cast(Reader, unchanged)
 
 
 class _WhileUnchanged:
-    """All that `reader` is; its files are compared before the last region of each read is handed over."""
+    """Delegates to `reader`, and compares its files before it yields the last region of each read."""
 
     def __init__(self, path: Path, reader: Reader, states: dict[Path, FileState | None]) -> None:
         self._path, self._reader, self._states = path, reader, states
@@ -90,14 +90,14 @@ class _WhileUnchanged:
         return getattr(self._reader, attribute)
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        # Who reads takes as many regions as there are boxes and may not ask for more, so the last is the end.
+        # A caller may stop after the last region without exhausting the iterator, so compare before that one.
         for number, region in enumerate(self._reader.read(level, boxes, threads), 1):
             if number == len(boxes):
                 self.compare()
             yield region
 
     def compare(self) -> None:
-        """SlideError where a file is not what it was."""
+        """Raise SlideError if a file has changed."""
         for path, before in self._states.items():
             if file_state(path) != before:
                 which = "the file" if path.name == self._path.name else f"its part {path.name}"

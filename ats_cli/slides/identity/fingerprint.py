@@ -1,8 +1,8 @@
-"""Whether a slide is the one that it was: what its files hold, by samples, and when they were written.
+"""The fingerprint of a slide: its content, from samples of its files, and their modification times.
 
-The content is the size and a hash of the head, the middle and the tail of each file. So it is the same of a copy and of
-a link, near or far, and costs three small reads however large a slide is. What it cannot tell apart, files of one size
-that differ between the samples, the time of writing does.
+The content is the size and a hash of the head, the middle and the tail of each file. It is the same for copies and
+links, local or remote, and costs three small reads for a slide of any size. Files of one size that differ only between
+the samples are told apart by their modification times.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ats_cli.slides.identity.content_digest import ZARR_METADATA, digest, sample
 from ats_cli.slides.remote.path import AnyPath, RemotePath
 from ats_cli.slides.slide import Slide
 
-# Of the chunks of a Zarr, which may be 100,000 files: as many are read, evenly spaced; of the others the size counts.
+# A Zarr may have 100,000 chunk files: this many are sampled, evenly spaced; of the others only the size counts.
 CHUNKS = 16
 
 
 def fingerprint(path: AnyPath, source: ByteSource | None = None) -> Fingerprint | None:
-    """The fingerprint of a slide; None where it cannot be taken: no such file, no access, no regular file.
+    """Return the fingerprint of a slide; None if there is no regular file that can be read.
 
-    `source`: of a slide far away, if it is open; what is read counts as read of it.
+    source: the open source of a remote slide. The bytes read count as its own.
     """
     try:
         if isinstance(path, RemotePath):
@@ -42,12 +42,12 @@ def fingerprint(path: AnyPath, source: ByteSource | None = None) -> Fingerprint 
 
 
 def fingerprint_of(slide: Slide) -> Fingerprint | None:
-    """The fingerprint of an open slide."""
+    """Return the fingerprint of an open slide."""
     return fingerprint(slide.path, getattr(slide._reader, "source", None))
 
 
 def _of_file(file: Path) -> tuple[int, bytes, str]:
-    """Size, content and time of writing. OSError for what is no regular file: a pipe would be waited for."""
+    """Return (size, content digest, modification time). Raises OSError for a pipe or the like, which could block."""
     found = file.stat()
     if not stat.S_ISREG(found.st_mode):
         raise OSError(f"{file}: not a regular file")
@@ -60,9 +60,9 @@ def _of_file(file: Path) -> tuple[int, bytes, str]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files that a slide is made of."""
+    """Return the files of a slide."""
     if path.is_dir() or _is_dicom(path):
-        from ats_cli.slides.formats.dicom.reader import series_files  # pydicom takes its time to import
+        from ats_cli.slides.formats.dicom.reader import series_files  # imports pydicom, which is slow
 
         return [Path(str(source.path)) for source in series_files(path)]
     return [path, *(file for file in slide_files(with_companions(path))[1:] if file.is_file())]
@@ -76,7 +76,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _of_zarr(folder: Path) -> Fingerprint:
-    """Names, sizes and times of all files; the content of the metadata and of some chunks."""
+    """Return the fingerprint from names, sizes and times of all files, and the content of metadata and some chunks."""
     found: dict[str, os.stat_result] = {}
     for place, _, names in os.walk(folder):
         for name in names:

@@ -1,4 +1,4 @@
-"""The fingerprint of a slide far away: the same content as of a copy on a disk, and the server's version of it."""
+"""The fingerprint of a remote slide: the same content as of a local copy, with the server's version as its time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ats_cli.slides.remote.answer import NotThereError
 from ats_cli.slides.remote.file import RemoteFile
 from ats_cli.slides.remote.path import RemotePath
 
-# A store far away cannot be listed: the metadata of the image and of its finest level are asked for.
+# A remote store cannot be listed, so only the metadata of the image and of its finest level are requested.
 ZARR_PLACES = ("", "0/")
 
 
 def remote_fingerprint(path: RemotePath, source: ByteSource | None = None) -> Fingerprint | None:
-    """The fingerprint of an object, or of a Zarr by its metadata. Raises SlideError where it cannot be taken.
+    """Return the fingerprint of an object; of a Zarr, by its metadata. Raises SlideError if it cannot be read.
 
-    `source`: the object, if it is open; what is read counts as read of it.
+    source: the object, if it is open. The bytes read count as its own.
     """
     if path.suffix.lower() != ".zarr":
         return together([_of_object(source if isinstance(source, RemoteFile) else RemoteFile(path, first=SAMPLE))])
@@ -30,7 +30,7 @@ def remote_fingerprint(path: RemotePath, source: ByteSource | None = None) -> Fi
 
 
 def _of_object(source: RemoteFile) -> tuple[int, bytes, str]:
-    """Size, content and version of an object."""
+    """Return (size, content digest, version) of an object."""
     head, *rest = samples(source.size)
     known = source.head[: head[1]]
     with source.opened() as fetch:
