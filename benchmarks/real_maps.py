@@ -165,7 +165,7 @@ def main() -> None:
 
     model = load_model(arguments.model)
     bias = model.nets.head.bias.double().numpy()
-    rows = [row for row in read_manifest(arguments.slides / "manifest.csv") if row.split == "test"]
+    rows = [row for row in read_manifest(arguments.slides / "manifest.csv").rows if row.split == "test"]
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[: arguments.many]]
     slides = [exact_answer(row, model) for row in rows]
     with open_slide(rows[0].path) as slide:

@@ -16,8 +16,11 @@ import pytest
 from ats_cli import load_model, open_slide, predict
 from ats_cli.app import run
 from ats_cli.errors import AtsError, SlideError
-from ats_cli.slides import check_slide
+from ats_cli.inference.evaluate import labelled_sources
+from ats_cli.registry import TASKS
+from ats_cli.slides import check_slide, read_manifest
 from ats_cli.slides.inputs.regions import read_regions
+from ats_cli.training import labelled_slides, split_off
 from tests.small import write_model
 
 pytestmark = pytest.mark.integration
@@ -31,9 +34,6 @@ OPEN = {
     "cluster-relative-paths",
     "cluster-worker-of-another-version",
     "fold-that-learns-without-a-class",
-    "manifests",
-    "missing-values-as-labels-and-groups",
-    "one-class-in-two-spellings",
     "one-file-in-two-classes",
     "regions-of-a-slide-with-bounds",
     "resume-with-folds-checked-too-late",
@@ -327,3 +327,73 @@ def test_small(ats: Ats, tmp_path: Path) -> None:
         Image.fromarray(slide.read_view(1)[::-1]).save(slides / "日本.tif")
     status, out, err = ats("predict", slides, "-m", "megapixel-digits", "--json", "-o", run_folder)
     assert status == 0 and records(out)["日本"]["logits"] != before["日本"]["logits"], err
+
+
+def test_manifests(ats: Ats, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif", "D.TIF", "E.ome.tif"):
+        shutil.copy(DIGITS, tmp_path / name)
+    right = {
+        "semi.csv": "ab", "semi_bom.csv": "a", "tab.tsv": "a", "pandas.csv": "ab", "trailing.csv": "ab",
+        "extra.csv": "ab", "clam_upper.csv": "D", "clam_ome.csv": "E",
+    }  # fmt: skip
+    for name, slides in right.items():
+        table = shutil.copy(FAULTS / "manifests" / name, tmp_path / name)
+        status, out, err = ats("predict", "--manifest", table, "-m", "megapixel-digits", "--tiles", 2, "--json")
+        found = records(out)
+        assert status == 0 and "".join(found) == slides, (name, err)
+        assert found[slides[0]]["mpp"] == (0.25 if name == "semi_bom.csv" else None)
+        assert ("not used: age, stain" in err) == (name == "extra.csv")
+
+
+def test_missing_values_as_labels_and_groups(ats: Ats, tmp_path: Path) -> None:
+    folder = FAULTS / "missing-values-as-labels-and-groups"
+    call = ("--recipe", "digits-small", "--steps", 1, "--batch-size", 2, "-o", tmp_path / "m")
+    status, _, err = ats("train", "--manifest", folder / "label_na.csv", *call)
+    assert status == 2 and "row 7: " in err and "a5.png has no label" in err and "3 of label ('NA' in row 7)" in err
+    with pytest.raises(AtsError, match="has no label"):
+        labelled_sources(None, folder / "label_na.csv", None, ("normal", "tumour"))
+    several = labelled_slides(None, folder / "label_nan_multi.csv", task="multi-label")
+    assert [s.label for s in several if s.slide_id in ("b0", "b1")] == ["", "y"]
+    assert TASKS["multi-label"].classes([s.label for s in several]) == ("x", "y")
+    # A group is missing of ten slides: each is a group of its own, so a fifth of the units is not eleven slides.
+    _, held_out = split_off(labelled_slides(None, folder / "group_na.csv", task="multi-class"), 0.2, seed=0)
+    assert 2 <= len(held_out) <= 4
+    labelled, _ = labelled_sources(None, folder / "group_na.csv", None, ("a", "b"))
+    assert len({one.group for one in labelled}) == 16
+    call = ("predict", "--manifest", folder / "group_na.csv", "-m", write_model(tmp_path / "small"), "--json")
+    status, out, err = ats(*call, "--group-by", "group")
+    groups = [json.loads(line)["group"] for line in out.splitlines() if "group" in json.loads(line)]
+    assert status == 0 and len(groups) == 16 and "NA" not in groups, err
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "example"),
+    [
+        ("numbers", ["0", "1"], "'1' (row 2) and '1.0' (row 10) are one label, 1 (and 1 more like this)."),
+        ("unicode", ["Größe", "klein"], "'Gr\\xf6\\xdfe' (row 2) and 'Gro\\u0308\\xdfe' (row 10) are one label"),
+        ("blanks", ["high grade", "low grade"], "are one label, "),
+        ("invisible", ["normal", "tumour"], "'tumour' (row 2) and 'tumour\\u200b' (row 10) are one label"),
+    ],
+)
+def test_one_class_in_two_spellings(
+    name: str, classes: list[str], example: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = FAULTS / "one-class-in-two-spellings" / f"{name}.csv"
+    slides = labelled_slides(None, table)
+    assert sorted({slide.label for slide in slides}) == classes and example in caplog.text
+    labelled, _ = labelled_sources(None, table, None, classes)
+    assert [one.label for one in labelled] == [slide.label for slide in slides]
+    # Folders of classes alike: one folder a spelling.
+    for slide, row in zip(slides, read_manifest(table).rows, strict=True):
+        into = tmp_path / "data" / str(row.label)
+        into.mkdir(parents=True, exist_ok=True)
+        shutil.copy(slide.path, into)
+    assert sorted({slide.label for slide in labelled_slides(tmp_path / "data", None)}) == classes
+    assert len(labelled_sources(tmp_path / "data", None, None, classes)[0]) == 16
+    # A manifest that names a file in the other normal form.
+    composed, decomposed = "Gr\u00f6\u00dfe.png", "Gro\u0308\u00dfe.png"
+    shutil.copy(slides[0].path, tmp_path / composed)
+    (tmp_path / "names.csv").write_text(f"slide\n{decomposed}\n", encoding="utf-8")
+    assert read_manifest(tmp_path / "names.csv").rows[0].path == tmp_path / composed
+    shutil.copy(slides[0].path, tmp_path / decomposed)
+    assert read_manifest(tmp_path / "names.csv").rows[0].path == tmp_path / decomposed

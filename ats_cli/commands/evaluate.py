@@ -25,6 +25,7 @@ def command(
     manifest: o.LabelledManifest = None,
     slides_root: o.SlidesRoot = None,
     split: o.Split = None,
+    na: o.Na = "auto",
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
@@ -53,9 +54,7 @@ def command(
     ] = False,
     group_by: o.GroupBy = None,
     group_weights: o.GroupWeights = "equal",
-    json: Annotated[
-        bool, typer.Option("--json", help="The content of metrics.json, on one line.", rich_help_panel=o.OUTPUT)
-    ] = False,
+    json: o.JsonMetrics = False,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
     batch_size: o.BatchSize = None,
@@ -92,7 +91,8 @@ def command(
     if not TASKS[folder.spec.task].single_label:
         raise AtsError(f"{folder.spec.name}: a {folder.spec.task} model. `ats evaluate` takes one class a slide.")
     budgets = (None,) if exhaustive else budgets_of(tiles) if tiles else ()
-    labelled, rows = labelled_sources(data, manifest, mpp, folder.spec.classes, split, slides_root, group_by)
+    classes = folder.spec.classes
+    labelled, rows = labelled_sources(data, manifest, mpp, classes, split, slides_root, group_by, na)
     for note in () if quiet else (*rows.notes.notes, f"{(manifest or data or Path()).name}: {rows}"):
         say(note)
     by = None if group_by is None else GroupBy(group_by, group_weights)

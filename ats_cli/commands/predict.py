@@ -15,6 +15,7 @@ ats predict slides/ --model my-model --tiles 200 --adaptive -o run"""
 def command(
     slides: o.Slides = None,
     manifest: o.Manifest = None,
+    na: o.Na = "auto",
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
@@ -77,7 +78,7 @@ def command(
     from ats_cli.results.groups import GroupBy
 
     request = PredictionRequest(
-        sources=[] if extend and not slides and not manifest else gather(slides, manifest, mpp, group_by),
+        sources=[] if extend and not slides and not manifest else gather(slides, manifest, mpp, group_by, na),
         settings=settings,
         model=model,
         mpp=mpp,

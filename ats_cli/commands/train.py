@@ -32,17 +32,9 @@ def command(
         ),
     ] = None,
     *,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            parser=user_path,
-            metavar="CSV",
-            help="Instead of DATA: a CSV with columns 'slide' and 'label', and perhaps 'split' (train, val, test), "
-            "'group' (the patient), 'mpp', 'weight' and 'roi'; or with the names that CLAM and STAMP give them.",
-            rich_help_panel=o.SLIDES,
-        ),
-    ] = None,
+    manifest: o.LabelledManifest = None,
     slides_root: o.SlidesRoot = None,
+    na: o.Na = "auto",
     mpp: o.Mpp = None,
     backend: o.Backend = None,
     plane: o.Plane = None,
@@ -265,6 +257,7 @@ def command(
         validation=validation,
         folds=folds,
         skip_bad=skip_bad,
+        na=na,
     )
     overrides = {
         "steps": steps,

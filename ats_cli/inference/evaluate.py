@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,11 @@ from ats_cli.slides import SlideSource
 from ats_cli.slides.inputs.class_folders import class_folders
 from ats_cli.slides.inputs.data_summary import InputNotes
 from ats_cli.slides.inputs.discovery import slide_ids
-from ats_cli.slides.inputs.manifest import ManifestRow, manifest_rows, manifest_splits
+from ats_cli.slides.inputs.labels import class_of
+from ats_cli.slides.inputs.manifest import read_manifest
 from ats_cli.slides.inputs.splits import SPLITS, split_of
+
+_log = logging.getLogger(__name__)
 
 TRAIN, TEST = "train", "test"
 
@@ -71,17 +75,19 @@ def labelled_sources(
     split: str | None = None,
     slides_root: Path | None = None,
     group_by: str | None = None,
+    na: str = "auto",
 ) -> tuple[list[Labelled], Rows]:
     """Slides with labels out of `classes`: from a folder (see `class_folders`) or from a manifest.
 
     The slides of `split` are used; without it those of "test" if there are any, else all. If `split` is not a standard
     name, the splits of a manifest are compared as written. `group_by`: the column of the groups; all slides of a group
-    must have one label. Raises AtsError with a sentence that names the row or the folder.
+    must have one label. `na`: as of `read_manifest`. Labels are compared with the classes as `class_of` does. Raises
+    AtsError with a sentence that names the row or the folder.
     """
     if (folder is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest with columns slide,label.")
     if manifest is not None:
-        return _from_manifest(manifest, mpp, classes, split, slides_root, group_by)
+        return _from_manifest(manifest, mpp, classes, split, slides_root, group_by, na)
     assert folder is not None
     if group_by:
         raise AtsError("--group-by names a column of a manifest. Leave it out, or give --manifest.")
@@ -98,11 +104,11 @@ def _from_folder(
     wanted = _split_to_take(folder, parts, split)
     taken = [slide for slide in found.slides if wanted in (None, slide.split)]
     left = tuple(slide.split for slide in found.slides if wanted not in (None, slide.split))
-    for label in dict.fromkeys(slide.label for slide in taken):
-        _check_label(label, f"{folder}: folder ", classes, "Rename the folder.")
+    written = [(slide.label, f"{folder}: folder {slide.label}") for slide in taken]
+    class_of_label = _classes_of_labels(written, classes, "Rename the folder.")
     ids = slide_ids([slide.path for slide in taken])
     labelled = [
-        Labelled(SlideSource(slide_id, slide.path, mpp), slide.label, slide_id)
+        Labelled(SlideSource(slide_id, slide.path, mpp), class_of_label[slide.label], slide_id)
         for slide_id, slide in zip(ids, taken, strict=True)
     ]
     notes = InputNotes(notes=found.notes).without("slides in no class folder", len(found.left_out))
@@ -116,33 +122,29 @@ def _from_manifest(
     split: str | None,
     slides_root: Path | None,
     group_by: str | None,
+    na: str,
 ) -> tuple[list[Labelled], Rows]:
-    split = _split_to_take(manifest, manifest_splits(manifest, group_by), split)
-    rows: list[ManifestRow] = []
-    left: list[str] = []
-    for row in manifest_rows(manifest, slides_root, group_by):  # rows left out are not stored: tables may be long
-        if split and row.split != split:
-            left.append(row.split or "")
-        else:
-            rows.append(row)
-    chosen = list(zip(slide_ids([row.path for row in rows]), rows, strict=True))
-    taken = tuple(row.split or "" for row in rows)
-    labels: dict[str | None, str] = {}
-    for _, row in chosen:
+    table = read_manifest(manifest, slides_root, group_by, na, lambda found: _split_to_take(manifest, found, split))
+    written: list[tuple[str, str]] = []
+    for row in table.rows:
         if not row.label:
             raise AtsError(f"{manifest.name}: row {row.row} has no label. Fill in the column label.")
-        _check_label(row.label, f"{manifest.name}: row {row.row}: ", classes, "Correct the label.")
-        other = labels.setdefault(row.group, row.label) if group_by else row.label
-        if other != row.label:
+        written.append((row.label, f"{manifest.name}: row {row.row}"))
+    class_of_label = _classes_of_labels(written, classes, "Correct the label.")
+    ids = slide_ids([row.path for row in table.rows])
+    labelled: list[Labelled] = []
+    labels: dict[str, str] = {}
+    for slide_id, group, row in zip(ids, table.groups(ids), table.rows, strict=True):
+        label = class_of_label[row.label or ""]
+        other = labels.setdefault(group, label) if group_by else label
+        if other != label:
             raise AtsError(
-                f"{manifest.name}: row {row.row}: {row.group} is {row.label} here and {other} before. With --group-by "
-                "a group has one label: correct it, or leave out --group-by."
+                f"{manifest.name}: row {row.row}: {group} is {label} here and {other} before. With --group-by a group "
+                "has one label: correct it, or leave out --group-by."
             )
-    labelled = [
-        Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), row.label or "", row.group or slide_id)
-        for slide_id, row in chosen
-    ]
-    return labelled, Rows(taken, tuple(left))
+        labelled.append(Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), label, group))
+    taken = tuple(row.split or "" for row in table.rows)
+    return labelled, Rows(taken, table.left, InputNotes(table.missing))
 
 
 def _split_to_take(manifest: Path, splits: Mapping[str, int], asked: str | None) -> str | None:
@@ -164,14 +166,30 @@ def _split_to_take(manifest: Path, splits: Mapping[str, int], asked: str | None)
     return split or (TEST if TEST in splits else None)
 
 
-def _check_label(label: str, where: str, classes: Sequence[str], advice: str) -> None:
-    if label in classes:
-        return
-    lower = {name.lower(): name for name in classes}
-    near = difflib.get_close_matches(label.lower(), lower, 1)
-    hint = f'Did you mean "{lower[near[0]]}"? ' if near else ""
-    known = ", ".join(classes)
-    raise AtsError(f'{where}"{label}" is not a class of the model, which knows {known}. {hint}{advice}')
+def _classes_of_labels(written: Sequence[tuple[str, str]], classes: Sequence[str], advice: str) -> dict[str, str]:
+    """The model's class of each label; which are spelt otherwise is logged. `written`: (label, where it is written).
+
+    Raises AtsError for a label that is no class.
+    """
+    found: dict[str, str] = {}
+    respelled: list[str] = []
+    for label, where in written:
+        if label in found:
+            continue
+        own = class_of(label, classes)
+        if own is None:
+            lower = {name.lower(): name for name in classes}
+            near = difflib.get_close_matches(label.lower(), lower, 1)
+            hint = f'Did you mean "{lower[near[0]]}"? ' if near else ""
+            known = ", ".join(classes)
+            raise AtsError(f'{where}: "{label}" is not a class of the model, which knows {known}. {hint}{advice}')
+        found[label] = own
+        if own != label:
+            respelled.append(f"{where}: the label {label!a} is taken as the class {own} of the model")
+    if respelled:
+        more = f", and {len(respelled) - 1} more labels as others" if respelled[1:] else ""
+        _log.warning(f"{respelled[0]}{more}.")
+    return found
 
 
 def at_budgets(

@@ -2,7 +2,7 @@
 
 from ats_cli.slides.check import Check, check_slide
 from ats_cli.slides.inputs.discovery import SlideSource, find_slides
-from ats_cli.slides.inputs.manifest import ManifestRow, read_manifest
+from ats_cli.slides.inputs.manifest import Manifest, ManifestRow, read_manifest
 from ats_cli.slides.opening import open_slide, open_with
 from ats_cli.slides.options import OpenOptions
 from ats_cli.slides.plane import Plane, parse_plane
@@ -12,7 +12,7 @@ from ats_cli.slides.slide import Slide, Unreadable
 from ats_cli.slides.tissue import tissue_mask
 
 __all__ = [
-    "AnyPath", "Check", "Level", "ManifestRow", "OpenOptions", "Plane", "RemotePath", "Slide", "SlideSource",
-    "Unreadable", "check_slide", "find_slides", "open_slide", "open_with", "parse_plane", "read_manifest",
-    "slide_path", "tissue_mask",
+    "AnyPath", "Check", "Level", "Manifest", "ManifestRow", "OpenOptions", "Plane", "RemotePath", "Slide",
+    "SlideSource", "Unreadable", "check_slide", "find_slides", "open_slide", "open_with", "parse_plane",
+    "read_manifest", "slide_path", "tissue_mask",
 ]  # fmt: skip

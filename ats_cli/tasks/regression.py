@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.number import parse_number
 from ats_cli.records import Prediction
 from ats_cli.tasks.task import Floats, Scale
 
@@ -28,13 +29,13 @@ class Regression:
 
     def label_problem(self, label: str) -> str | None:
         try:
-            valid = abs(float(label)) <= MAX_NUMBER
-        except ValueError:
-            valid = False
-        return None if valid else f"is not a number, as regression needs it (up to {MAX_NUMBER:g})"
+            valid = abs(parse_number(label)) <= MAX_NUMBER
+        except ValueError as error:
+            return f"{error}, where regression needs a number"
+        return None if valid else f"is too large for regression (up to {MAX_NUMBER:g})"
 
     def labels_problem(self, labels: Sequence[str]) -> str | None:
-        numbers = {float(label) for label in labels}  # "5" and "5.0" are one number
+        numbers = {parse_number(label) for label in labels}  # "5" and "5.0" are one number
         return None if len(numbers) > 1 else f"have the same number, {', '.join(f'{number:g}' for number in numbers)}"
 
     def classes(self, labels: Sequence[str]) -> tuple[str, ...]:
@@ -65,13 +66,13 @@ class Regression:
         return logits
 
     def scale(self, labels: Sequence[str]) -> Scale:
-        numbers = np.array([float(label) for label in labels])
+        numbers = np.array([parse_number(label) for label in labels])
         return float(numbers.mean()), float(numbers.std()) or 1.0
 
     def targets(self, labels: Sequence[str], classes: Sequence[str], scale: Scale) -> Tensor:
         import torch
 
-        return torch.tensor([[(float(label) - scale[0]) / scale[1]] for label in labels], dtype=torch.float32)
+        return torch.tensor([[(parse_number(label) - scale[0]) / scale[1]] for label in labels], dtype=torch.float32)
 
     def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
         return (logits - targets).square().mean(1)

@@ -66,7 +66,7 @@ def train_folder(
         folder = find_model(recipe.init)
         init, recipe = load_model(folder).nets, replace(recipe, init=lasting_name(recipe.init, folder))
     task = overrides.get("task", base.task)
-    found = labelled_data(data.folder, data.manifest, data.mpp, data.slides_root, task, data.opening)
+    found = labelled_data(data.folder, data.manifest, data.mpp, data.slides_root, task, data.opening, data.na)
     slides = found.slides
     for note in found.notes.notes:
         callbacks.on_message(note)

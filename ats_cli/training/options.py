@@ -26,7 +26,8 @@ class DataOptions:
     `slides_root` (default: beside the manifest). `mpp`: microns per pixel of slides that state none. `roi`: a GeoJSON
     file of regions, or a folder with one file a slide; regions in the manifest take precedence. `opening`: how all
     slides are opened. `validation`: the fraction of slides held out. `folds`: 0, or the number of folds to
-    cross-validate in first. `skip_bad`: leave out unreadable slides; without it they are an error.
+    cross-validate in first. `skip_bad`: leave out unreadable slides; without it they are an error. `na`: as of
+    `read_manifest`.
     """
 
     folder: Path | None = None
@@ -38,6 +39,7 @@ class DataOptions:
     validation: float = 0.2
     folds: int = 0
     skip_bad: bool = False
+    na: str = "auto"
 
 
 @dataclass(frozen=True)

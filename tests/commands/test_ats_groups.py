@@ -131,13 +131,23 @@ def test_calls_that_make_no_sense(ats: Run, model: Path, manifest: Path, tmp_pat
     for options, said in {
         (tmp_path / "s0.png", "--group-by", "patient"): "--group-by names a column of a manifest",
         ("--manifest", manifest, "--group-by", "case"): "no column 'case' to group by. Its columns are slide, patient",
-        ("--manifest", tmp_path / "blocks.csv"): "unknown column 'block of'",
     }.items():
         status, out, err = ats("predict", *options, "-m", model, "--quiet")
         assert (status, out) == (2, "") and said in err
-    manifest.write_text("slide,patient\ns0.png,P0\ns1.png,\n")
-    status, _, err = ats("predict", "--manifest", manifest, "-m", model, "--group-by", "patient")
-    assert status == 2 and "row 3 has no patient. Fill it in" in err
+
+
+def test_a_slide_without_a_patient_is_a_group_of_its_own(ats: Run, model: Path, manifest: Path) -> None:
+    call = ("predict", "--manifest", manifest, "-m", model, "--group-by", "patient", "--json")
+    manifest.write_text("slide,patient\ns0.png,P0\ns1.png,NA\ns2.png,\ns3.png,P0\n")
+    status, out, err = ats(*call)
+    assert status == 0 and [record["group"] for record in lines(out) if "group" in record] == ["P0", "s1", "s2"]
+    assert "table.csv: taken as missing: 2 of group ('NA' in row 3)." in err
+    assert "2 of 4 slides have no patient (the first: row 3). Each is a group of its own." in err
+    _, out, _ = ats(*call, "--na", "none")
+    assert [record["group"] for record in lines(out) if "group" in record] == ["P0", "NA", "s2"]
+    manifest.write_text("slide,patient\ns0.png,s1\ns1.png,\n")
+    status, _, err = ats(*call)
+    assert status == 2 and "row 3 has no patient, and its slide has the name of the group s1. Fill in" in err
 
 
 def test_figures_of_patients(ats: Run, model: Path, manifest: Path, tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,20 +15,26 @@ from hypothesis import strategies as st
 from ats_cli.errors import SlideError
 from ats_cli.results.files import csv_bytes
 from ats_cli.slides import read_manifest
-from ats_cli.slides.inputs.csv_rows import csv_rows
+from ats_cli.slides.inputs.csv_rows import csv_table
 from ats_cli.slides.inputs.discovery import slide_ids
+from ats_cli.slides.inputs.header import is_slide_column
 
 CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters='\t\n\r",;='), max_size=8)
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5), st.sampled_from(("utf-8", "utf-8-sig")))
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5), st.sampled_from(ENCODINGS))
 def test_rows_are_those_that_were_written(rows: list[list[str]], encoding: str) -> None:
+    rows = [["slide", "label"], *rows]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "m.csv")
         file.write_bytes(csv_bytes(rows).decode("utf-8").encode(encoding))
-        expected = [(number, row) for number, row in enumerate(rows, start=1) if any(row)]
-        assert list(csv_rows(file)) == expected
+        expected = [(number, row) for number, row in enumerate(rows, start=1) if any(map(str.strip, row))]
+        found = list(csv_table(file, is_slide_column).rows())
+        assert [(number, [c.lstrip(" ") for c in row]) for number, row in found] == [
+            (number, [c.lstrip(" ") for c in row]) for number, row in expected
+        ]
 
 
 TABLE = b"slide,label\na.svs,x\nb.svs,y\n"
@@ -51,27 +56,31 @@ def test_any_bytes_are_a_table_or_a_sentence(content: bytes) -> None:
         file = Path(folder, "m.csv")
         file.write_bytes(content)
         try:
-            rows = read_manifest(file)
+            table = read_manifest(file)
         except SlideError as error:
             assert str(error).startswith("m.csv: ")
             return
-        # What is taken for a table has no more rows, and no other cells, than its text has.
-        written = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=False))
-        assert len(rows) == sum(map(any, written)) - 1
+        # What is taken for a table has no more rows, and no other names, than its text has.
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        assert 0 < len(table.rows) < len(re.split("[\r\n]+", text.strip("\r\n")))
+        for row in table.rows:
+            assert str(row.path.name).strip("'") in text.replace('""', '"'), row
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"slide\na\0.svs\n", "line 2 has NUL bytes"),
-        ("slide\na.svs\n".encode("utf-16"), "Save it"),
-        ("slide\na.svs\n".encode("utf-16-le"), "line 1 has NUL bytes"),
-        ("slide\ncaf\xe9.svs\n".encode("latin-1"), "Save it"),
-        (b'slide,label\n"a.svs,x\nb.svs,y\n', "row 2 has a quote that is not closed"),
-        (b'slide,label\na.svs,"x', "row 2 has a quote that is not closed"),
+        (b"slide\na\0.svs\n", "row 2 has NUL bytes"),
+        ("slide\na.svs\n".encode("utf-16-le"), "row 1 has NUL bytes"),
+        ("slide\na.svs\n".encode("utf-16")[:-1], "row 2 could not be read as CSV"),
+        ("slide\na.svs\ncaf\xe9.svs\n".encode("cp1252"), r"row 3 is not in UTF-8 \('café.svs' in Windows-1252"),
+        (b'slide,label\n"a.svs,x\nb.svs,y\n', "row 2 could not be read as CSV .* Is a quote not closed"),
+        (b'slide,label\na.svs,"x', "row 2 could not be read as CSV .* Is a quote not closed"),
+        (b'slide,label\n"a.svs" or so,x\n', "row 2 could not be read as CSV"),
+        (b"slide,x;path\na.svs,b\n", "row 1 can be read with a comma and a semicolon between its cells"),
         (b'slide,label\na.svs,"' + b"x\n" * 100_000, "row 2 could not be read as CSV"),
         (b"slide\n" + b"x" * 200_000, "row 2 could not be read as CSV"),
-        (b"slide\n" + b"x" * 2_000_000, "line 2 has more than 1,048,576 characters"),
+        (b"slide\n" + b"x" * 2_000_000, "row 2 has more than 1,048,576 characters"),
         (b"slide\nhttps://\n", "row 2 names no slide"),
         (b"slide\nhttps://[x/a.svs\n", "row 2 names no slide"),
     ],
@@ -84,7 +93,7 @@ def test_a_broken_table_is_a_sentence(tmp_path: Path, content: bytes, words: str
 
 def test_a_name_too_long_for_a_file_is_a_slide_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("slide\n" + "x" * 5000 + ".svs\ny\\xe9" + "y" * 5000 + "\n")
-    assert len(slide_ids([row.path for row in read_manifest(tmp_path / "m.csv")])) == 2
+    assert len(slide_ids([row.path for row in read_manifest(tmp_path / "m.csv").rows])) == 2
 
 
 @pytest.mark.integration
@@ -97,7 +106,7 @@ def test_a_long_table_costs_little_and_what_is_left_of_it_less(tmp_path: Path) -
     )
     file.write_text("slide,label,split,group\n" + "\n".join(lines))
     all_rows = f"""
-rows = read_manifest({str(file)!r})
+rows = read_manifest({str(file)!r}).rows
 assert len(set(slide_ids([row.path for row in rows]))) == 60_000
 """
     ten = f"""

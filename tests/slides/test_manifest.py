@@ -16,12 +16,12 @@ def manifest(tmp_path: Path, text: str) -> Path:
 
 def test_rows(tmp_path: Path) -> None:
     path = manifest(tmp_path, '\ufeffslide,MPP,label,split\na.svs,0.25,tumour,train\n\n"b, c.svs",,,\n/x/d.svs, 0.5\n')
-    assert read_manifest(path) == [
+    assert list(read_manifest(path).rows) == [
         ManifestRow(tmp_path / "a.svs", 0.25, "tumour", "train"),
         ManifestRow(tmp_path / "b, c.svs"),
         ManifestRow(Path("/x/d.svs"), 0.5),
     ]
-    assert read_manifest(manifest(tmp_path, "path\na.svs\n")) == [ManifestRow(tmp_path / "a.svs")]
+    assert read_manifest(manifest(tmp_path, "path\na.svs\n")).rows == (ManifestRow(tmp_path / "a.svs"),)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,10 @@ def test_rows(tmp_path: Path) -> None:
         ("slide,lable\na,b\n", "row 1 has an unknown column 'lable'"),
         ("slide,mpp\na.svs,fine\n", "row 2 has mpp 'fine'"),
         ("slide,mpp\na.svs,0.25\nb.svs,-1\n", "row 3 has mpp '-1'"),
-        ("slide,mpp\na.svs,nan\n", "row 2 has mpp 'nan'"),
+        ("slide,mpp\na.svs,inf\n", "row 2 has mpp 'inf', which is not a number"),
+        ("slide,mpp\na.svs,0_25\n", "row 2 has mpp '0_25', which is not a number"),
+        ("slide,weight\na.svs,1_0\n", "row 2 has weight '1_0', which is not a number"),
+        ('slide,weight\na.svs,"1,250"\n', "row 2 has weight '1,250', which may be 1.25 or 1250"),
         ("slide\na.svs\n./a.svs\n", "row 3 names ./a.svs again, as row 2"),
         ("slide,label\n,x\n", "row 2 names no slide"),
         ("slide,label\na,b,c\n", "row 2 has 3 cells under 2 columns"),
@@ -50,6 +53,6 @@ def test_faults_name_the_file_and_the_row(tmp_path: Path, text: str, says: str) 
 def test_a_missing_or_binary_manifest(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match=r"^no\.csv: no such file"):
         read_manifest(tmp_path / "no.csv")
-    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00slide")
-    with pytest.raises(SlideError, match=r"^b\.csv: could not be read as CSV"):
+    (tmp_path / "b.csv").write_bytes(b"\xff\xd8\xff\xe0JFIF")
+    with pytest.raises(SlideError, match=r"^b\.csv: row 1 is not in UTF-8"):
         read_manifest(tmp_path / "b.csv")

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 def gather(
-    slides: list[str] | None, manifest: Path | None, mpp: float | None, group_by: str | None = None
+    slides: list[str] | None, manifest: Path | None, mpp: float | None, group_by: str | None = None, na: str = "auto"
 ) -> list[SlideSource]:
     """Return the slides of a call, each with its id and the mpp given for it. AtsError when there are none.
 
-    `group_by`: the column of the manifest that names their groups.
+    `group_by`: the column of the manifest that names their groups. `na`: as of `read_manifest`.
 
     A row of a manifest whose file is missing is still a slide: it fails when its turn comes, and the others do not.
     """
@@ -28,12 +28,12 @@ def gather(
     if group_by is not None and manifest is None:
         raise AtsError("--group-by names a column of a manifest. Give the slides with --manifest.")
     if manifest is not None:
-        rows = read_manifest(manifest, group_by=group_by)
-        ids = slide_ids([row.path for row in rows])
-        groups = [row.group if group_by else None for row in rows]
+        table = read_manifest(manifest, group_by=group_by, na=na)
+        ids = slide_ids([row.path for row in table.rows])
+        groups = table.groups(ids) if group_by else [None] * len(ids)
         return [
             SlideSource(name, row.path, row.mpp or mpp, group)
-            for name, row, group in zip(ids, rows, groups, strict=True)
+            for name, row, group in zip(ids, table.rows, groups, strict=True)
         ]
     if not slides:
         raise AtsError("no slides were given. Name files, folders or globs in quotes.")

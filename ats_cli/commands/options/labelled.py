@@ -24,7 +24,8 @@ LabelledManifest = Annotated[
     typer.Option(
         parser=user_path,
         metavar="CSV",
-        help="Instead: a CSV with columns 'slide' and 'label', and perhaps 'group' (patient), 'split', 'mpp'.",
+        help="Instead: a table (CSV) with columns 'slide' and 'label', and perhaps 'split' (train, val, test), "
+        "'group' (the patient), 'mpp', and of a training 'weight' and 'roi'; or with the names of CLAM and STAMP.",
         rich_help_panel=SLIDES,
     ),
 ]

@@ -55,6 +55,9 @@ JsonLines = Annotated[
     bool,
     typer.Option("--json", help="One JSON object a slide, a line each, as each finishes.", rich_help_panel=OUTPUT),
 ]
+JsonMetrics = Annotated[
+    bool, typer.Option("--json", help="The content of metrics.json, on one line.", rich_help_panel=OUTPUT)
+]
 GroupBy = Annotated[
     str | None,
     typer.Option(

@@ -41,8 +41,17 @@ Manifest = Annotated[
     typer.Option(
         parser=user_path,
         metavar="CSV",
-        help="Take the slides from a CSV: column 'slide' (or 'path'), and 'mpp' where a slide needs one. "
+        help="Take the slides from a table (CSV): column 'slide' (or 'path'), and 'mpp' where a slide needs one. "
         "Paths are relative to the CSV's folder.",
+        rich_help_panel=SLIDES,
+    ),
+]
+Na = Annotated[
+    Literal["auto", "none"],
+    typer.Option(
+        "--na",
+        envvar="ATS_NA",
+        help="What a table's words for missing values (NA, N/A, NaN, NULL ...) are: missing, or with 'none' text.",
         rich_help_panel=SLIDES,
     ),
 ]

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
+import logging
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
-from ats_cli.errors import SlideError
-from ats_cli.slides.formats.lookup import extensions
-from ats_cli.slides.inputs.csv_rows import csv_rows
+from ats_cli.errors import AtsError, SlideError
+from ats_cli.number import parse_number
+from ats_cli.paths import user_path
+from ats_cli.slides.inputs.csv_rows import DELIMITERS, CsvTable, csv_table
+from ats_cli.slides.inputs.file_lookup import FileLookup
+from ats_cli.slides.inputs.header import Header, is_slide_column, read_header
+from ats_cli.slides.inputs.labels import plain, spellings
 from ats_cli.slides.inputs.splits import split_of
 from ats_cli.slides.remote.path import AnyPath, RemotePath, slide_path
-from ats_cli.text import existing_path
 
-COLUMNS = ("slide", "path", "mpp", "label", "split", "group", "weight", "roi")
+_log = logging.getLogger(__name__)
 
-OTHER_NAMES = {"slide_id": "slide", "filename": "slide", "case_id": "group", "patient": "group"}
-"""What CLAM (case_id, slide_id, label) and STAMP (PATIENT, FILENAME) call these columns."""
+MISSING = frozenset({"NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "nan", "NaN", "-nan", "-NaN", "NULL", "null"})
+"""What R and pandas write into a cell that is not known. Not "none", which may be a class."""
+
+NA_WORDS = ("auto", "none")
+"""Values of --na: the words of MISSING are missing values, or text as others."""
+
+NAMED = 5  # columns that are named in one message
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One row. What its column leaves empty, or what has no column, is None. `split`: as of `split_of`. `row`: its
-    number in the file.
+    """One row. A value that is missing, or has no column, is None.
+
+    label: as it is written (see `labels.spellings`). split: as of `split_of`. group: one spelling for each group.
+    row: its number in the file; the header is row 1.
     """
 
     path: AnyPath
@@ -39,154 +49,196 @@ class ManifestRow:
     roi: Path | None = None
 
 
-def read_manifest(path: str | Path, slides_root: Path | None = None, group_by: str | None = None) -> list[ManifestRow]:
-    """All rows of a manifest, see `manifest_rows`."""
-    return list(manifest_rows(path, slides_root, group_by))
+@dataclass(frozen=True)
+class Manifest:
+    """A table as it was understood.
+
+    rows: those that were taken. left: the split of each row that was not; "" for none. missing: by column, in how many
+    rows its value is missing. unused: columns that are not used, as they are written. merged: of each group that is
+    written in several ways, its spellings, each with where it comes first. group_by: the column of the groups.
+    """
+
+    file: Path
+    rows: tuple[ManifestRow, ...]
+    left: tuple[str, ...] = ()
+    missing: Mapping[str, int] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    merged: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    group_by: str = "group"
+
+    def groups(self, slide_ids: Sequence[str]) -> list[str]:
+        """Return the group of each row: a slide without one is a group of its own, with the name of the slide.
+
+        Raises SlideError where another group has that name.
+        """
+        named = {row.group for row in self.rows if row.group}
+        alone = [(row, slide_id) for row, slide_id in zip(self.rows, slide_ids, strict=True) if not row.group]
+        for row, slide_id in alone:
+            if slide_id in named:
+                raise SlideError(
+                    f"{self.file.name}: row {row.row} has no {self.group_by}, and its slide has the name of the group "
+                    f"{slide_id}. Fill in its {self.group_by}."
+                )
+        if alone and named:
+            what = f"{len(alone)} of {len(self.rows)} slides have no {self.group_by} (the first: row {alone[0][0].row})"
+            _log.warning(f"{self.file.name}: {what}. Each is a group of its own.")
+        return [row.group or slide_id for row, slide_id in zip(self.rows, slide_ids, strict=True)]
 
 
-def manifest_splits(path: str | Path, group_by: str | None = None) -> dict[str, int]:
-    """The splits that a manifest has, as of `split_of`, each with the number of the first row that has it."""
-    file = Path(path)
-    lines = csv_rows(file)
-    header = _header(file, next(lines, (0, []))[1], group_by).names
-    found: dict[str, int] = {}
-    if "split" in header:
-        column = header.index("split")
-        for number, cells in lines:
-            found.setdefault(split_of(cells[column] if column < len(cells) else None), number)
-    return {split: number for split, number in found.items() if split}
+def read_manifest(
+    path: str | Path,
+    slides_root: Path | None = None,
+    group_by: str | None = None,
+    na: str = "auto",
+    choose_split: Callable[[Mapping[str, int]], str | None] | None = None,
+) -> Manifest:
+    """Read a table of slides: paths or URLs; relative paths are in `slides_root`, without it in the table's folder.
 
+    The columns may have the names that CLAM and STAMP give them; others are not used. A slide may be named without its
+    extension, where one file only has that name. The `roi` of a row, a GeoJSON file, is beside the table.
 
-def manifest_rows(
-    path: str | Path, slides_root: Path | None = None, group_by: str | None = None
-) -> Iterator[ManifestRow]:
-    """The rows of a manifest, paths or URLs, one after the other; relative paths lie in `slides_root`, without it in
-    the manifest's own folder.
+    group_by: the column of the groups, instead of group. na: of NA_WORDS. choose_split: given the splits of the table,
+    each with its first row, returns the one whose rows are taken, None for all.
 
-    The columns may have the names that CLAM and STAMP give them. A slide may be named without its extension, where
-    one file only is called so. A row's `roi`, a GeoJSON file, lies beside the manifest. `group_by`: any column, which
-    is then the rows' group, in the place of the column group, and filled in each row.
-
-    Raises SlideError, one sentence with the manifest's name and the row (the header is row 1).
+    What was understood otherwise than it is written is logged. Raises SlideError, one sentence with the table's name
+    and the row.
     """
     file = Path(path)
-    lines = csv_rows(file)
-    header, key, grouping = _header(file, next(lines, (0, []))[1], group_by)
-    root = slides_root or file.parent
-    seen: dict[int, int] = {}
-    real_folder = lru_cache(4096)(os.path.realpath)
-    for number, cells in lines:
-        if len(cells) > len(header):
-            raise SlideError(
-                f"{file.name}: row {number} has {len(cells)} cells under {len(header)} columns. "
-                "Quote cells that hold a comma."
+    table = csv_table(file, is_slide_column)
+    reader = _Reader(table, slides_root or file.parent, group_by, MISSING if na == "auto" else frozenset())
+    split = None if choose_split is None else choose_split(reader.splits())
+    rows: list[ManifestRow] = []
+    left: list[str] = []
+    for row in reader.rows(split):
+        if split and row.split != split:
+            left.append(row.split or "")  # not stored: tables may be long
+        else:
+            rows.append(row)
+    groups = spellings(((row.group, f"row {row.row}") for row in rows if row.group), "group", file.name)
+    if groups.merged:
+        rows = [replace(row, group=groups.names[row.group]) if row.group else row for row in rows]
+    reader.say()
+    if sentence := groups.sentence():
+        _log.warning(f"{file.name}: {sentence}")
+    missing = {name: count for name, count in reader.missing.items() if count}
+    return Manifest(file, tuple(rows), tuple(left), missing, reader.unused, groups.merged, group_by or "group")
+
+
+class _Reader:
+    """Reads the rows of one table, one after the other, and counts what is missing in those that are taken."""
+
+    def __init__(self, table: CsvTable, root: Path, group_by: str | None, words: frozenset[str]) -> None:
+        self.table, self.root, self.words = table, root, words
+        self.name = table.file.name
+        self.lines = table.rows()
+        self.header: Header = read_header(self.name, next(self.lines, (0, []))[1], group_by)
+        self.unused = self.header.unused
+        self.missing: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}  # by column, a word for a missing value and its row
+        self._files = FileLookup()
+        self._real_folder = lru_cache(4096)(os.path.realpath)
+
+    def splits(self) -> dict[str, int]:
+        """Return the splits of the table, as of `split_of`, each with the number of its first row."""
+        found: dict[str, int] = {}
+        lines = self.table.rows()
+        next(lines, None)
+        for number, cells in lines:
+            if split := split_of(self._values(number, cells).get("split")):
+                found.setdefault(split, number)
+        return found
+
+    def rows(self, taken: str | None) -> Iterator[ManifestRow]:
+        """Yield all rows. What is missing is counted in those of the split `taken`, None for all."""
+        seen: dict[int, int] = {}
+        for number, cells in self.lines:
+            values = self._values(number, cells)
+            if not values:
+                continue
+            written = values.get("slide")
+            if not written:
+                raise SlideError(f"{self.name}: row {number} names no slide. Fill in the column {self.header.key}.")
+            slide = self._slide(number, written)
+            # Hashes take a tenth of the memory of paths; two of a million have the same in one of 10^7 tables.
+            real = slide.url if isinstance(slide, RemotePath) else self._real_file(slide)
+            first = seen.setdefault(hash(real), number)
+            if first != number:
+                raise SlideError(f"{self.name}: row {number} names {written} again, as row {first} does. Remove one.")
+            row = ManifestRow(
+                slide,
+                self._number(number, "mpp", values, "0.25"),
+                values.get("label"),
+                split_of(values.get("split")) or None,
+                values.get("group"),
+                self._number(number, "weight", values, "2"),
+                number,
+                self._regions(number, values.get("roi")),
             )
-        row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-        if grouping is not None:
-            row["group"] = cells[grouping].strip() if grouping < len(cells) else ""
-            if not row["group"]:
-                raise SlideError(
-                    f"{file.name}: row {number} has no {group_by}. Fill it in, or leave out --group-by {group_by}."
-                )
-        if not row.get(key):
-            raise SlideError(f"{file.name}: row {number} names no slide. Fill in the column {key}.")
-        slide = _slide(file.name, number, row[key], root)
-        # Hashes take a tenth of the memory of paths; two of a million have the same in one of 10^7 tables.
-        file_ = slide.url if isinstance(slide, RemotePath) else _real_file(slide, real_folder)
-        first = seen.setdefault(hash(file_), number)
-        if first != number:
-            raise SlideError(f"{file.name}: row {number} names {row[key]} again, as row {first} does. Remove one.")
-        mpp = _number(file.name, number, "mpp", row.get("mpp"), "0.25")
-        weight = _number(file.name, number, "weight", row.get("weight"), "2")
-        roi = file.parent / row["roi"] if row.get("roi") else None
-        label, group = (row.get(name) or None for name in ("label", "group"))
-        split = split_of(row.get("split")) or None
-        yield ManifestRow(slide, mpp, label, split, group, weight, number, roi)
-    if not seen:
-        raise SlideError(f"{file.name}: {_NO_ROWS}")
+            if taken in (None, row.split):
+                self._count_missing(number, cells, values)
+            yield row
+        if not seen:
+            raise SlideError(f"{self.name}: no rows. Give a header with a column slide, and a row for each slide.")
 
+    def say(self) -> None:
+        """Log what is missing by a word, and which columns are not used."""
+        if self.examples:
+            counts = ", ".join(f"{self.missing[name]} of {name} ({word})" for name, word in self.examples.items())
+            _log.warning(f"{self.name}: taken as missing: {counts}. --na none takes such words as text.")
+        if unused := self.unused:
+            more = f" and {len(unused) - NAMED} more" if len(unused) > NAMED else ""
+            _log.warning(f"{self.name}: columns that are not used: {', '.join(unused[:NAMED])}{more}.")
 
-_NO_ROWS = "no rows. Give a header with a column slide, and a row for each slide."
+    def _values(self, number: int, cells: Sequence[str]) -> dict[str, str]:
+        """The values of a row that are not missing, by column; nothing for an empty row."""
+        header = self.header
+        if any(map(str.strip, cells[header.width :])):
+            raise SlideError(
+                f"{self.name}: row {number} has {len(cells)} cells under {header.width} columns. "
+                f"Quote cells that hold a {DELIMITERS.get(self.table.delimiter, self.table.delimiter)}."
+            )
+        if not any(cells[i].strip() for i in header.named if i < len(cells)):
+            return {}
+        found = {name: cells[i].strip() for name, i in header.columns.items() if i < len(cells)}
+        return {name: cell for name, cell in found.items() if (text := plain(cell)) and text not in self.words}
 
+    def _count_missing(self, number: int, cells: Sequence[str], values: Mapping[str, str]) -> None:
+        for name, i in self.header.columns.items():
+            if name not in values:
+                self.missing[name] += 1
+                if i < len(cells) and (word := plain(cells[i])):
+                    self.examples.setdefault(name, f"{word!r} in row {number}")
 
-class _Header(NamedTuple):
-    """The columns by their names here, that which names the slides, and the number of that which groups them."""
+    def _slide(self, number: int, text: str) -> AnyPath:
+        try:
+            path = slide_path(text, self.root)
+            return path if isinstance(path, RemotePath) else self._files.slide(path)
+        except (AtsError, ValueError) as error:
+            raise SlideError(f"{self.name}: row {number} names no slide: {error}") from error
 
-    names: list[str]
-    key: str
-    grouping: int | None
+    def _regions(self, number: int, text: str | None) -> Path | None:
+        if text is None:
+            return None
+        try:
+            return self._files.file(self.table.file.parent / user_path(text))
+        except AtsError as error:
+            raise SlideError(f"{self.name}: row {number} has roi {error}") from error
 
+    def _real_file(self, path: Path) -> str:
+        """The file that a path leads to, with one question to the disk for most."""
+        if os.path.islink(path):  # noqa: PTH114 (False where a name is too long)
+            return os.path.realpath(path)
+        return f"{self._real_folder(path.parent)}/{path.name}"
 
-def _header(file: Path, cells: list[str], group_by: str | None) -> _Header:
-    if not cells:
-        raise SlideError(f"{file.name}: {_NO_ROWS}")
-    written = [name.strip().lower() for name in cells]
-    names = [OTHER_NAMES.get(name, name) for name in written]
-    grouping = None if group_by is None else _grouping(file.name, written, names, group_by)
-    if grouping is not None and names[grouping] == "group":
-        names[grouping] = ""
-    key = _check_header(file.name, [name for i, name in enumerate(names) if i != grouping or name in COLUMNS])
-    return _Header(names, key, grouping)
-
-
-def _slide(name: str, number: int, text: str, root: Path) -> AnyPath:
-    try:
-        path = slide_path(text, root)
-    except (SlideError, ValueError) as error:
-        raise SlideError(f"{name}: row {number} names no slide: {error}") from error
-    try:
-        return path if isinstance(path, RemotePath) else existing_path(str(_with_extension(path)))
-    except OSError:  # a name that is too long, a folder without access: it fails when its turn comes
-        return path
-
-
-def _real_file(path: Path, real_folder: Callable[[Path], str]) -> str:
-    """The file that a path leads to, with one question to the disk for most."""
-    if os.path.islink(path):  # noqa: PTH114 (False where a name is too long)
-        return os.path.realpath(path)
-    return f"{real_folder(path.parent)}/{path.name}"
-
-
-def _grouping(name: str, written: list[str], header: list[str], group_by: str) -> int:
-    """Which column is to group by, whatever it is called. Raises SlideError where there is none."""
-    wanted = group_by.strip().lower()
-    for names in (written, header):
-        if wanted in names:
-            return names.index(wanted)
-    raise SlideError(f"{name}: no column {group_by!r} to group by. Its columns are {', '.join(written)}.")
-
-
-def _check_header(name: str, header: list[str]) -> str:
-    """The column that names the slides. Raises SlideError for a header that is not understood."""
-    for column in header:
-        if column not in COLUMNS:
-            near = difflib.get_close_matches(column, (*COLUMNS, *OTHER_NAMES), 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(COLUMNS)}."
-            raise SlideError(f"{name}: row 1 has an unknown column {column!r}. {hint}")
-        if header.count(column) > 1:
-            raise SlideError(f"{name}: row 1 has the column {column} twice. Remove one.")
-    keys = [column for column in ("slide", "path") if column in header]
-    if len(keys) != 1:
-        fault = "no column slide" if not keys else "both a column slide and a column path"
-        raise SlideError(f"{name}: row 1 has {fault}. Name the files in one column slide.")
-    return keys[0]
-
-
-def _with_extension(path: Path) -> Path:
-    """CLAM's slide_id is a file's name without its extension."""
-    if path.suffix.lower() in extensions() or path.exists() or not path.parent.is_dir():
-        return path
-    found = [p for extension in extensions() if (p := path.with_name(path.name + extension)).exists()]
-    return found[0] if len(found) == 1 else path
-
-
-def _number(name: str, number: int, column: str, text: str | None, example: str) -> float | None:
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise SlideError(f"{name}: row {number} has {column} {text!r}, not a number above 0. Write it like {example}.")
-    return value
+    def _number(self, number: int, column: str, values: Mapping[str, str], example: str) -> float | None:
+        if column not in values:
+            return None
+        text = plain(values[column])
+        try:
+            value, problem = parse_number(text), "is not above 0"
+        except ValueError as error:
+            value, problem = 0.0, str(error)
+        if value <= 0:
+            where = f"{self.name}: row {number} has {column} {text!r}"
+            raise SlideError(f"{where}, which {problem}. Write a number above 0 like {example}.")
+        return value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ats_cli.slides.inputs.labels import plain
+
 SPLITS = ("train", "val", "test")
 
 _WORDS = {
@@ -22,7 +24,7 @@ def split_of(written: str | None) -> str:
     >>> split_of("test set"), split_of("train_data"), split_of("dev"), split_of("tester")
     ('test', 'train', 'val', 'tester')
     """
-    text = (written or "").strip()
+    text = plain(written or "")
     found = _NAMES.fullmatch(text)
     return _WORDS[found[1].casefold()] if found else text
 

@@ -1,6 +1,7 @@
 """Labelled slides, from a folder of classes or from a manifest."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +14,11 @@ from ats_cli.slides.identity.fingerprint import fingerprint
 from ats_cli.slides.inputs.class_folders import class_folders
 from ats_cli.slides.inputs.data_summary import InputNotes
 from ats_cli.slides.inputs.discovery import slide_ids
+from ats_cli.slides.inputs.labels import spellings
 from ats_cli.slides.inputs.manifest import ManifestRow
 from ats_cli.slides.inputs.splits import SPLITS
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,10 @@ def labelled_slides(
     slides_root: Path | None = None,
     task: str = DEFAULT_TASK,
     opening: OpenOptions = OpenOptions(),
+    na: str = "auto",
 ) -> list[LabelledSlide]:
     """The slides of `labelled_data`."""
-    return labelled_data(data, manifest, mpp, slides_root, task, opening).slides
+    return labelled_data(data, manifest, mpp, slides_root, task, opening, na).slides
 
 
 def labelled_data(
@@ -75,18 +80,20 @@ def labelled_data(
     slides_root: Path | None = None,
     task: str = DEFAULT_TASK,
     opening: OpenOptions = OpenOptions(),
+    na: str = "auto",
 ) -> LabelledData:
     """Slides and labels from a folder (see `class_folders`) or from a manifest (see `read_manifest`).
 
-    A manifest's relative paths lie in `slides_root`, without it beside the manifest. Raises AtsError with a sentence
-    that names the row or the folder if nothing can be learned or something is wrong: no slide, a file that is absent,
-    no label, one class only, a label in another case, an empty class folder, a group in two splits.
+    A manifest's relative paths are in `slides_root`, without it beside the manifest. Labels that differ in nothing that
+    can be seen, or only as numbers, are one class, which is logged. Raises AtsError with a sentence that names the row
+    or the folder if nothing can be learned or something is wrong: no slide, a file that is absent, no label, one class
+    only, a label in another case, an empty class folder, a group in two splits.
     """
     if (data is None) == (manifest is None):
         raise AtsError("Give either a folder with one subfolder a class, or --manifest table.csv with slide,label.")
     if data is not None and not TASKS[task].single_label:
         raise AtsError(f"{data}: a folder of classes gives each slide one class. For {task}, give --manifest.")
-    found = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task)  # type: ignore[arg-type]
+    found = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task, na)  # type: ignore[arg-type]
     problem = TASKS[task].labels_problem([slide.label for slide in found.slides])
     if problem:
         raise AtsError(f"{data or manifest}: all {len(found.slides)} slides {problem}. Training needs two or more.")
@@ -95,15 +102,15 @@ def labelled_data(
 
 def _from_folder(data: Path, mpp: float | None) -> LabelledData:
     found = class_folders(data)
-    folders = {slide.label: f"{data}: folder {slide.label}" for slide in found.slides}
-    _refuse_cases(list(folders), list(folders.values()))
-    slides = [LabelledSlide(slide.slide_id, slide.path, slide.label, slide.split, mpp) for slide in found.slides]
+    names = _one_spelling(((slide.label, f"folder {slide.label}") for slide in found.slides), data)
+    slides = [LabelledSlide(slide.slide_id, slide.path, names[slide.label], slide.split, mpp) for slide in found.slides]
     notes = InputNotes(notes=found.notes).without("slides in no class folder", len(found.left_out))
     return LabelledData(slides, notes)
 
 
-def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: str) -> LabelledData:
-    rows = read_manifest(manifest, root)
+def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: str, na: str) -> LabelledData:
+    table = read_manifest(manifest, root, na=na)
+    rows = table.rows
     kind = TASKS[task]
     for row in rows:
         if row.label is None and not kind.label_optional:
@@ -120,15 +127,15 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
             )
         if row.roi is not None and not row.roi.exists():
             raise AtsError(f"{manifest}: row {row.row}: no such file: {row.roi}. Mend the column roi.")
-    named = [(name, f"{manifest}: row {row.row}") for row in rows for name in kind.class_names(row.label or "")]
-    _refuse_cases([name for name, _ in named], [where for _, where in named])
+    written = ((name, f"row {row.row}") for row in rows for name in kind.class_names(row.label or ""))
+    names = _one_spelling(written, manifest)
     _refuse_groups_apart(manifest, rows)
     ids = slide_ids([row.path for row in rows])
     slides = [
         LabelledSlide(
             slide_id,
             row.path,
-            row.label or "",
+            ";".join(names[name] for name in kind.class_names(row.label or "")) or row.label or "",
             row.split or "",
             row.mpp or mpp,
             row.group or "",
@@ -137,16 +144,15 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
         )
         for slide_id, row in zip(ids, rows, strict=True)
     ]
-    return LabelledData(slides)
+    return LabelledData(slides, InputNotes(table.missing))
 
 
-def _refuse_cases(labels: Sequence[str], where: Sequence[str]) -> None:
-    """Raise AtsError for labels that differ in case only, like "Tumour" and "tumour": they would be two classes."""
-    first: dict[str, tuple[str, str]] = {}
-    for label, place in zip(labels, where, strict=True):
-        before, there = first.setdefault(label.casefold(), (label, place))
-        if before != label:
-            raise AtsError(f"{place} has label {label!r}, but {there} {before!r}. Write a class in one way only.")
+def _one_spelling(written: Iterable[tuple[str, str]], source: Path) -> Mapping[str, str]:
+    """The name of the class that each label is, see `spellings`; what is one class is logged."""
+    found = spellings(written, "label", str(source))
+    if sentence := found.sentence():
+        _log.warning(f"{source}: {sentence}")
+    return found.names
 
 
 def _refuse_groups_apart(manifest: Path, rows: Sequence[ManifestRow]) -> None:
