@@ -1,1 +1,1 @@
-"""The formats of slides: a package or file each, registered in `ats_cli.registry`."""
+"""Slide formats, one package or file each, registered in `ats_cli.registry`."""

@@ -1,7 +1,6 @@
-"""Slides of several files, as OpenSlide reads them: which files belong to one, and where they lie if it is a link.
+"""Slides of several files, as OpenSlide reads them: which files belong to a slide, also if its path is a link.
 
-A workflow stages its inputs as links, each in a folder of its own, so what a slide is made of lies beside the file that
-the link leads to.
+Workflow managers stage inputs as links in separate folders, so the other files lie beside the target of the link.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ _MIRAX, _HAMAMATSU = ".mrxs", (".vms", ".vmu")
 
 
 def with_companions(path: Path) -> Path:
-    """The file that a path leads to, link by link, that has the rest of its slide beside it; else the path itself.
+    """Follow links from a path to the file that has the rest of its slide beside it; return the path if none has.
 
-    Raises SlideError for a Mirax slide without its folder: the file alone is a small picture of it.
+    Raises SlideError for a Mirax slide without its folder, since the file alone is a thumbnail.
     """
     kind, chain = path.suffix.lower(), link_chain(path)
     if kind == _MIRAX:
@@ -41,7 +40,7 @@ def with_companions(path: Path) -> Path:
 
 
 def slide_files(path: Path) -> list[Path]:
-    """The slide's file, and those that its format keeps beside it."""
+    """Return the slide's file and the files that its format stores beside it."""
     try:
         if path.suffix.lower() == _MIRAX:
             return [path, *sorted(file for file in path.with_suffix("").iterdir() if file.is_file())]
@@ -49,12 +48,12 @@ def slide_files(path: Path) -> list[Path]:
             return _pictures(path)
         if has_dicom_head(path) and (series := series_of_file(path)):
             return files_beside(path, series)
-    except OSError:  # without them OpenSlide says what is the matter
+    except OSError:  # OpenSlide reports missing files
         pass
     return [path]
 
 
 def _pictures(path: Path) -> list[Path]:
-    """A file of Hamamatsu's and the pictures that are called after it: name.jpg, name(0,1).jpg, name_map2.jpg."""
+    """Return a Hamamatsu file and the pictures named after it: name.jpg, name(0,1).jpg, name_map2.jpg."""
     marks = tuple(path.stem + mark for mark in ".(_")
     return [path, *sorted(file for file in path.parent.iterdir() if file.name.startswith(marks) and file != path)]

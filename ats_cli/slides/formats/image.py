@@ -1,4 +1,4 @@
-"""The format `image`: plain images that are decoded whole. It is asked last and takes any file."""
+"""The format `image`: plain images, decoded as a whole. It comes last and accepts any file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ImageFormat(Format):
         if not is_tiff(head):
             only_one(plane)
             return ImageReader(path)
-        # Pillow gives the first of several planes, and the high byte of 16 bits.
+        # Pillow shows the first of several planes, and only the high byte of 16-bit samples.
         index = read_index(LocalFile(path), plane)
         if not index.by_pillow:
             raise SlideError("not an image that is decoded whole. Leave out --backend.")

@@ -1,4 +1,4 @@
-"""What Pillow takes of memory to decode an image, by its header: its pixels, and what its decoder holds beside them."""
+"""The memory that Pillow needs to decode an image, estimated from its header: pixels and decoder buffers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ _ROWS_PER_STRIP, _ORIENTATION = 278, 0x0112
 
 
 def held_bytes(image: Image.Image) -> int:
-    """Of the decoded image: one byte a pixel of one sample, four of any other."""
+    """Return the bytes of the decoded image: one per pixel with one sample, four with more."""
     return image.width * image.height * (1 if len(image.getbands()) == 1 else 4)
 
 
 def decoding_bytes(image: Image.Image, head: bytes) -> int:
-    """The most that is held while it is decoded, about. `head`: the file's first bytes.
+    """Return the approximate peak memory of decoding, in bytes. `head`: the file's first bytes.
 
-    Measured, as bytes a pixel beside the image: of WebP 12, two canvases and a copy; of progressive JPEG two for each
-    sample, its coefficients; of JPEG 2000 five for each sample of a tile; of TIFF a strip, and the image again where it
-    is turned.
+    Measured beyond the image itself: WebP, 12 bytes per pixel (two canvases and a copy); progressive JPEG, 2 per sample
+    (its coefficients); JPEG 2000, 5 per sample of a tile; TIFF, a strip, and the image again if it is rotated.
     """
     held, pixels, samples = held_bytes(image), image.width * image.height, len(image.getbands())
     if image.format == "WEBP":
@@ -37,7 +36,7 @@ def decoding_bytes(image: Image.Image, head: bytes) -> int:
 
 
 def _tile_pixels(head: bytes) -> int | None:
-    """Pixels of a tile of JPEG 2000; None where the header is not in `head`."""
+    """Return the pixels per tile of a JPEG 2000 stream; None if its header is not in `head`."""
     at = head.find(_CODESTREAM)
     try:
         width, height = struct.unpack_from(">II", head, at + 24)

@@ -1,4 +1,4 @@
-"""Plain images, decoded whole by Pillow at the first read: PNG, JPEG, JPEG 2000, TIFF in strips, and the like."""
+"""Plain images, decoded as a whole by Pillow at the first read: PNG, JPEG, JPEG 2000, TIFF in strips and others."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ats_cli.slides.pixels.stream_damage import refuse_broken_jpeg_2000
 from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
 
 MAX_BYTES = 2_000_000_000
-"""Of memory while an image is decoded: one that takes more is refused. 500 megapixels of PNG and of most JPEGs."""
+"""Images that need more memory to decode are refused: 500 megapixels of PNG and most JPEGs."""
 
 FEW_PIXELS = 10_000_000
-"""Up to here nothing is asked of a header. Beyond, a small file that promises a large image is damaged:"""
+"""Larger images are compared with the size of their file: a small file with a large image is damaged."""
 PIXELS_A_BYTE = 10_000
-"""what the best compression of an even image comes to (deflate: 1,032 bytes a byte, of 8 pixels at one bit each)."""
+"""Most pixels per byte that compression of a uniform image reaches (deflate: 1,032 times, 8 pixels a byte)."""
 JPEG_PIXELS_A_BYTE = 600
-"""The same of JPEG, which has a bit at least for every block of 8 x 8."""
+"""The same for JPEG, which stores at least one bit per block of 8 x 8 pixels."""
 
-# Pillow's own limit is lower and process-wide; ours is checked from the header, before anything is allocated.
+# Pillow's own limit is lower and process-wide. Ours is checked on the header, before pixels are allocated.
 Image.MAX_IMAGE_PIXELS = MAX_BYTES
 _HEAD_BYTES = 4096
 
@@ -40,9 +40,9 @@ _ORIENTATION = 0x0112
 
 
 class ImageReader:
-    """One level, turned upright as the file's orientation says.
+    """An image with one level, rotated upright by the file's orientation.
 
-    `mpp`, `mpp_source`: from whoever read the TIFF's tags. What PNG and JPEG say of dots per inch is not believed.
+    mpp, mpp_source: from the tags of a TIFF. The dots per inch of PNG and JPEG are ignored, as they are rarely set.
     """
 
     name = "image"
@@ -93,7 +93,7 @@ class ImageReader:
         self._image = None
 
     def _decoded(self) -> Image.Image:
-        """The image as Pillow holds it: what is read is cut from that, as another copy would be as large again."""
+        """Return the decoded Pillow image. Regions are cropped from it, since an array would double the memory."""
         with self._lock:
             if self._image is None:
                 image, self._turn = _decode(self._path)
@@ -107,7 +107,7 @@ class ImageReader:
 
 
 def _open(path: Path, file: BinaryIO) -> Image.Image:
-    """The image's header. The size is checked here, before anything is allocated for the pixels."""
+    """Open the image's header and check its size before pixels are allocated. Raises SlideError."""
     head = file.read(_HEAD_BYTES)
     file.seek(0)
     try:
@@ -146,13 +146,13 @@ def _too_large(what: str) -> SlideError:
 
 
 def _refuse_other_than_rgb(image: Image.Image) -> None:
-    # Pillow would show the high byte of 16-bit colours.
+    # Pillow would show only the high byte of 16-bit colours.
     if image.mode.startswith("I;16") or (image.format == "PNG" and ";16" in str(getattr(image, "tile", ""))):
         shown_range(np.uint16, 16)
     if image.mode not in _OPAQUE + _ALPHA:
         raise SlideError(f"pixels of kind {image.mode} are not read, only 8-bit grey and RGB. Convert it to 8-bit RGB.")
     frames = getattr(image, "n_frames", 1)
-    # JPEG's MPO holds previews, and TIFF pages were looked at by the caller; GIF and the like are animations.
+    # Other images in MPO are previews, and the caller has checked TIFF pages. GIF and others are animations.
     if frames > 1 and image.format not in ("TIFF", "MPO"):
         raise SlideError(f"{frames} images in one file. Save the one you mean by itself.")
 
@@ -160,21 +160,21 @@ def _refuse_other_than_rgb(image: Image.Image) -> None:
 def _orientation(image: Image.Image) -> int:
     try:
         orientation = int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block is no reason to refuse the pixels
+    except Exception:  # a broken EXIF block does not make the pixels unreadable
         return 1
     return orientation if 1 <= orientation <= 8 else 1
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) before turning: of a TIFF, newer Pillows give the size already turned."""
+    """Return (width, height) before rotation. Newer Pillows give the size of a TIFF after rotation."""
     tags = getattr(image, "tag_v2", None)
     return (int(tags[256]), int(tags[257])) if tags else image.size
 
 
 def _decode(path: Path) -> tuple[Image.Image, int]:
-    """The image, and the orientation in which it is then: Pillow turns some kinds itself when it decodes them."""
+    """Return the image and its remaining orientation: Pillow rotates some formats itself when it decodes them."""
     try:
-        # By its name, Pillow would map some files into memory, which fails hard once they are cut off.
+        # Given a path, Pillow may map the file into memory, and a file that is then truncated ends the process.
         with path.open("rb") as file:
             image = _open(path, file)
             if image.format in ("JPEG", "MPO"):
@@ -192,7 +192,7 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
 
 
 def _rgb(part: Image.Image) -> Pixels:
-    """A part of an image as RGB on white."""
+    """Return a part of an image as RGB over white."""
     if part.mode in _ALPHA or "transparency" in part.info:
         rgba = np.asarray(part.convert("RGBA"))
         return over_white(rgba[..., :3], rgba[..., 3])

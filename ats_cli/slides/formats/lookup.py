@@ -1,4 +1,4 @@
-"""Which of the registered formats a file is in. Formats registered later are asked first."""
+"""Find the registered format of a file. Formats registered later come first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ats_cli.slides.format import Format
 
 
 def formats() -> Iterator[Format]:
-    """Yield the formats in the order in which they are asked: a format that is added comes before the others."""
+    """Yield the formats in the order in which they are tried: the last one registered comes first."""
     return (FORMATS[name] for name in reversed(FORMATS.names))
 
 
 def format_of(path: Path, head: bytes) -> Format | None:
-    """Return the format of a file or folder by its content; None if it is in none."""
+    """Return the format of a file or folder by its content; None if no format accepts it."""
     return next((item for item in formats() if item.sniff(path, head)), None)
 
 

@@ -17,7 +17,7 @@ from ats_cli.slides.reader import Reader
 if TYPE_CHECKING:
     from ats_cli.slides.remote.slide import RemoteSlide
 
-# Vendors whose files have a reader of their own here, and what is no vendor's.
+# Vendors whose files the TIFF reader reads. None: OpenSlide does not know the file.
 _READ_AS_TIFF = (None, "aperio", "generic-tiff")
 _SEVERAL_FILES = (".mrxs", ".vms", ".vmu")
 
@@ -31,7 +31,7 @@ class OpenSlideFormat(Format):
             return False
         if is_tiff(head):
             with LocalFile(path).headers() as stream:
-                refuse_many_directories(stream)  # OpenSlide would read all of them
+                refuse_many_directories(stream)  # OpenSlide would read all of them, which may take minutes
         return detect_vendor(path) not in _READ_AS_TIFF
 
     def open(self, path: Path, plane: Plane | None) -> Reader:

@@ -30,7 +30,7 @@ from ats_cli.slides.reader import (
 )
 
 _CACHE_BYTES = 32 * 1024 * 1024
-# Large boxes are read in squares of this many pixels, so that threads share the work and memory stays small.
+# Large boxes are read in squares with sides of this many pixels, so threads share the work and memory stays small.
 _PIECE = 1024
 _AHEAD_PIXELS = 16 * 1024 * 1024
 _MOST_TILE_PIXELS = 1 << 26
@@ -51,7 +51,7 @@ class OpenSlideReader:
     reduced: tuple[Level, ...] = ()
     holds_handle = True
     plane: str | None = None
-    bytes_read: int | None = None  # OpenSlide does its own reading and does not tell
+    bytes_read: int | None = None  # OpenSlide does not count them
 
     def __init__(self, path: Path, open_handle: Callable[[Path], Any] | None = None, name: str = "openslide") -> None:
         self.name = name
@@ -73,12 +73,12 @@ class OpenSlideReader:
         self._handles.put(slide)
         _refuse_wrong_colours(self.properties)
         self.mpp, self.mpp_source = _mpp(self.properties)
-        # OpenSlide's number of each level: one that is no reduction of the first is left out.
+        # OpenSlide's number of each level. Levels that are not reductions of the first are left out.
         found = [(number, _level(self.properties, sizes, number)) for number in range(len(sizes))]
         self._numbers = [number for number, level in found if level is not None]
         self.levels = tuple(level for _, level in found if level is not None)
         if any(level.tile_width * level.tile_height > _MOST_TILE_PIXELS for level in self.levels):
-            # OpenSlide would set the memory aside, and end the process where there is none.
+            # OpenSlide ends the process if it cannot allocate a tile.
             raise SlideError("its tiles are too large to be read one by one. Convert it to a tiled TIFF.")
         self._openslide_downsamples = [float(slide.level_downsamples[number]) for number in self._numbers]
 
@@ -87,7 +87,7 @@ class OpenSlideReader:
         return 0 if self._handles.empty() else _CACHE_BYTES
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        # A few boxes ahead of the one that is asked for: memory stays small however many or large they are.
+        # Read only a few boxes ahead, so memory stays small for any number and size of boxes.
         ahead: deque[tuple[Box, list[tuple[Box, Future[Region]]]]] = deque()
         with ThreadPoolExecutor(max(1, threads)) as pool:
             try:
@@ -105,7 +105,7 @@ class OpenSlideReader:
                         future.cancel()
 
     def absent(self, level: int) -> None:
-        """OpenSlide does not tell beforehand; what is absent comes out white."""
+        """Return None: OpenSlide does not report missing tiles in advance. They are read as white."""
 
     def color_profile(self) -> bytes | None:
         with closing(self._open_handle(self._file)) as slide:
@@ -117,14 +117,14 @@ class OpenSlideReader:
             self._handles.get_nowait().close()
 
     def _read_piece(self, level: int, box: Box) -> Region:
-        """One box. Where it cannot be read, it is read again by the file's own tiles, to know which are damaged."""
+        """Read one box. If that fails, read it again by native tiles, to find which of them are damaged."""
         problem = ""
         for _ in range(2):
-            # After an error a handle stays broken, so it is dropped, and a fresh one tries once more.
+            # After an error an OpenSlide handle stays unusable, so try once more with a new one.
             slide = self._handle(level, box)
             try:
                 pixels = self._region(slide, level, box)
-            except Exception as error:  # of whichever library reads the file
+            except Exception as error:  # of any library that reads the file
                 slide.close()
                 problem = str(unreadable(self._path, error, _place(level, box)))
             else:
@@ -144,8 +144,8 @@ class OpenSlideReader:
 
     def _region(self, slide: Any, level: int, box: Box) -> Pixels:
         x, y, width, height = box
-        # OpenSlide wants the corner in level-0 pixels and divides by its own downsample. Where a level's size was
-        # rounded, the corner falls beside the pixel, by half a level-0 pixel at most, and the edge comes out sheer.
+        # OpenSlide takes the corner in level-0 pixels and divides it by its own downsample. If a level's size was
+        # rounded, the corner is off by up to half a level-0 pixel, and pixels at the edge become partly transparent.
         exact = self._openslide_downsamples[level]
         corner = (round(x * exact), round(y * exact))
         rgba = np.asarray(slide.read_region(corner, self._numbers[level], (width, height)))
@@ -173,11 +173,11 @@ def _with_cache(cache: openslide.OpenSlideCache) -> Callable[[Path], Any]:
 
 
 def detect_vendor(path: Path) -> str | None:
-    """What OpenSlide takes the file for, by its content; None if nothing."""
+    """Return the vendor that OpenSlide detects by the file's content; None if it detects none."""
     file = with_companions(path)
     try:
         vendor: str | None = openslide.OpenSlide.detect_format(file)
-    except Exception:  # a file that OpenSlide fails on is left to the others, which say what is the matter
+    except Exception:  # other formats report what is wrong with the file
         return None
     return vendor
 
@@ -203,7 +203,7 @@ def _mpp(properties: dict[str, str]) -> tuple[tuple[float, float] | None, str | 
 
 
 def _refuse_wrong_colours(properties: dict[str, str]) -> None:
-    """DICOM that says RGB over baseline JPEG is as a rule YCbCr inside; OpenSlide believes the label."""
+    """Refuse DICOM labelled RGB with baseline JPEG: it usually holds YCbCr, and OpenSlide trusts the label."""
     if (
         properties.get("dicom.PhotometricInterpretation") == "RGB"
         and properties.get("dicom.TransferSyntaxUID") == _DICOM_JPEG

@@ -1,4 +1,4 @@
-"""The checksums of a PNG: each chunk has one, and decoders do not compare those of the pixels."""
+"""Check the checksums of PNG chunks. Decoders do not verify those of the pixel data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which image of a file with several is the slide, and which are pictures beside it. One rule for all formats.
+"""Find the slide among the images of a file, by one rule for all formats.
 
-The largest image is the slide, whatever its name. Only of images of the same size does the name decide: one that is
-called label, macro, thumbnail or overview, as a word by itself, comes after the others.
+The largest image is the slide, regardless of its name. Among images of the same size, those with the word label, macro,
+thumbnail or overview in their name come last.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _WORDS = {"label", "macro", "thumbnail", "overview"}
 
 
 def is_side_picture(name: str) -> bool:
-    """Whether a word of an image's name is that of a picture beside the slide.
+    """Whether an image's name has a word that denotes a label, a macro image or the like.
 
     >>> is_side_picture("macro_image 1"), is_side_picture("CD68_macrophages"), is_side_picture("unlabeled")
     (True, False, False)
@@ -22,7 +22,7 @@ def is_side_picture(name: str) -> bool:
 
 
 def main_image(names: Sequence[str], areas: Sequence[int]) -> int:
-    """The number of the image that is the slide, of images by their names and numbers of pixels.
+    """Return the index of the image that is the slide, from the images' names and numbers of pixels.
 
     >>> main_image(["label", "scan 1", "macro"], [100, 900, 900])
     1

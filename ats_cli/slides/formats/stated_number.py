@@ -1,4 +1,4 @@
-"""Numbers as slides state them in text."""
+"""Parse numbers in the text metadata of slides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def stated_number(text: str | None) -> float | None:
-    """A decimal number, with a point or, as scanners in many countries write it, a comma; None for anything else.
+    """Return a decimal number with a point or a comma (scanners of many countries write commas); None for other text.
 
     >>> stated_number("0,4990"), stated_number("40.0"), stated_number("1,234.5"), stated_number("")
     (0.499, 40.0, None, None)

@@ -1,4 +1,4 @@
-"""How the samples of a TIFF page make a colour, by its tags; or why they are not read."""
+"""How the samples of a TIFF page make a colour, by its tags, or why they are not read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ats_cli.slides.formats.tiff.metadata import name_of
 from ats_cli.slides.pixels.sample_kind import PixelKind, shown_range, stated_range
 
 _GREY, _RGB, _PALETTE, _YCBCR = (0, 1), 2, 3, 6
-# Decoders that give RGB where the tag says YCbCr; of any other, the colours would be wrong.
+# Codecs whose decoders convert YCbCr to RGB. With other codecs the colours would be wrong.
 _DECODED_TO_RGB = (7, 34712, 50001, 33003, 33005)
 _APERIO_YCC = 33003
 _EXTRA_SAMPLES = 338
@@ -20,9 +20,9 @@ _LOWEST, _HIGHEST = 340, 341
 
 
 def refusal_of_page(key: tifffile.TiffPage) -> str | None:
-    """Why pixels stored in this way are not read by any reader (a sentence without the file's name), or None.
+    """Return why no reader here reads pixels stored in this way, as a sentence; None if one does.
 
-    Without it, Pillow would show some of them wrongly, without a word.
+    Pillow would show some of them wrongly without an error.
     """
     if key.parent.is_ndpi or key.parent.is_bif:
         return "this vendor's TIFF is read by OpenSlide only. Leave out --backend."
@@ -39,7 +39,7 @@ def refusal_of_page(key: tifffile.TiffPage) -> str | None:
     if key.photometric == _YCBCR and (key.compression not in _DECODED_TO_RGB or key.planarconfig == 2):
         return f"YCbCr colours under {name_of(key.compression)} are not read. Convert it to 8-bit RGB."
     if key.compression == _APERIO_YCC and (key.parent.pages.first.description or "").startswith("Aperio"):
-        # Its chroma is halved, which our decoder of JPEG 2000 does not read.
+        # Its chroma is subsampled, which our JPEG 2000 decoder does not read.
         return "Aperio's JPEG 2000 in YCbCr is read by OpenSlide only. Leave out --backend."
     colours = 3 if key.photometric in (_RGB, _YCBCR) else 1
     if key.samplesperpixel < colours or (key.photometric == _PALETTE and key.samplesperpixel > 1):
@@ -48,7 +48,7 @@ def refusal_of_page(key: tifffile.TiffPage) -> str | None:
 
 
 def has_alpha(key: tifffile.TiffPage) -> bool:
-    """Whether all that is behind the colour is one sample of alpha, and said to be so."""
+    """Whether the only extra sample is marked as alpha."""
     colours = 3 if key.photometric in (_RGB, _YCBCR) else 1
     return key.samplesperpixel == colours + 1 and _alpha(key, colours) != "none"
 
@@ -60,10 +60,11 @@ def kind_of(
     pages: int,
     channel_of_file: int,
 ) -> PixelKind:
-    """Of a page, or of as many `pages` that are red, green and blue. `channel`: this sample alone, as grey;
-    `channel_of_file`: its number in the file.
+    """Return how the samples of a page make a colour.
 
-    Raises SlideError where the file does not say which values are black and white.
+    channel: show only this sample, as grey; None shows all. channel_of_file: its number over all pages.
+    pages: number of pages shown together, 1, or 3 as red, green and blue.
+    Raises SlideError if the file does not say which values are black and white.
     """
     bits = int(key.bitspersample)
     if key.photometric == _PALETTE and channel is None and pages == 1:
@@ -86,7 +87,7 @@ def _alpha(key: tifffile.TiffPage, colours: int) -> Literal["none", "straight", 
 
 
 def _imagej_range(key: tifffile.TiffPage, channel: int) -> tuple[float, float] | None:
-    """What ImageJ shows as black and white: of each channel, or of the only one."""
+    """Return the values that ImageJ shows as black and white, of a channel or of the only one."""
     found = (key.parent.imagej_metadata or {}) if key.parent.is_imagej else {}
     ranges = found.get("Ranges") or (() if found.get("channels", 1) > 1 else (found.get("min"), found.get("max")))
     low_high = ranges[2 * channel : 2 * channel + 2]

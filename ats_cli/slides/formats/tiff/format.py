@@ -40,11 +40,11 @@ class TiffFormat(Format):
         return TiffReader(source, read_index(source, plane))
 
     def open_by_content(self, path: Path, plane: Plane | None) -> Reader:
-        """Open a TIFF by its tiles; by OpenSlide or Pillow where the tiles are not read one by one.
+        """Open a TIFF by its native tiles; with OpenSlide or Pillow if these cannot be read one by one.
 
-        Aperio's slides, too, are read by their own tiles: the same pixels as OpenSlide's on level 0, several times as
-        fast. On lower levels OpenSlide divides by the ratio of the levels' sizes (2.0005 for 2) and blurs by the
-        fraction of a pixel that is left. A damaged index is refused: OpenSlide fills with white what is not in it.
+        Aperio slides are read by native tiles too: level 0 has OpenSlide's pixels, several times faster. On lower
+        levels OpenSlide divides by the ratio of the levels' sizes (2.0005 for 2) and blurs by the remaining fraction of
+        a pixel. A damaged index is refused, since OpenSlide shows tiles that it does not list as white.
         """
         source = LocalFile(path)
         try:

@@ -1,8 +1,7 @@
-"""The directories of a TIFF, which may lie anywhere, one naming the next: all headers of a file far away are asked for,
-and chains that are too long for any slide are refused.
+"""Walk the chain of directories of a TIFF: prefetch the headers of remote files, and refuse chains that are too long.
 
-Nothing here is believed. Of a file far away, a directory costs one round trip, and the long lists that it names come at
-the same time as the next directory.
+The values found are hints only; tifffile parses the headers later. For a remote file each directory costs one round
+trip. The long lists that it points to are requested together with the next directory.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from typing import BinaryIO, Protocol
 
 from ats_cli.errors import SlideError
 
-# Directories one after the other; more than any slide has, and a chain that bites its tail ends too.
+# Directories to follow: more than any slide has. It also ends cyclic chains.
 _LONGEST_CHAIN = 64
-# A directory and the short values that writers put behind it.
+# Bytes requested for a directory and the short values that writers put behind it.
 _DIRECTORY_BYTES = 8 * 1024
-# What may be long: description, tables of strips and of tiles, colour profile. Of others, the short ones are asked for.
+# Largest value to request, in bytes, of the tags that may be long (description, tables, colour profile), and of others.
 _LONG = {270: 1 << 26, 273: 1 << 26, 279: 1 << 26, 324: 1 << 26, 325: 1 << 26, 34675: 1 << 24}
 _SHORT_VALUE = 64 * 1024
 _SUB_DIRECTORIES = 330
-# Of directories, and of sizes of images in them: more than any slide has. The time to sort images into pyramids grows
-# with the square of their sizes.
+# More directories, and more different image sizes, than any slide has. The time to group images into pyramids grows
+# with the square of the number of sizes.
 _MOST_DIRECTORIES, _MOST_SIZES = 10_000, 256
 _MOST_ENTRIES = 4096
 _WIDTH, _HEIGHT = 256, 257
@@ -30,13 +29,13 @@ _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 1
 
 
 class Asks(Protocol):
-    """`ask(start, stop)` begins to get bytes; the call that it returns waits for them."""
+    """`ask(start, stop)` requests bytes and returns a call that waits for them."""
 
     def ask(self, start: int, stop: int) -> Callable[[], bytes]: ...
 
 
 def walk_tiff(stream: Asks) -> None:
-    """Ask for every directory of a TIFF and all that it names. Of a file that is none, for nothing."""
+    """Request every directory of a TIFF and the values it points to. Does nothing for other files."""
     head = stream.ask(0, 16)()
     form = _form(head)
     if form is None:
@@ -80,7 +79,7 @@ def refuse_many_directories(stream: BinaryIO) -> None:
         data = stream.read(form.prefix)
         stop = form.length(data)
         if stop > form.longest:
-            continue  # no directory
+            continue  # not a directory
         data += stream.read(stop - len(data))
         _, elsewhere, following = form.directory(at, data)
         named += following
@@ -97,7 +96,7 @@ def refuse_many_directories(stream: BinaryIO) -> None:
 
 
 def _form(head: bytes) -> _Form | None:
-    """Of a TIFF by its first 16 bytes; None of any other file."""
+    """Return the number format of a TIFF from its first 16 bytes; None for other files."""
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 16:
         return None
@@ -106,7 +105,7 @@ def _form(head: bytes) -> _Form | None:
 
 
 class _Form:
-    """How numbers are written in this file."""
+    """The byte order and the widths of numbers in a TIFF or BigTIFF."""
 
     def __init__(self, order: str, big: bool) -> None:
         self._count = order + ("Q" if big else "H")
@@ -118,18 +117,18 @@ class _Form:
         self._short = order + "H"
 
     def first(self, head: bytes) -> int:
-        """Where the first directory lies."""
+        """Return the offset of the first directory."""
         return self.offset(head[8:16] if self.wide == 8 else head[4:8])
 
     def length(self, data: bytes) -> int:
-        """Bytes of a directory that begins with `data`."""
+        """Return the bytes of a directory that begins with `data`."""
         if len(data) < self.prefix:
             return 0
         (entries,) = struct.unpack(self._count, data[: self.prefix])
         return int(self.prefix + entries * self._entry.size + self.wide)
 
     def size(self, data: bytes) -> tuple[int, int]:
-        """(width, height) of the image of a directory; 0 where it does not say."""
+        """Return (width, height) of a directory's image; 0 for a size that it does not state."""
         found = {_WIDTH: 0, _HEIGHT: 0}
         for start in range(self.prefix, len(data) - self._entry.size - self.wide + 1, self._entry.size):
             code, kind, _, value = self._entry.unpack(data[start : start + self._entry.size])
@@ -144,7 +143,7 @@ class _Form:
         return [self.offset(data[i : i + self.wide]) for i in range(0, len(data), self.wide)]
 
     def directory(self, at: int, data: bytes) -> tuple[list[tuple[int, int]], list[tuple[int, int]], list[int]]:
-        """(where values lie that are not in the directory, where lists of sub-directories lie, directories named)."""
+        """Return (ranges of values outside the directory, ranges of lists of sub-directories, directory offsets)."""
         first = struct.calcsize(self._count)
         if len(data) < first:
             return [], [], []

@@ -1,4 +1,4 @@
-"""The index of a TIFF: which image and plane in it is meant, and its levels."""
+"""The index of a TIFF: the image and plane to show, and its levels."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ _ICC_PROFILE = 34675
 
 @dataclass(frozen=True)
 class TiffIndex:
-    """What is known of a TIFF once its headers are read.
+    """The content of a TIFF's headers.
 
-    `whole`: why its native tiles are not read one by one; Pillow may decode all of it, and `levels` is empty.
-    `by_pillow`: whether Pillow would show the same plane and colours. `profile`: where an ICC profile lies, offset and
-    count of bytes. `orientation` is TIFF's, 1 to 8; levels and stores are as stored, before turning. `plane`: as in
-    `Reader`.
+    plane: as in `Reader`.
+    orientation: TIFF's, 1 to 8. Levels and stores are as stored, before rotation.
+    by_pillow: whether Pillow shows the same plane and colours.
+    profile: (offset, bytes) of the ICC profile.
+    whole: why native tiles are not read one by one, as a sentence. Then `levels` is empty, and Pillow may decode it.
     """
 
     facts: TiffFacts
@@ -65,7 +66,7 @@ def index_of(tiff: tifffile.TiffFile, plane: Plane | None) -> TiffIndex:
     candidates = list(_levels(tiff, series))
     for reduced in candidates:
         downsample = level_downsample(size_of(key), size_of(reduced.keyframe))
-        # A level of other pixels than the first is left out: the next finer one serves.
+        # Leave out levels whose pixels differ in kind from the first; the next finer level replaces them.
         if downsample is None or (reduced is not series and not _alike(reduced, series)):
             continue
         kind = kind_of(reduced.keyframe, ome, shown.channel, len(shown.pages), shown.channel_of_file)
@@ -81,14 +82,14 @@ def index_of(tiff: tifffile.TiffFile, plane: Plane | None) -> TiffIndex:
     found = [] if whole else sorted(found, key=lambda pair: pair[0].downsample)
     levels, stores = tuple(level for level, _ in found), tuple(store for _, store in found)
     index = TiffIndex(
-        facts(tiff, series, ome), shown.said, orientation(key), by_pillow, _profile(key), whole, levels, stores
+        facts(tiff, series, ome), shown.plane, orientation(key), by_pillow, _profile(key), whole, levels, stores
     )
     _forget(candidates)
     return index
 
 
 def _series(tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSeries:
-    """The image that is meant: the one asked for, else the slide among the pictures beside it."""
+    """Return the series that `plane` names, else the slide among labels and macro images."""
     if not tiff.series:
         raise SlideError("no image in this TIFF. It was cut short, or never had one: copy or export it again.")
     files = set(re.findall(r'FileName="([^"]*)"', tiff.ome_metadata or "")) if tiff.is_ome else set()
@@ -113,7 +114,7 @@ def _shown(
     samples = int(key.samplesperpixel)
     axes, shape = series.get_axes(False).lower(), series.get_shape(False)
     sizes = {axis: n for axis, n in zip(axes, shape, strict=True) if axis not in "yxs" and n > 1}
-    # Writers call the samples of one page channels too.
+    # Some writers call the samples of one page channels.
     if "c" in sizes and math.prod(sizes.values()) * math.prod(key.shape) != math.prod(shape):
         del sizes["c"]
     for axis, count in sizes.items():
@@ -131,7 +132,7 @@ def _shown(
     grey = "c" in sizes or (key.photometric in (0, 1) and samples > 1 and not has_alpha(key))
     if grey or (channels == 3 and not red_green_blue):
         if channels > 1 and asked_channel is None and not eight_bits:
-            kind_of(key, ome, 0, 1, 0)  # where there is no range either, naming a channel does not help
+            kind_of(key, ome, 0, 1, 0)  # raises if the file states no range: then naming a channel does not help
         channel = pick_channel(channels, eight_bits and red_green_blue, plane, names)
     else:
         channel = None if asked_channel is None else check("c", asked_channel, samples)
@@ -152,8 +153,11 @@ def _page_number(sizes: dict[str, int], index: dict[str, int]) -> int:
 
 
 def _levels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iterator[tifffile.TiffPageSeries]:
-    """The levels of an image, itself first. tifffile finds those in one constant factor of at most 4; like OpenSlide,
-    all tiled directories that are marked as reduced count, and all tiled ones of an Aperio slide; SubIFDs too."""
+    """Yield the levels of an image, itself first.
+
+    tifffile finds levels that shrink by a constant factor of at most 4. As in OpenSlide, all tiled directories marked
+    as reduced count, SubIFDs included, and all tiled directories of an Aperio slide.
+    """
     yield from series.levels
     if tiff.is_ome or series.keyframe.is_subifd or not (series.keyframe.index == 0 and series.keyframe.is_tiled):
         return
@@ -176,12 +180,12 @@ def _alike(reduced: tifffile.TiffPageSeries, series: tifffile.TiffPageSeries) ->
 
 
 def _planes(series: tifffile.TiffPageSeries) -> list[int]:
-    """How many there are along each axis of which there are several."""
+    """Return the number of planes along each axis that has several."""
     return [count for count in series.get_shape(False)[:-3] if count > 1]
 
 
 def _plain(key: tifffile.TiffPage, kind: PixelKind) -> bool:
-    """Whether Pillow makes the same of such pixels: it ignores what JPEG streams say of their own colours."""
+    """Whether Pillow decodes such pixels to the same colours. It ignores the colour markers of JPEG streams."""
     return kind.shown in (None, (0.0, 1.0)) and not (key.photometric == 2 and key.is_jfif)
 
 
@@ -191,7 +195,7 @@ def _profile(key: tifffile.TiffPage) -> tuple[int, int] | None:
 
 
 def _forget(levels: list[tifffile.TiffPageSeries]) -> None:
-    """Let go of the offsets that tifffile holds as Python numbers: megabytes, and a decoder keeps its page."""
+    """Free the offsets that tifffile holds as Python integers: they take megabytes, and decoders keep their page."""
     for reduced in levels:
         key = reduced.keyframe
         key.tags, key.dataoffsets, key.databytecounts = tifffile.TiffTags(), (), ()

@@ -1,4 +1,4 @@
-"""What a TIFF says of itself: who wrote it, how large its pixels are, how it is turned."""
+"""Metadata of a TIFF: vendor, microns per pixel, orientation, channels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TiffFacts:
 
 
 def facts(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, ome: ElementTree.Element | None) -> TiffFacts:
-    """Of one image of a file; `ome` is what `ome_pixels` found of it."""
+    """Return the metadata of one image of a file. `ome`: its element from `ome_pixels`."""
     page, first = series.keyframe, tiff.pages.first
     description = first.description or ""
     vendor = "ome" if tiff.is_ome else "aperio" if description.startswith("Aperio") else "generic-tiff"
@@ -43,7 +43,7 @@ def facts(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, ome: Element
     aperio = _aperio(description) if vendor == "aperio" else {}
     properties |= {f"aperio.{key}": value for key, value in aperio.items()}
     if page.index != first.index:
-        aperio = {}  # what it says is said of the slide, not of its label
+        aperio = {}  # the description is about the slide, not about its label
     for source, found in (
         ("ome", _ome_mpp(ome)),
         ("aperio description", _square(stated_number(aperio.get("MPP")))),
@@ -57,7 +57,7 @@ def facts(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, ome: Element
 
 
 def openslide_vendor(tiff: tifffile.TiffFile) -> str | None:
-    """Whose slide this is, of those whose TIFF only OpenSlide shows rightly; None for any other."""
+    """Return the vendor, if it is one whose TIFF only OpenSlide reads correctly; else None."""
     flags = {"hamamatsu": tiff.is_ndpi, "leica": tiff.is_scn, "philips": tiff.is_philips, "ventana": tiff.is_bif}
     if str(tiff.pages.first.software or "").startswith("MedScan"):
         return "trestle"
@@ -65,18 +65,18 @@ def openslide_vendor(tiff: tifffile.TiffFile) -> str | None:
 
 
 def orientation(key: tifffile.TiffPage) -> int:
-    """How the stored rows and columns lie, 1 (upright) to 8, as TIFF and EXIF number it."""
+    """Return the orientation of the stored image, 1 (upright) to 8, as TIFF and EXIF number it."""
     value = key.tags.valueof(_ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def number_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int:
-    """Which of the images of a file this is."""
+    """Return the index of an image of a file."""
     return next(number for number, other in enumerate(tiff.series) if other is series)
 
 
 def ome_pixels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ElementTree.Element | None:
-    """The element Pixels of OME-XML that describes an image of the file; None where there is none, or none for sure."""
+    """Return the OME-XML element Pixels of an image; None if there is none, or it is ambiguous."""
     if not tiff.is_ome or not tiff.ome_metadata:
         return None
     try:
@@ -91,7 +91,7 @@ def ome_pixels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Elem
 
 
 def channels_of(tiff: tifffile.TiffFile, ome: ElementTree.Element | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(names, colours like "FF0000") that a file gives the channels of an image, "" or none where it gives none."""
+    """Return (names, colours like "FF0000") of an image's channels; "" or an empty tuple for those not stated."""
     if ome is None:
         tables = (tiff.imagej_metadata or {}).get("LUTs") or [] if tiff.is_imagej else []
         return (), tuple(bytes(table[:3, -1]).hex().upper() for table in tables)
@@ -100,7 +100,7 @@ def channels_of(tiff: tifffile.TiffFile, ome: ElementTree.Element | None) -> tup
 
 
 def _ome_colour(text: str | None) -> str:
-    """OME's signed 32 bits of red, green, blue and alpha."""
+    """Convert OME's signed 32-bit RGBA to text like "FF0000"."""
     try:
         return f"{(int(text or '') & 0xFFFFFFFF) >> 8:06X}"
     except ValueError:
@@ -108,7 +108,7 @@ def _ome_colour(text: str | None) -> str:
 
 
 def _ome_mpp(pixels: ElementTree.Element | None) -> tuple[float, float] | None:
-    """PhysicalSizeX and Y, in microns; None where there are none, or in pixels."""
+    """Return PhysicalSizeX and Y in microns; None if they are not stated, or in pixels."""
     if pixels is None:
         return None
     sizes = []
@@ -122,7 +122,7 @@ def _ome_mpp(pixels: ElementTree.Element | None) -> tuple[float, float] | None:
 
 
 def _aperio(description: str) -> dict[str, str]:
-    """The fields of Aperio's description: `... |AppMag = 20|MPP = 0.4990`."""
+    """Return the fields of Aperio's description: `... |AppMag = 20|MPP = 0.4990`."""
     fields = (field.partition("=") for field in description.split("|")[1:])
     return {key.strip(): value.strip() for key, equals, value in fields if equals}
 
@@ -132,13 +132,16 @@ def _square(mpp: float | None) -> tuple[float, float] | None:
 
 
 def _imagej_unit(tiff: tifffile.TiffFile) -> float | None:
-    """Microns in the unit of length that ImageJ writes its pixels' size in; None in other files, or for pixels."""
+    """Return ImageJ's unit of length in microns; None for other files, or if the unit is pixels."""
     unit = str((tiff.imagej_metadata or {}).get("unit", "")) if tiff.is_imagej else ""
     return _MICRONS.get(unit.replace("\\u00B5", "µ"))
 
 
 def _resolution_mpp(page: tifffile.TiffPage, microns: float | None) -> tuple[float, float] | None:
-    """From pixels a unit of so many microns. Most writers put 72 dpi or nothing there: only sane values count."""
+    """Return microns per pixel from the resolution tags. Most writers put 72 dpi there, so only plausible values count.
+
+    microns: length of the tags' unit.
+    """
     sizes = []
     for tag in (_X_RESOLUTION, _Y_RESOLUTION):
         value = page.tags.valueof(tag)
@@ -152,5 +155,5 @@ def _resolution_mpp(page: tifffile.TiffPage, microns: float | None) -> tuple[flo
 
 
 def name_of(value: Any) -> str:
-    """What tifffile calls a value of a tag, in small letters."""
+    """Return tifffile's name of a tag's value, in lower case."""
     return str(getattr(value, "name", value)).lower()

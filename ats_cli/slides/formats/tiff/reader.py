@@ -26,16 +26,16 @@ from ats_cli.slides.pixels.tile_assembly import read_tiled, tiles_down
 from ats_cli.slides.plane import Plane
 from ats_cli.slides.reader import Box, InFinerLevel, Pixels, Region, unreadable
 
-# tifffile remarks on odd tags; what matters comes as an error, and stderr is kept for what the user can act on.
+# tifffile logs odd tags. Errors are raised, so keep these remarks off stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 _Segment = tuple[Callable[[], bytes], int]
-"""A call that gives the bytes of a tile, or of one colour of it, and how many they are."""
+"""A call that returns the bytes of a tile, or of one colour of it, and the number of bytes."""
 
 
 def read_index(source: ByteSource, plane: Plane | None = None) -> TiffIndex:
-    """Read the headers. Raises SlideError where no reader here shows the pixels rightly, and for damage."""
+    """Read the headers. Raises SlideError for damage, and for pixels that no reader here shows correctly."""
     try:
         with source.headers() as stream:
             refuse_many_directories(stream)
@@ -49,7 +49,7 @@ def read_index(source: ByteSource, plane: Plane | None = None) -> TiffIndex:
 
 
 class TiffReader:
-    """A TIFF, from its index. Raises SlideError where its tiles cannot be read one by one."""
+    """Reads a TIFF by its native tiles. Raises SlideError if they cannot be read one by one."""
 
     name = "tiff"
     absent_is_white = True
@@ -66,7 +66,7 @@ class TiffReader:
         self.levels = tuple(upright_level(level, index.orientation) for level in index.levels)
         reduced = list(reduced_levels(index.levels, index.stores)) if index.orientation == 1 else []
         self.reduced = tuple(level for level, *_ in reduced)
-        # Of each level that can be read, as stored: itself, the level of the file, its store, and the reduction.
+        # Of each level: itself before rotation, the level of the file that it is decoded from, its store, reduction.
         stored = zip(index.levels, index.levels, index.stores, itertools.repeat(1), strict=False)
         self._served = [*stored, *reduced]
         self.vendor, self.properties, self.plane = index.facts.vendor, index.facts.properties, index.plane
@@ -80,7 +80,7 @@ class TiffReader:
         return self.source.bytes_read
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        """Each native tile is read and decoded once, in the order of the file, for all boxes that want it."""
+        """Yield regions as `Reader.read`. Native tiles are read in file order."""
         turn, stored = self._orientation, self._served[level][0]
         if turn == 1:
             return self._read_stored(level, boxes, threads)
@@ -96,7 +96,7 @@ class TiffReader:
             return [list(zip(*tile, strict=True)) for tile in found]
 
         def segments(where: list[list[Range]]) -> list[list[_Segment]]:
-            """For each tile, a call and a count for each of its segments; none of a tile that the file lacks."""
+            """Return (call, bytes) for each segment of each tile; an empty list for a tile that the file lacks."""
             there = [tile if all(at and count for at, count in tile) else [] for tile in where]
             reads = iter(fetch([place for tile in there for place in tile]))
             return [[(next(reads), count) for _, count in tile] for tile in there]
@@ -109,7 +109,7 @@ class TiffReader:
             return order
 
         def decode(tile: int) -> Pixels | str:
-            # A tile that was not kept for a later box is asked for once more.
+            # Request a tile again if it was dropped before a later box needed it.
             mine = asked.pop(tile, None)
             return self._tile(level, tile, segments(places([tile]))[0] if mine is None else mine)
 
@@ -119,7 +119,7 @@ class TiffReader:
     def absent(self, level: int) -> NDArray[np.bool_] | None:
         lv, _, store, _ = self._served[level]
         lacking = ((store.counts == 0) | (store.offsets == 0)).any(axis=0)
-        # The tiles of a turned image do not begin at its corner.
+        # After rotation, tiles need not begin at the image's corner.
         if self._orientation != 1 or not lacking.any():
             return None
         return np.asarray(lacking.reshape(tiles_down(lv), store.across))
@@ -131,23 +131,20 @@ class TiffReader:
             return fetch([self._profile])[0]()
 
     def close(self) -> None:
-        """Nothing to close: the file is open during a read only."""
+        """Do nothing: the file is open only during a read."""
 
     def _tile(self, level: int, tile: int, segments: list[_Segment]) -> Pixels | str:
-        """Native tile number `tile` of a level, decoded to RGB; paper white where the file has none.
-
-        A sentence where it is there but cannot be read.
-        """
+        """Return a native tile of a level as RGB, white if the file lacks it; a sentence if it is damaged."""
         lv, stored, store, reduction = self._served[level]
         if not segments:
             if level and self._orientation != 1:
-                return InFinerLevel("not held at this level, and read from a finer one.")  # `absent` does not tell
+                return InFinerLevel("not held at this level, and read from a finer one.")  # `absent` does not report it
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
         row, col = divmod(tile, store.across)
         x, y = col * stored.tile_width, row * stored.tile_height
-        # What of the tile lies on the image, in pixels of the file.
+        # The part of the tile inside the image, in stored pixels.
         width, height = min(stored.tile_width, stored.width - x), min(stored.tile_height, stored.height - y)
-        # Behind the edge a tile is filled up with anything: squares across it are averaged from what lies before it.
+        # Writers pad tiles beyond the edge with arbitrary pixels, so average squares across it from the part inside.
         across_edge = width % reduction or height % reduction
         try:
             by = 1 if across_edge else reduction
@@ -166,8 +163,10 @@ class TiffReader:
 
 
 def _decoded(store: Store, tile: int, data: bytes, count: int, reduction: int, least: tuple[int, int]) -> NDArray[Any]:
-    """A segment as (rows, cols, samples), at 1 / `reduction` of its size. Raises for what is damaged, or smaller than
-    `least`, (width, height)."""
+    """Decode a segment to (rows, cols, samples), at 1 / `reduction` of its size.
+
+    Raises ValueError, or the decoder's error, if it is damaged or smaller than `least`, (width, height).
+    """
     if len(data) < count:
         raise ValueError("the file ends too soon")
     refuse_large(data)
@@ -176,7 +175,7 @@ def _decoded(store: Store, tile: int, data: bytes, count: int, reduction: int, l
         size = array.shape[-2], array.shape[-3]
     else:
         array = decode_jpeg(data, store.tables, store.jpeg, reduction)
-        # A reduced size is rounded up: the stream's own counts.
+        # A reduced size is rounded up, so compare the size that the stream states.
         size = stream_size(data) or (array.shape[1] * reduction, array.shape[0] * reduction)
     if size[0] < least[0] or size[1] < least[1]:
         raise ValueError(f"{size[0]} x {size[1]} pixels in place of {least[0]} x {least[1]}")
