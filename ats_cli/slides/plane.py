@@ -30,7 +30,7 @@ class Plane:
         >>> str(Plane(c=1, series=0))
         'c=1,series=0'
         """
-        return ",".join(f"{axis}={index}" for axis, index in asked(self).items())
+        return ",".join(f"{axis}={index}" for axis, index in requested_indices(self).items())
 
 
 def parse_plane(text: str) -> Plane:
@@ -47,7 +47,7 @@ def parse_plane(text: str) -> Plane:
     return Plane(**found)
 
 
-def asked(plane: Plane | None) -> dict[str, int]:
+def requested_indices(plane: Plane | None) -> dict[str, int]:
     """Return the axes for which the user names an index, with the index."""
     values = {field.name: getattr(plane, field.name, None) for field in fields(Plane)}
     return {axis: index for axis, index in values.items() if index is not None}
@@ -68,7 +68,7 @@ def pick(sizes: Mapping[str, int], plane: Plane | None) -> dict[str, int]:
     Raises SlideError if `plane` asks for one that the file does not have.
     """
     z, t = sizes.get("z", 1), sizes.get("t", 1)
-    wanted = {"z": z // 2, "t": 0} | asked(plane)
+    wanted = {"z": z // 2, "t": 0} | requested_indices(plane)
     return {"z": check("z", wanted["z"], z), "t": check("t", wanted["t"], t)}
 
 
@@ -100,14 +100,14 @@ def _listed(channels: Sequence[str]) -> str:
 
 def only_one(plane: Plane | None) -> None:
     """Check the plane asked of a file that has only one. Raises SlideError if it is another."""
-    for axis, index in asked(plane).items():
+    for axis, index in requested_indices(plane).items():
         check(axis, index, 1)
 
 
-def said(sizes: Mapping[str, int], shown: Mapping[str, int]) -> str | None:
+def plane_text(sizes: Mapping[str, int], shown: Mapping[str, int]) -> str | None:
     """Return the plane shown, as text, along each axis with several; None if there is only one plane.
 
-    >>> said({"z": 5, "c": 3, "t": 1}, {"z": 2, "t": 0})
+    >>> plane_text({"z": 5, "c": 3, "t": 1}, {"z": 2, "t": 0})
     'z=2 of 5'
     """
     return ", ".join(f"{axis}={shown[axis]} of {n}" for axis, n in sizes.items() if n > 1 and axis in shown) or None

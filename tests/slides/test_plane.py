@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ats_cli.errors import AtsError, SlideError
 from ats_cli.slides import Plane, parse_plane
-from ats_cli.slides.plane import only_one, pick, pick_channel, said
+from ats_cli.slides.plane import only_one, pick, pick_channel, plane_text
 
 numbers = st.none() | st.integers(0, 999)
 
@@ -35,8 +35,8 @@ def test_the_middle_focal_plane_and_the_first_time_point() -> None:
     assert pick({"z": 5, "t": 4}, None) == {"z": 2, "t": 0}
     assert pick({}, None) == {"z": 0, "t": 0}
     assert pick({"z": 5, "t": 4}, Plane(t=3)) == {"z": 2, "t": 3}
-    assert said({"z": 5, "c": 3, "t": 1}, {"z": 2, "t": 0, "c": 1}) == "z=2 of 5, c=1 of 3"
-    assert said({"z": 1}, {"z": 0}) is None
+    assert plane_text({"z": 5, "c": 3, "t": 1}, {"z": 2, "t": 0, "c": 1}) == "z=2 of 5, c=1 of 3"
+    assert plane_text({"z": 1}, {"z": 0}) is None
 
 
 def test_channels() -> None:

@@ -1,4 +1,4 @@
-"""Which files are DICOM, by their content, and which belong to one series. No pydicom until a header is read."""
+"""Find DICOM files by their content, and group them by series. pydicom is imported only to read a header."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 EXTENSIONS = (".dcm", ".dicom")
 
-# Series of files whose headers were read, some 300 bytes each. A folder of more files is read anew for each slide.
+# Files whose series is cached, about 300 bytes each. Folders with more files are read again for each slide.
 _MOST_FILES = 1 << 16
 _MOST_LINKS = 40
 
 
 def has_dicom_head(path: Path) -> bool:
-    """Whether the content of a file begins as that of a DICOM does. No for what is no file, or cannot be read."""
+    """Whether a file begins like a DICOM. False if it is not a file or cannot be read."""
     try:
         if not path.is_file():
             return False
@@ -26,19 +26,19 @@ def has_dicom_head(path: Path) -> bool:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM: called so, or by its content where its name has no extension."""
+    """Whether a file is a DICOM, by its extension; by its content if it has none."""
     if path.name.startswith("."):
         return False
     if path.suffix.lower() in EXTENSIONS:
         return _is_file(path)
-    # Without an extension, they are called by numbers and dots, as a rule.
+    # Names without an extension are usually numbers and dots.
     return (not path.suffix or path.suffix[1:].isdigit()) and has_dicom_head(path)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # no access to what it lies in
+    except OSError:  # no access to its folder
         return False
 
 
@@ -47,7 +47,7 @@ def is_dicom_folder(folder: Path) -> bool:
 
 
 def link_chain(path: Path) -> list[Path]:
-    """A path, and where it leads to if it is a link, link by link."""
+    """Return a path and, if it is a link, the path after each link."""
     chain = [path]
     while chain[-1].is_symlink() and len(chain) <= _MOST_LINKS:
         chain.append(chain[-1].parent / chain[-1].readlink())
@@ -55,7 +55,7 @@ def link_chain(path: Path) -> list[Path]:
 
 
 def group_by_series(*folders: Path) -> dict[str, list[Path]]:
-    """The DICOM files in folders, whatever they are called, by the UID of their series: sorted, each file once."""
+    """Return the DICOM files in folders by the UID of their series, with any name; sorted, each file once."""
     found: dict[str, list[Path]] = {}
     known = set()
     for folder in folders:
@@ -70,7 +70,7 @@ def group_by_series(*folders: Path) -> dict[str, list[Path]]:
 
 
 def series_of_file(path: Path, facts: os.stat_result | None = None) -> str | None:
-    """The UID of the series that a file belongs to, None if it has none. A file that did not change is read once."""
+    """Return the UID of a file's series; None if it has none. Unchanged files are read once."""
     facts = facts or path.stat()
     return _series(path.absolute(), facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
@@ -86,14 +86,14 @@ def _series(path: Path, size: int, changed: int, inode: int) -> str | None:
 
 
 def files_beside(path: Path, series: str) -> list[Path]:
-    """The files of a series beside a file and, of a link, beside what it leads to; the file itself comes first."""
+    """Return the files of a series in the file's folder and in those of its link targets; the file itself first."""
     folders = dict.fromkeys(link.parent for link in link_chain(path))
     others = group_by_series(*folders).get(series, [])
     return [path, *(file for file in others if not file.samefile(path))]
 
 
 def files_within(folder: Path) -> dict[str, list[Path]]:
-    """`group_by_series`, and of a single series with links in it also the files beside what these lead to."""
+    """Return `group_by_series`. If there is one series with links in it, include the folders of the link targets."""
     found = group_by_series(folder)
     if len(found) != 1:
         return found

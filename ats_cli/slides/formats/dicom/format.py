@@ -19,7 +19,7 @@ class DicomFormat(Format):
         return head[128:132] == b"DICM" if head else is_dicom_folder(path)
 
     def open(self, path: Path, plane: Plane | None) -> Reader:
-        from ats_cli.slides.formats.dicom.reader import DicomReader  # imports pydicom, which takes long
+        from ats_cli.slides.formats.dicom.reader import DicomReader  # imports pydicom, which is slow
 
         return DicomReader(path, plane)
 

@@ -1,4 +1,4 @@
-"""One frame of a DICOM, from its bytes to samples. What a JPEG says of its colours comes before what the header has."""
+"""Decode the frames of a DICOM. The colour markers of a JPEG stream take precedence over the DICOM header."""
 
 from __future__ import annotations
 
@@ -66,23 +66,23 @@ def codec_name(syntax: uid.UID) -> str:
 
 
 def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArray[Any], bool]:
-    """(rows, cols, samples), and whether they still are Y, Cb and Cr. Raises whatever the decoder does."""
-    syntax, said_ycc = facts.syntax, facts.photometric in ("YBR_FULL", "YBR_FULL_422")
+    """Return a frame, (rows, cols, samples), and whether it is in YCbCr. Raises ValueError or the decoder's error."""
+    syntax, is_ycc = facts.syntax, facts.photometric in ("YBR_FULL", "YBR_FULL_422")
     if not syntax.is_encapsulated:
         shape = (facts.samples, rows, cols) if facts.planar else (rows, cols, facts.samples)
         samples = np.frombuffer(data, dtype=_dtype(facts)).reshape(shape)
-        return (samples.transpose(1, 2, 0) if facts.planar else samples), said_ycc
+        return (samples.transpose(1, 2, 0) if facts.planar else samples), is_ycc
     stream = b"".join(fragments(data))
     refuse_large(stream, rows * cols)
     decoder = _DECODERS[syntax][1]
     if syntax in _JPEG:
-        inside = jpeg_colours(stream)
-        if inside is None:
-            inside = "YCBCR" if facts.photometric.startswith("YBR") else "RGB"
-        samples = _grey(stream) if facts.samples == 1 else decode_whole(stream, None, inside)
-        said_ycc = False
+        colours = jpeg_colours(stream)
+        if colours is None:
+            colours = "YCBCR" if facts.photometric.startswith("YBR") else "RGB"
+        samples = _grey(stream) if facts.samples == 1 else decode_whole(stream, None, colours)
+        is_ycc = False
     elif syntax == uid.RLELossless:
-        # One plane of bytes after the other, the high byte of a sample first.
+        # Planes of bytes are stored one after the other, the high byte of samples first.
         planes = np.frombuffer(decoder(stream, dtype="u1"), dtype=np.uint8)
         planes = planes.reshape(facts.samples, facts.bits_allocated // 8, rows, cols)
         samples = np.ascontiguousarray(planes.transpose(2, 3, 0, 1)).view(_dtype(facts).newbyteorder(">"))[..., 0]
@@ -94,27 +94,27 @@ def decode(data: bytes, facts: PixelFacts, rows: int, cols: int) -> tuple[NDArra
         elif syntax in _JPEG_LS:
             refuse_broken_jpeg_ls(stream)
         samples = decoder(stream)
-        said_ycc = said_ycc and not (syntax in _J2K and _transformed(stream))
+        is_ycc = is_ycc and not (syntax in _J2K and _transformed(stream))
     if samples.shape[:2] != (rows, cols):
         raise ValueError(f"its stream holds {samples.shape[1]} x {samples.shape[0]} pixels")
-    return samples.reshape(rows, cols, facts.samples), said_ycc
+    return samples.reshape(rows, cols, facts.samples), is_ycc
 
 
 def _grey(stream: bytes) -> NDArray[np.uint8]:
-    """A JPEG stream of one component; what libjpeg only remarks on is an error, as in `decode_whole`."""
+    """Decode a JPEG stream of one component. Warnings of libjpeg are errors, as in `decode_whole`."""
     import simplejpeg
 
     try:
         simplejpeg.decode_jpeg_header(stream)
     except ValueError:
-        return np.asarray(imagecodecs.jpeg8_decode(stream))  # a kind of JPEG that the strict decoder does not know
+        return np.asarray(imagecodecs.jpeg8_decode(stream))  # a kind of JPEG that the strict decoder does not support
     return np.asarray(simplejpeg.decode_jpeg(stream, "GRAY"))
 
 
 def jpeg_colours(stream: bytes) -> Literal["RGB", "YCBCR"] | None:
-    """What three components of a JPEG are, "RGB" or "YCBCR", by what it says itself; None where it says nothing.
+    """Return what the three components of a JPEG stream are, by the stream itself; None if it does not say.
 
-    Adobe's and JFIF's markers say it; so do components called R, G and B, and chroma that is halved.
+    Adobe's and JFIF's markers say it, and so do components named R, G and B, and subsampled chroma.
     """
     components: list[tuple[int, int]] = []
     adobe = None
@@ -133,7 +133,7 @@ def jpeg_colours(stream: bytes) -> Literal["RGB", "YCBCR"] | None:
 
 
 def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
-    """The marker and the content of each segment before the first scan."""
+    """Yield the marker and the content of each segment before the first scan."""
     at = 2
     while at + 4 <= len(stream) and stream[at] == 0xFF:
         marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
@@ -147,7 +147,7 @@ def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _transformed(stream: bytes) -> bool:
-    """Whether a JPEG 2000 codestream says that its colours were transformed: its decoder then gives RGB."""
+    """Whether a JPEG 2000 codestream has a colour transform, so that its decoder returns RGB."""
     at = stream.find(b"\xff\x52")
     return at >= 0 and len(stream) > at + 8 and stream[at + 8] == 1
 

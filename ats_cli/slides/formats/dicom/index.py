@@ -1,4 +1,4 @@
-"""DICOM-WSI headers: what an instance (a file) of a series holds, and where its frames lie in the file."""
+"""Headers of DICOM-WSI instances (files): their metadata, and where their frames lie in the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ats_cli.slides.byte_source import ByteSource
 from ats_cli.slides.formats.dicom.items import frame_ranges
 from ats_cli.slides.reader import MPP_OF_POWER, unreadable
 
-# pydicom remarks on odd values; what matters comes as an error, and stderr is kept for what the user can act on.
+# pydicom logs odd values. Errors are raised, so keep these remarks off stderr.
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
 logging.getLogger("pydicom").propagate = False
 
@@ -37,7 +37,7 @@ _TAGS = [
 
 @dataclass(frozen=True)
 class PixelFacts:
-    """What the frames of an instance are made of. `window`: the values shown as black and white, if it says so."""
+    """The pixel format of an instance. `window`: the values shown as black and white; None if not stated."""
 
     syntax: UID
     photometric: str
@@ -51,11 +51,13 @@ class PixelFacts:
 
 @dataclass(frozen=True)
 class Instance:
-    """One image of a series: a level, or a label, an overview. `sources`: its files, more than one if concatenated.
+    """One image of a series: a level, a label or an overview.
 
-    `files`, `offsets`, `counts`: where each frame is, (frames,). `places`: of a sparse image for each frame its column
-    and row in pixels, z in micrometres, and the number of its optical path, (frames, 4); None where all frames are
-    there, in order: by optical path, focal plane, row, column. `frames` as the header promises, whether there or not.
+    sources: its files, several if it is concatenated.
+    frames: their number by the header; the file may hold fewer.
+    files, offsets, counts: (frames,), the file, offset and bytes of each frame.
+    places: of a sparse image, (frames, 4): column and row in pixels, z in micrometres, optical path. None if all
+        frames are stored, in the order optical path, focal plane, row, column.
     """
 
     sources: tuple[ByteSource, ...]
@@ -81,26 +83,26 @@ class Instance:
 
 
 def series_of(source: ByteSource) -> str | None:
-    """The UID of the series that a file belongs to; None if it is no DICOM, or does not say."""
+    """Return the UID of a file's series; None if it is not a DICOM or does not state one."""
     try:
         with source.headers() as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if stream.read(132)[128:] != b"DICM":
                 return None
             stream.seek(0)
-            # In the order of tags, the UID of the series comes before all that is long.
+            # Tags are ordered, and the UID of the series comes before all long values.
             found = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
             return str(found.SeriesInstanceUID) or None
-    except Exception:  # what is the matter is told when the file is opened
+    except Exception:  # opening the file reports what is wrong
         return None
 
 
 def read_instance(source: ByteSource, by_items: bool = False) -> Instance:
-    """The headers of one file; `by_items`: without its table of offsets.
+    """Read the headers of one file. `by_items`: find frames without the file's table of offsets.
 
-    Raises SlideError for what is no whole-slide image, and for damage.
+    Raises SlideError if it is damaged or not a whole-slide image.
     """
-    with named_errors(source.path.name):  # which of the files of a series
+    with named_errors(source.path.name):  # the file, not the series
         try:
             with source.headers() as stream, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -115,7 +117,7 @@ def read_instance(source: ByteSource, by_items: bool = False) -> Instance:
 
 
 def join(parts: Sequence[Instance]) -> Instance:
-    """The parts of a concatenation, in the order of their frames, as the one image that they are."""
+    """Join the parts of a concatenation into one image, in the order of their frames."""
     parts = sorted(parts, key=lambda part: part.concatenation or ("", 0))
     first = parts[0]
     places = [part.places for part in parts if part.places is not None]
@@ -188,7 +190,7 @@ def _instance(source: ByteSource, header: pydicom.Dataset, stream: BinaryIO, by_
 
 
 def _places(header: pydicom.Dataset) -> NDArray[np.float64] | None:
-    """Where each frame lies, as the frames themselves say; None where they do not."""
+    """Return `Instance.places` from the frames' own positions; None if they state none."""
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if header.get("DimensionOrganizationType") == "TILED_FULL" or not groups:
         return None
@@ -208,23 +210,23 @@ def _places(header: pydicom.Dataset) -> NDArray[np.float64] | None:
 
 
 def _shared(header: pydicom.Dataset, sequence: str) -> pydicom.Dataset:
-    """The first item of a functional group that all frames share; an empty one where there is none."""
+    """Return the first item of a functional group shared by all frames; an empty dataset if there is none."""
     groups = header.get("SharedFunctionalGroupsSequence")
     items = groups[0].get(sequence) if groups else None
     return items[0] if items else pydicom.Dataset()
 
 
 def _first_path(header: pydicom.Dataset) -> pydicom.Dataset:
-    """The first optical path; an empty one where there is none."""
+    """Return the first optical path; an empty dataset if there is none."""
     paths = header.get("OpticalPathSequence")
     return paths[0] if paths else pydicom.Dataset()
 
 
 def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
-    """The values that the file wants shown as black and white, in the pixels' own numbers."""
-    said = _shared(header, "FrameVOILUTSequence")
-    said = said if "WindowCenter" in said else header
-    centre, width = (_first_number(said.get(key)) for key in ("WindowCenter", "WindowWidth"))
+    """Return the stored values to show as black and white; None if the file states none."""
+    window = _shared(header, "FrameVOILUTSequence")
+    window = window if "WindowCenter" in window else header
+    centre, width = (_first_number(window.get(key)) for key in ("WindowCenter", "WindowWidth"))
     values = _shared(header, "PixelValueTransformationSequence")
     values = values if "RescaleSlope" in values else header
     as_stored = values.get("RescaleSlope", 1) == 1 and values.get("RescaleIntercept", 0) == 0
@@ -234,7 +236,7 @@ def _window(header: pydicom.Dataset) -> tuple[float, float] | None:
 
 
 def _first_number(value: Any) -> float | None:
-    """Of one number or several."""
+    """Return the first of one or several numbers."""
     found = list(value) if isinstance(value, MultiValue) else [value]
     return float(found[0]) if found and found[0] is not None else None
 

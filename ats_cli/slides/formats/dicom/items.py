@@ -1,8 +1,8 @@
-"""Where the frames of a DICOM file lie: compressed ones are items, with or without a table of their offsets.
+"""Where the frames of a DICOM file lie. Compressed frames are items, with or without a table of their offsets.
 
-Writers get the table wrong: zeros, 32 bits above 4 GB, a few bytes off. The items themselves are chained by their
-lengths, so the table is believed where the items bear it out: some of its entries when a file is opened, each of the
-others when its frame is read. Else all items are read, one after the other.
+Some writers store a wrong table: zeros, 32 bits above 4 GB, a few bytes off. The items are chained by their lengths, so
+some entries of the table are compared with the items when a file is opened, and each other entry when its frame is
+read. If they differ, all items are read, one after the other.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from ats_cli.errors import SlideError
 
 _PIXEL_DATA, _ITEM = 0x7FE00010, 0xFFFEE000
 _ITEM_BYTES = b"\xfe\xff\x00\xe0"
-# Entries of a table that are compared with the items when a file is opened.
+# Entries of a table to compare with the items when a file is opened.
 _COMPARED = 5
 
 Ranges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def frame_ranges(size: int, header: Dataset, stream: BinaryIO, frames: int, frame_bytes: int, by_items: bool) -> Ranges:
-    """Offset and bytes of each frame that a file of `size` bytes can hold; of a compressed one with the headers of its
-    items. `stream` is at the pixels. `by_items`: the table of offsets is left out.
+    """Return offset and bytes of each frame; for compressed frames, with the headers of their items.
 
-    Raises SlideError or ValueError where there are none, or it is not known which item belongs to which frame.
+    size: bytes of the file. stream: positioned at the pixel data. by_items: ignore the table of offsets.
+    Raises SlideError or ValueError if there are no frames, or if items cannot be assigned to frames.
     """
     syntax = header.file_meta.TransferSyntaxUID
     order: Any = "little" if syntax.is_little_endian else "big"
@@ -51,7 +51,7 @@ def frame_ranges(size: int, header: Dataset, stream: BinaryIO, frames: int, fram
 
 
 def fragments(data: bytes) -> Iterator[bytes]:
-    """The contents of the items that a frame is made of. Raises ValueError where its bytes are not whole items."""
+    """Yield the contents of the items of a frame. Raises ValueError if its bytes are not whole items."""
     at = 0
     while at < len(data):
         length = int.from_bytes(data[at + 4 : at + 8], "little")
@@ -62,7 +62,7 @@ def fragments(data: bytes) -> Iterator[bytes]:
 
 
 def whole_items(data: bytes) -> bool:
-    """Whether a frame's bytes are items from the first to the last byte."""
+    """Whether a frame's bytes consist of whole items."""
     try:
         return sum(1 for _ in fragments(data)) > 0
     except ValueError:
@@ -75,17 +75,17 @@ def _numbers(table: bytes, kind: str) -> NDArray[np.int64]:
 
 
 def _by_table(stream: BinaryIO, size: int, begin: int, table: NDArray[np.int64]) -> Ranges | None:
-    """The frames as a table has them; None where the items do not bear it out."""
+    """Return the frames by the table; None if the items contradict it."""
     offsets = begin + table
     if table[0] != 0 or (np.diff(offsets) <= 0).any():
         return None
     for at in offsets[np.unique(np.linspace(0, len(offsets) - 1, _COMPARED, dtype=np.intp))].tolist():
         stream.seek(min(at, size))
-        if at < size and _tag_and_length(stream)[0] != _ITEM:  # what lies beyond the end was cut off
+        if at < size and _tag_and_length(stream)[0] != _ITEM:  # entries beyond the end belong to a truncated file
             return None
     last = _items(stream, int(offsets[-1]), size)
     if len(last) > 1:
-        # A last frame in several pieces, or a table that is one frame behind.
+        # The last frame has several items, or the table is one frame short.
         items = _items(stream, begin, size)
         if len(items) == len(offsets):
             return _ranges(items)
@@ -108,7 +108,7 @@ def _ranges(items: list[tuple[int, int]]) -> Ranges:
 
 
 def _items(stream: BinaryIO, begin: int, size: int) -> list[tuple[int, int]]:
-    """(offset, bytes) of each item from `begin` to the end of the pixels, their headers counted in."""
+    """Return (offset, bytes) of each item from `begin` to the end of the pixel data, headers included."""
     found = []
     while begin < size:
         stream.seek(begin)

@@ -1,4 +1,4 @@
-"""DICOM-WSI: a series of files is one slide. pydicom for the headers, then byte ranges, decoded in threads."""
+"""Read DICOM-WSI: a series of files is one slide. pydicom reads headers; frames are byte ranges, decoded in threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ats_cli.slides.formats.dicom.index import Instance, join, read_instance
 from ats_cli.slides.formats.dicom.items import whole_items
 from ats_cli.slides.pixels.sample_kind import PixelKind, to_rgb
 from ats_cli.slides.pixels.tile_assembly import read_tiled, tiles_across, tiles_down
-from ats_cli.slides.plane import Plane, pick, pick_channel, said
+from ats_cli.slides.plane import Plane, pick, pick_channel, plane_text
 from ats_cli.slides.reader import Box, Level, Pixels, Region, level_downsample, unreadable
 
 _MOST_TILES = 1 << 28
@@ -28,7 +28,10 @@ _MOST_TILE_PIXELS = 1 << 26
 
 @dataclass(frozen=True)
 class _Store:
-    """The frames of one level. `frame` numbers that of each native tile: -1 for none; None: in order from `first`."""
+    """The frames of one level.
+
+    frame: maps native tiles to frames; None if native tiles are frames in order, from frame `first`.
+    """
 
     instance: Instance
     kind: PixelKind
@@ -37,9 +40,9 @@ class _Store:
 
 
 class DicomReader:
-    """The slide that a file belongs to, or that a folder holds. `sources`: its files, if not those on a disk.
+    """Reads the slide of a file or of a folder. `sources`: its files, if they are not local.
 
-    Raises SlideError for what is no whole-slide image, and where it is not known how to show it.
+    Raises SlideError if it is not a whole-slide image, or if its pixels are not read.
     """
 
     name = "dicom"
@@ -62,8 +65,7 @@ class DicomReader:
                 self._stores.append(_store(instance, z, channel))
                 found.append(_level(instance, downsample))
         self.levels = tuple(found)
-        # Whether the items of a level were read in the place of its tables, and gave all frames; of levels where a
-        # table was wrong.
+        # Levels whose table of offsets is wrong: True if their items, read in its place, gave all frames.
         self._by_items: dict[int, bool] = {}
         self._lock = threading.Lock()
         self.identity: str | None = first.series or None
@@ -78,16 +80,16 @@ class DicomReader:
         return sum(source.bytes_read for source in self._sources)
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        """Each frame is read and decoded once, in the order of the file, for all boxes that want it."""
+        """Yield regions as `Reader.read`. Frames are read in file order."""
         store = self._stores[level]
         reads: dict[int, Callable[[], bytes]] = {}
 
         def ask(tiles: set[int]) -> list[int]:
             placed = sorted((*_place(store, tile), tile) for tile in tiles)
             for file, fetch in enumerate(fetches):
-                here = [(offset, count, tile) for in_file, offset, count, tile in placed if in_file == file and count]
-                asked = fetch([(offset, count) for offset, count, _ in here])
-                reads.update(zip((tile for _, _, tile in here), asked, strict=True))
+                ranges = [(offset, count, tile) for in_file, offset, count, tile in placed if in_file == file and count]
+                asked = fetch([(offset, count) for offset, count, _ in ranges])
+                reads.update(zip((tile for _, _, tile in ranges), asked, strict=True))
             return [tile for *_, tile in placed]
 
         def decode_tile(tile: int) -> Pixels | str:
@@ -112,10 +114,10 @@ class DicomReader:
         return self._profile
 
     def close(self) -> None:
-        """Nothing to close: files are open during a read only."""
+        """Do nothing: files are open only during a read."""
 
     def _tile(self, level: int, tile: int, read: Callable[[], bytes] | None) -> Pixels | str:
-        """Native tile number `tile` of a level as RGB; white where there is none, a sentence where it is damaged."""
+        """Return a native tile of a level as RGB, white if the file lacks it; a sentence if it is damaged."""
         lv, store = self.levels[level], self._stores[level]
         if read is None and _place(store, tile) == _NOWHERE:
             return np.full((lv.tile_height, lv.tile_width, 3), 255, dtype=np.uint8)
@@ -137,7 +139,7 @@ class DicomReader:
             return str(unreadable(self._path, error, f"{where} is damaged or cut short"))
 
     def _read_by_items(self, level: int, tile: int) -> bytes | None:
-        """A native tile where the items of its files have it, not their tables; None if they do not tell."""
+        """Return the bytes of a native tile by the items of its files, without tables; None if they do not give it."""
         with self._lock:
             if level not in self._by_items:
                 store = self._stores[level]
@@ -158,7 +160,7 @@ _BEYOND = (0, 0, 0)
 
 
 def _place(store: _Store, tile: int) -> tuple[int, int, int]:
-    """(file, offset, count) of a native tile's frame: _NOWHERE if there is none, _BEYOND if the file ends before it."""
+    """Return (file, offset, bytes) of a tile's frame; _NOWHERE if it has none, _BEYOND if the file ends before it."""
     number = store.first + tile if store.frame is None else store.frame.get(tile, -1)
     if number < 0:
         return _NOWHERE
@@ -169,9 +171,9 @@ def _place(store: _Store, tile: int) -> tuple[int, int, int]:
 
 
 def series_files(path: Path) -> list[ByteSource]:
-    """The files of the one series that a folder holds, or that a file belongs to together with those beside it.
+    """Return the files of a folder's only series, or of the series of a file, in its folder.
 
-    Raises SlideError for a folder of several series, or of none.
+    Raises SlideError for a folder with no series or with several.
     """
     if path.is_dir():
         by_series = files_within(path)
@@ -182,13 +184,13 @@ def series_files(path: Path) -> list[ByteSource]:
             return [LocalFile(file) for file in next(iter(by_series.values()))]
         what = f"{len(by_series)} DICOM series in one folder" if by_series else "no DICOM series that can be read"
         raise SlideError(f"{what}. Give a file of the one you mean.")
-    # The one that was named comes first: it is meant where two files hold the same level.
+    # The named file comes first: it is used if two files hold the same level.
     series = series_of_file(path)
     return [LocalFile(file) for file in (files_beside(path, series) if series else [path])]
 
 
 def _volumes(path: Path, instances: Sequence[Instance]) -> list[Instance]:
-    """The levels, finest first: concatenations joined, labels and overviews left out."""
+    """Return the levels, finest first, with concatenations joined and without labels and overviews."""
     parts: dict[str, list[Instance]] = {}
     for number, instance in enumerate(instances):
         if instance.kind not in ("LABEL", "OVERVIEW", "THUMBNAIL", "LOCALIZER"):
@@ -208,9 +210,9 @@ def _volumes(path: Path, instances: Sequence[Instance]) -> list[Instance]:
 
 
 def _choose(first: Instance, plane: Plane | None) -> tuple[str | None, int, int | None]:
-    """The plane in words, and the numbers of the focal plane and of the channel that are shown.
+    """Return the plane as text, and the indices of the focal plane and the channel to show.
 
-    A channel is an optical path, or of a colour image red, green or blue; None for all three.
+    A channel is an optical path or, in a colour image, red, green or blue; None for all three.
     """
     planes, paths = first.focal_planes, first.optical_paths
     if first.places is not None:
@@ -221,7 +223,7 @@ def _choose(first: Instance, plane: Plane | None) -> tuple[str | None, int, int 
     channel = pick_channel(channels, first.pixels.bits_stored == 8 and first.pixels.samples == 3, plane)
     z = pick({"z": planes}, plane)["z"]
     shown = {"z": z} | ({"c": channel} if channel is not None else {})
-    return said({"z": planes, "c": channels}, shown), z, channel
+    return plane_text({"z": planes, "c": channels}, shown), z, channel
 
 
 def _store(instance: Instance, z: int, channel: int | None) -> _Store:

@@ -1,4 +1,4 @@
-"""Chunks unpacked to no more than a chunk of their array can be: a stream that promises more is damage, not memory."""
+"""Decode chunks with a limit on their unpacked size: a stream that states more is damaged and is not allocated."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from zarr.core.metadata import ArrayV2Metadata
 
 from ats_cli.errors import SlideError
 
-# A chunk is decoded whole, so that a larger one is refused before anything is allocated for it.
+# Chunks are decoded as a whole, so larger ones are refused before anything is allocated.
 _MOST_CHUNK_BYTES = 256 * 1024 * 1024
 _MOST_PER_SHARD = 1 << 20
 _MOST_SIDE = (1 << 31) - 1
 _SLACK = 1 << 20
-# What a filter may make of a pixel: it may be packed as another type.
+# A filter may store pixels as a type this many times as wide.
 _WIDEST = 8
 _STREAMS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(31),
     "zlib": zlib.decompressobj,
     "bz2": bz2.BZ2Decompressor,
 }
-# Where numcodecs' and blosc's own headers state the unpacked size.
+# Offsets of the unpacked size in the headers of numcodecs and blosc.
 _STATED_AT = {"blosc": 4, "lz4": 0}
-# Those of imagecodecs that unpack bytes into a buffer of a given size.
+# Codecs of imagecodecs that decode into a buffer of a given size.
 _INTO_BUFFER = {
     "imagecodecs_" + name
     for name in (
@@ -64,13 +64,13 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def most_bytes(array: zarr.Array[Any]) -> int:
-    """What a chunk of the array may come to, in the store or unpacked."""
+    """Return the most bytes that a chunk of the array may have, stored or decoded."""
     pixels = math.prod(array.chunks) * array.dtype.itemsize
     return 2 * pixels * (_WIDEST if array.filters else 1) + _SLACK
 
 
 def bounded(array: zarr.Array[Any]) -> zarr.Array[Any]:
-    """The same array, of which no codec unpacks more than `most_bytes`."""
+    """Return the same array with codecs that decode at most `most_bytes`."""
     most, metadata = most_bytes(array), array.metadata
     changed: Any
     if isinstance(metadata, ArrayV2Metadata):
@@ -94,9 +94,9 @@ def _one_bounded(codec: Any, most: int) -> Any:
 
 
 def unpacked(kind: str, data: bytes, most: int) -> Any | None:
-    """The bytes in a stream of a codec; None for one whose own decoder is to be used.
+    """Decode a stream of a codec; return None for codecs whose own decoder is to be used.
 
-    Raises ValueError, or a library's error, for a stream that is damaged, or holds more than `most` bytes.
+    Raises ValueError, or a library's error, if the stream is damaged or holds more than `most` bytes.
     """
     if kind in _STATED_AT:
         stated = int.from_bytes(data[_STATED_AT[kind] :][:4], "little")
@@ -117,7 +117,7 @@ def unpacked(kind: str, data: bytes, most: int) -> Any | None:
 
 
 def _buffer(most: int) -> Any:
-    """Memory for one byte more than there may be; what is not written to is not taken from the system."""
+    """Return a buffer of one byte more than the limit. The system allocates only pages that are written to."""
     return np.empty(most + 1, np.uint8)
 
 
@@ -129,7 +129,7 @@ def _fitting(found: Any, most: int) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class _Bounded(BytesBytesCodec):
-    """A codec of Zarr 3."""
+    """A Zarr 3 codec with a limit on the decoded size."""
 
     inner: BytesBytesCodec
     most: int
@@ -155,7 +155,7 @@ class _Bounded(BytesBytesCodec):
 
 
 class _Numcodec:
-    """A compressor of Zarr 2. `shape`: of the chunk."""
+    """A Zarr 2 compressor with a limit on the decoded size. `shape`: of the chunk."""
 
     codec_id = "bounded"
 
@@ -188,7 +188,7 @@ class _Numcodec:
         return decoded
 
     def _compare(self, decoded: NDArray[Any]) -> None:
-        """ValueError for an image of other sides than the chunk's, which would be sheared."""
+        """Raise ValueError for an image whose shape is not the chunk's: reshaping would shear it."""
         shape = tuple(side for side in decoded.shape if side > 1)
         if shape != self._shape:
             raise ValueError(f"its stream holds {_times(shape)}, not {_times(self._shape)}")

@@ -1,4 +1,4 @@
-"""Which chunks of a Zarr array its store holds."""
+"""Find which chunks of a Zarr array its store holds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ats_cli.slides.formats.zarr.store import CountingStore
 
 _SHARDS = 4096
 _MOST_CHUNKS = 1 << 27
-# Of a store that cannot be listed, so many chunks are asked for before none is taken to be there.
+# Chunks to request from a store that cannot be listed, before the array counts as empty.
 _TRIED = 64
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _NONE = np.iinfo(np.uint64).max
@@ -36,7 +36,7 @@ Cell = tuple[int, ...]
 
 
 class Chunks:
-    """The chunks of one array; of a sharded one, the inner chunks. `name`: of the array, for sentences."""
+    """The chunks of one array; of a sharded array, the inner chunks. `name`: of the array, for messages."""
 
     def __init__(self, array: zarr.Array[Any], store: CountingStore) -> None:
         self._array, self._store = array, store
@@ -46,12 +46,12 @@ class Chunks:
         self._held_in_shard = functools.lru_cache(maxsize=_SHARDS)(self._read_index)
         sides = array.shards or array.chunks
         self._grid = tuple(-(-s // side) for s, side in zip(array.shape, sides, strict=True))
-        # What a key says where it is written as the metadata asks for: each number once, without leading zeros.
+        # Matches keys as the metadata defines them: each index once, without leading zeros.
         asked = re.escape(array.metadata.encode_chunk_key((0,) * array.ndim))
         self._asked = re.compile(re.sub("0", r"(0|[1-9]\\d*)", asked))
 
     def lacks(self, chunk: Cell) -> bool:
-        """Whether the store does not hold a chunk; asked just after it was read."""
+        """Whether the store lacks a chunk. Call it just after reading the chunk."""
         if self._array.shards is None:
             return self._store.lacked(self._key(chunk))
         if self._shards is None:
@@ -59,14 +59,16 @@ class Chunks:
         return not self._has(chunk)
 
     def any_of(self, chunks: list[Cell]) -> bool:
-        """Whether the store, which cannot be listed, holds any of these chunks."""
+        """Whether the store holds any of these chunks. For stores that cannot be listed."""
         if self._shards is not None:
             return any(self._has(chunk) for chunk in chunks)
         return self._any_key([self._key(self._shard_of(chunk)) for chunk in chunks])
 
     def held_chunks(self, axes: str, spans: Mapping[str, Span]) -> NDArray[np.bool_] | None:
-        """Which chunks the store holds, (chunk rows, chunk cols), any of those that `spans` touches along the other
-        axes. None where there are too many to tell. Lists the store."""
+        """Return which chunks the store holds, (chunk rows, chunk cols) bool; None if there are too many to list.
+
+        A position counts as held if any chunk within `spans` along the other axes is. Lists the store.
+        """
         array = self._array
         chunks = dict(zip(axes, array.chunks, strict=True))
         counts = dict(zip(axes, (-(-s // c) for s, c in zip(array.shape, array.chunks, strict=True)), strict=True))
@@ -90,7 +92,7 @@ class Chunks:
         for _, shard, as_asked in self._listed():
             if not as_asked and shard not in self.elsewhere:
                 continue
-            # The chunks of this shard (itself, where nothing is sharded) that the spans touch.
+            # The chunks of this shard within the spans.
             starts = {axis: i * per[axis] for axis, i in zip(axes, shard, strict=True)}
             within = {
                 axis: slice(max(0, a - starts[axis]), max(0, min(b - starts[axis], per[axis])))
@@ -99,26 +101,28 @@ class Chunks:
             if any(part.start >= part.stop for part in within.values()):
                 continue
             y, x = starts["y"], starts["x"]
-            here = found[y : y + per["y"], x : x + per["x"]]
-            held = self._told_of(shard)
+            target = found[y : y + per["y"], x : x + per["x"]]
+            held = self._chunks_in(shard)
             if held is None:
-                here[:] = True
+                target[:] = True
                 continue
             part = held[tuple(within.get(axis, slice(None)) for axis in axes)].transpose(order)
-            here |= np.asarray(part.reshape(*part.shape[:2], -1).any(axis=2))[: here.shape[0], : here.shape[1]]
+            target |= np.asarray(part.reshape(*part.shape[:2], -1).any(axis=2))[: target.shape[0], : target.shape[1]]
         return found
 
-    def _told_of(self, shard: Cell) -> NDArray[Any] | None:
-        """Which chunks a shard that is there holds; None if nothing is sharded, or its index is not understood."""
+    def _chunks_in(self, shard: Cell) -> NDArray[Any] | None:
+        """Return which chunks a stored shard holds; None if its index cannot be read."""
         try:
             return None if self._shards is None else self._held_in_shard(shard)
-        except Exception:  # what is damaged is told where it is read
+        except Exception:  # reading its chunks reports the damage
             return None
 
     @functools.cached_property
     def missing(self) -> str | None:
-        """Why nothing of the array can be read, None if something of it is there. Lists the store up to the first
-        find; one that cannot be listed is asked for chunks all over the array."""
+        """Why nothing of the array can be read, as a sentence; None if the store holds a chunk of it.
+
+        Lists the store up to the first chunk. If it cannot be listed, requests chunks spread over the array.
+        """
         if self._store.keys is None:
             count = math.prod(self._grid)
             numbers = range(count) if count <= _TRIED else {int(count * (i * _GOLDEN % 1)) for i in range(_TRIED)}
@@ -140,7 +144,7 @@ class Chunks:
 
     @functools.cached_property
     def elsewhere(self) -> dict[Cell, str]:
-        """Chunks, or shards, that are not under the key that the metadata asks for, but under this one."""
+        """Chunks or shards stored under another key than the metadata defines, and that key."""
         found = {cell: key for key, cell, as_asked in self._listed() if not as_asked}
         for _, cell, as_asked in self._listed() if found else ():
             if as_asked:
@@ -148,7 +152,7 @@ class Chunks:
         return found
 
     def called(self, chunk: Cell) -> str | None:
-        """The key under which a chunk is that is not under its own; None if it is nowhere. Lists the store."""
+        """Return the other key under which a chunk is stored; None if there is none. Lists the store."""
         return self.elsewhere.get(self._shard_of(chunk)) if self._store.keys is not None else None
 
     def _any_key(self, keys: list[str]) -> bool:
@@ -161,7 +165,7 @@ class Chunks:
         return any(sync(asked()))
 
     def _has(self, chunk: Cell) -> bool:
-        """Whether its shard holds a chunk."""
+        """Whether the shard of a chunk holds it."""
         held = self._held_in_shard(self._shard_of(chunk))
         within = tuple(i % n for i, n in zip(chunk, self._per_shard(), strict=True))
         return held is not None and bool(held[within])
@@ -170,7 +174,7 @@ class Chunks:
         return tuple(i // n for i, n in zip(chunk, self._per_shard(), strict=True))
 
     def _per_shard(self) -> tuple[int, ...]:
-        """Chunks a shard along each axis."""
+        """Return the number of chunks per shard along each axis."""
         shards = self._array.shards or self._array.chunks
         return tuple(s // c for s, c in zip(shards, self._array.chunks, strict=True))
 
@@ -178,8 +182,7 @@ class Chunks:
         return self._prefix + self._array.metadata.encode_chunk_key(cell)
 
     def _listed(self) -> Iterator[tuple[str, Cell, bool]]:
-        """The keys that the store holds of the grid's cells (chunks or shards), and whether they are those that the
-        metadata asks for."""
+        """Yield (key, cell, whether the metadata defines this key) for the chunks or shards that the store holds."""
         assert self._store.keys is not None
         for key in self._store.keys(self._prefix):
             rest = key[len(self._prefix) :]
@@ -191,7 +194,7 @@ class Chunks:
                 yield key, cell, asked is not None
 
     def _read_index(self, shard: Cell) -> NDArray[Any] | None:
-        """Which inner chunks a shard holds; None if the shard is not there. Raises ValueError if it is damaged."""
+        """Return which inner chunks a shard holds; None if the store lacks it. Raises ValueError if it is damaged."""
         assert self._shards is not None
         at_end, checked = self._shards
         per = self._per_shard()
@@ -209,8 +212,10 @@ class Chunks:
 
 
 def _shard_index(array: zarr.Array[Any]) -> tuple[bool, bool] | None:
-    """Of a sharded array, whether the index of a shard is at its end, and whether it ends in a checksum; None where
-    there are no shards, or where their index is none of the two that writers write."""
+    """Return (whether a shard's index is at its end, whether it has a checksum).
+
+    None if the array has no shards, or if their index is neither of the two kinds that writers use.
+    """
     codec: Any = next(iter(getattr(array.metadata, "codecs", ())), None)
     if array.shards is None or not isinstance(codec, ShardingCodec) or codec.chunk_shape != array.chunks:
         return None

@@ -22,7 +22,7 @@ class ZarrFormat(Format):
         return head.startswith(b"PK") if head else is_zarr_folder(path)
 
     def open(self, path: Path, plane: Plane | None) -> Reader:
-        from ats_cli.slides.formats.zarr.reader import ZarrReader  # imports zarr, which takes long
+        from ats_cli.slides.formats.zarr.reader import ZarrReader  # imports zarr, which is slow
 
         return ZarrReader(path, plane)
 
@@ -44,7 +44,7 @@ def is_zarr_folder(folder: Path) -> bool:
 
 
 def _in_zarr(path: RemotePath) -> bool:
-    """Whether the URL is one of a Zarr, or of an image in it."""
+    """Whether the URL names a Zarr or an image in one."""
     parts = (*path.folders, path.name)
     return path.suffix.lower() in ("", ".zarr") and any(part.lower().endswith(".zarr") for part in parts)
 

@@ -1,6 +1,6 @@
-"""What a Zarr's metadata says: which arrays are the levels of which image, their axes, and microns per pixel.
+"""Parse a Zarr's metadata: the images, the arrays that are their levels, axes, and microns per pixel.
 
-OME-Zarr (NGFF) 0.1 to 0.5, alone or in the layout of bioformats2raw; arrays and groups of arrays without metadata.
+Reads OME-Zarr (NGFF) 0.1 to 0.5, alone or in the layout of bioformats2raw, and arrays or groups without metadata.
 """
 
 from __future__ import annotations
@@ -28,10 +28,15 @@ _MICRONS = {
 
 @dataclass(frozen=True)
 class NgffImage:
-    """One image. `levels`: its arrays, finest first, each with its downsample. `axes`: a letter of "tczyx" for each
-    dimension. `series`: the number of this image and of how many. `colours`: whether three channels may be red, green
-    and blue. `channels`: the names that it gives them. `windows`: for each channel the values shown as black and white,
-    as far as the file says."""
+    """One image.
+
+    levels: its arrays with their downsamples, finest first.
+    axes: a letter of "tczyx" for each dimension.
+    series: the index of this image, and the number of images.
+    colours: whether three channels may be red, green and blue.
+    channels: their names.
+    windows: the values shown as black and white, per channel; None if not stated.
+    """
 
     levels: tuple[tuple[zarr.Array[Any], float], ...]
     axes: str
@@ -53,12 +58,12 @@ def find_image(root: zarr.Array[Any] | zarr.Group, name: str, plane: Plane | Non
     if isinstance(root, zarr.Array):
         check("series", asked or 0, 1)
         return _plain(name, [root])
-    said = _ngff(root)
-    if "plate" in said:
+    metadata = _ngff(root)
+    if "plate" in metadata:
         raise SlideError(f"a plate of many images. Give one of its fields, like {name}/A/1/0.")
-    if said.get("multiscales"):
-        found = [(root, one) for one in said["multiscales"]]
-    elif "bioformats2raw.layout" in said:
+    if metadata.get("multiscales"):
+        found = [(root, one) for one in metadata["multiscales"]]
+    elif "bioformats2raw.layout" in metadata:
         found = [(group, _ngff(group)["multiscales"][0]) for group in _series(root)]
     else:
         check("series", asked or 0, 1)
@@ -69,7 +74,7 @@ def find_image(root: zarr.Array[Any] | zarr.Group, name: str, plane: Plane | Non
 
 
 def _ngff(group: zarr.Group) -> dict[str, Any]:
-    """The group's NGFF metadata: under "ome" since 0.5, bare before."""
+    """Return the group's NGFF metadata: under "ome" since 0.5, at the top level before."""
     attributes = dict(group.attrs)
     within = attributes.get("ome")
     return within if isinstance(within, dict) else attributes
@@ -80,7 +85,7 @@ def _by_number(members: Any) -> list[tuple[str, Any]]:
 
 
 def _series(root: zarr.Group) -> list[zarr.Group]:
-    """The images of bioformats2raw's layout: as its OME group lists them, else all that are numbered."""
+    """Return the images in bioformats2raw's layout: those that its OME group lists, else all numbered groups."""
     groups = dict(_by_number(root.groups()))
     listed = _ngff(groups["OME"]).get("series") if "OME" in groups else None
     found = [groups.get(str(path)) for path in listed or [key for key in groups if key.isdigit()]]
@@ -91,7 +96,7 @@ def _series(root: zarr.Group) -> list[zarr.Group]:
 
 
 def _main(found: Sequence[tuple[zarr.Group, Any]]) -> int:
-    """The image that is the slide, among the pictures beside it."""
+    """Return the index of the image that is the slide, among labels and macro images."""
 
     def area(number: int) -> int:
         group, multiscale = found[number]
@@ -103,31 +108,31 @@ def _main(found: Sequence[tuple[zarr.Group, Any]]) -> int:
     return main_image(names, [area(number) for number in range(len(found))])
 
 
-def _multiscale(group: zarr.Group, said: Mapping[str, Any], series: tuple[int, int]) -> NgffImage:
-    datasets = _datasets(said)
+def _multiscale(group: zarr.Group, metadata: Mapping[str, Any], series: tuple[int, int]) -> NgffImage:
+    datasets = _datasets(metadata)
     first = _array(group, datasets[0]["path"])
-    axes = _axes(said, first.ndim)
-    whole = _scale(said, first.ndim) or [1.0] * first.ndim
+    axes = _axes(metadata, first.ndim)
+    whole = _scale(metadata, first.ndim) or [1.0] * first.ndim
     scales = [_scale(dataset, first.ndim) for dataset in datasets]
     levels = [(first, 1.0)]
     for dataset, scale in zip(datasets[1:], scales[1:], strict=True):
         try:
             array = _array(group, dataset["path"])
         except SlideError:
-            continue  # the next finer level serves
+            continue  # the next finer level replaces it
         downsample = _downsample(axes, (first, scales[0]), (array, scale))
         if downsample is not None and array.ndim == first.ndim and array.dtype == first.dtype:
             levels.append((array, downsample))
     mpp = None
-    if scales[0] is not None and isinstance(said.get("axes"), list):
-        units = [axis.get("unit") if isinstance(axis, dict) else None for axis in said["axes"]]
+    if scales[0] is not None and isinstance(metadata.get("axes"), list):
+        units = [axis.get("unit") if isinstance(axis, dict) else None for axis in metadata["axes"]]
         at = [axes.index(axis) for axis in "xy"]
         x, y = (scales[0][i] * whole[i] * _MICRONS.get(str(units[i]).lower(), 0.0) for i in at)
         mpp = (x, y) if x and y else None
     channels = (_ngff(group).get("omero") or {}).get("channels") or []
     properties = {
-        "ngff.version": str(said.get("version") or _ngff(group).get("version") or ""),
-        "ngff.name": str(said.get("name", "")),
+        "ngff.version": str(metadata.get("version") or _ngff(group).get("version") or ""),
+        "ngff.name": str(metadata.get("name", "")),
         "omero.channels": ", ".join(str(channel.get("label", "")) for channel in channels),
     }
     names = tuple(str(channel.get("label") or "") for channel in channels)
@@ -144,12 +149,12 @@ def _multiscale(group: zarr.Group, said: Mapping[str, Any], series: tuple[int, i
     )
 
 
-def _window(said: Any) -> tuple[float, float] | None:
-    return stated_range(said.get("start"), said.get("end")) if isinstance(said, dict) else None
+def _window(metadata: Any) -> tuple[float, float] | None:
+    return stated_range(metadata.get("start"), metadata.get("end")) if isinstance(metadata, dict) else None
 
 
-def _datasets(said: Any) -> list[dict[str, Any]]:
-    datasets = said.get("datasets") if isinstance(said, dict) else None
+def _datasets(metadata: Any) -> list[dict[str, Any]]:
+    datasets = metadata.get("datasets") if isinstance(metadata, dict) else None
     if not datasets or not all(isinstance(d, dict) and isinstance(d.get("path"), str) for d in datasets):
         raise SlideError("its OME-Zarr metadata names no arrays. Export it again.")
     return list(datasets)
@@ -165,9 +170,9 @@ def _array(group: zarr.Group, path: str) -> zarr.Array[Any]:
     return array
 
 
-def _axes(said: Mapping[str, Any], ndim: int) -> str:
-    """The letter of each axis: by its name, else by its type. Before 0.3 there were always these five."""
-    axes = said.get("axes") or (list("tczyx") if ndim == 5 else None)
+def _axes(metadata: Mapping[str, Any], ndim: int) -> str:
+    """Return the letter of each axis by its name, else by its type. Before NGFF 0.3 there were always five axes."""
+    axes = metadata.get("axes") or (list("tczyx") if ndim == 5 else None)
     letters = ""
     for axis in axes if isinstance(axes, list) else []:
         one = axis if isinstance(axis, dict) else {"name": axis}
@@ -182,9 +187,9 @@ def _sound_axes(letters: str, ndim: int) -> str:
     return letters
 
 
-def _scale(said: Mapping[str, Any], ndim: int) -> list[float] | None:
-    """The first scale of the coordinate transformations; None if there is none, or none that can be."""
-    transformations = said.get("coordinateTransformations")
+def _scale(metadata: Mapping[str, Any], ndim: int) -> list[float] | None:
+    """Return the first scale of the coordinate transformations; None if there is no valid one."""
+    transformations = metadata.get("coordinateTransformations")
     for one in transformations if isinstance(transformations, list) else []:
         if isinstance(one, dict) and one.get("type") == "scale":
             try:
@@ -198,7 +203,7 @@ def _scale(said: Mapping[str, Any], ndim: int) -> list[float] | None:
 def _downsample(
     axes: str, first: tuple[zarr.Array[Any], list[float] | None], other: tuple[zarr.Array[Any], list[float] | None]
 ) -> float | None:
-    """Level-0 pixels per pixel of `other`: as its scale says, if that explains its size, else by the size alone."""
+    """Return the downsample of `other`: by its scale if that explains its size, else by the sizes alone."""
     x, y = axes.index("x"), axes.index("y")
     if other[0].ndim != len(axes):
         return None
@@ -212,7 +217,7 @@ def _downsample(
 
 
 def _plain(name: str, arrays: Sequence[zarr.Array[Any]], root: zarr.Group | None = None) -> NgffImage:
-    """Arrays without OME metadata: the largest, and those that are its reductions."""
+    """Return the image of arrays without OME metadata: the largest array and its reductions."""
     if not arrays:
         inside = sorted(key for key, _ in root.groups())[:5] if root is not None else []
         advice = f"Give one of the groups in it, like {name}/{inside[0]}." if inside else "Copy it again."
@@ -239,7 +244,7 @@ def _plain(name: str, arrays: Sequence[zarr.Array[Any]], root: zarr.Group | None
 
 
 def _axes_of_plain(array: zarr.Array[Any]) -> str:
-    """The names that it has for its dimensions (Zarr's, or xarray's); else rows, columns and perhaps colours."""
+    """Return the axes by the array's dimension names (Zarr's or xarray's); else rows, columns and maybe colours."""
     names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     if names:
         letters = "".join({"s": "c", "channel": "c"}.get(str(n).lower(), str(n).lower()[:2]) for n in names)

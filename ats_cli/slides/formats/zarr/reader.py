@@ -1,8 +1,8 @@
-"""Zarr: OME-Zarr, and arrays without metadata, in a folder, a zip or any store. Chunks are read whole, each once.
+"""Read OME-Zarr, and arrays without metadata, from a folder, a zip or any store. Each chunk is read once, as a whole.
 
-A chunk that the store does not hold has the array's fill value throughout. Where that shows as background (white, or
-black: not scanned) it is a hole, unless a finer level has pixels there: then those are read. Where it does not show as
-background, or there is none, nobody can tell a hole from a chunk that was lost, and it counts as damage.
+A chunk that the store does not hold has the array's fill value. If that value shows as background (white, or black for
+not scanned), the chunk is a hole; if a finer level has pixels there, those are read. If the value does not show as
+background, or there is none, a hole cannot be told from a lost chunk, and the chunk counts as damage.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from ats_cli.slides.formats.zarr.store import CountingStore, local_store
 from ats_cli.slides.pixels.absence import Absence
 from ats_cli.slides.pixels.sample_kind import PixelKind, shown_range, to_rgb
 from ats_cli.slides.pixels.tile_assembly import read_tiled, tiles_across, tiles_down
-from ats_cli.slides.plane import Plane, pick, pick_channel, said
+from ats_cli.slides.plane import Plane, pick, pick_channel, plane_text
 from ats_cli.slides.reader import Box, InFinerLevel, Level, Pixels, Region, unreadable
 from ats_cli.slides.remote.path import AnyPath
 
-# Chunks of a few rows are read several at a time.
+# Smaller chunks are grouped into native tiles with sides of at least this many pixels.
 _LEAST_SIDE = 64
-# Pixels of a chunk: an array of smaller ones would be all looking up.
+# Fewest pixels of a chunk: smaller ones take longer to look up than to decode.
 _LEAST_CHUNK = 16
 _METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
-# Background, in 8 bits: at least so light, or at most so dark.
+# Background in 8 bits: all colours at or above _WHITE, or all at or below _BLACK.
 _WHITE, _BLACK = 230, 8
 _FAR_THREADS = 32
 _IN_FINER = "is absent, and is read from a finer level."
 
-# JPEG and its like inside Zarr are imagecodecs' own.
+# imagecodecs provides the image codecs of Zarr, such as JPEG.
 imagecodecs.numcodecs.register_codecs(verbose=False)
 
 
 class ZarrReader:
-    """One plane of one image. `store`: where the Zarr is, if not at `path` on a disk.
+    """Reads one plane of one image. `store`: holds the Zarr if `path` is not local.
 
-    Raises SlideError for what is no image, or one of which it is not known how to show it.
+    Raises SlideError if there is no image, or if its pixels are not read.
     """
 
     name = "zarr"
@@ -76,7 +76,7 @@ class ZarrReader:
         self._arrays = [array for array, _ in image.levels]
         self._chunks = [Chunks(array, self._store) for array in self._arrays]
         fills = [_shown_fill(array, self._kind) for array in self._arrays]
-        # A hole has the same colour at every level.
+        # Holes must have the same colour at every level.
         self._background = [_is_background(fill) and fill == fills[0] for fill in fills]
         self._absences: dict[int, Absence | None] = {}
         self.levels = tuple(self._level(array, downsample) for array, downsample in image.levels)
@@ -95,7 +95,7 @@ class ZarrReader:
 
     @property
     def files(self) -> list[Path]:
-        """Of a folder, the metadata and the folders of the image's arrays: its chunks are too many to be compared."""
+        """The zip, or metadata files and array folders: chunk files are too many to compare."""
         if not self._local:
             return []
         path = _on_disk(self._path)
@@ -118,12 +118,12 @@ class ZarrReader:
         return self._store.bytes_read
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
-        # Far away, a thread does little but wait for its chunk.
+        # Threads that read remote chunks mostly wait.
         threads = threads if self._local else max(threads, _FAR_THREADS)
         return read_tiled(self.levels[level], boxes, lambda tile: self._tile(level, tile), threads)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
-        """Known from a list of what the store holds, and from the shards' indices; not asked of stores far away."""
+        """Return `Reader.absent`, from a listing of the store and the shards' indices; None for remote stores."""
         absent = self._not_held(level)
         if absent is None:
             return None
@@ -136,7 +136,7 @@ class ZarrReader:
         return absent if absent.any() else None
 
     def _not_held(self, level: int) -> NDArray[np.bool_] | None:
-        """Which native tiles of a level the store does not hold, where that is background; None: none is known of."""
+        """Return which native tiles of a level the store lacks, if that means background; None if none is known."""
         held = self._chunks_held(level)
         if held is None:
             return None
@@ -149,14 +149,14 @@ class ZarrReader:
         return ~held
 
     def _chunks_held(self, level: int) -> NDArray[np.bool_] | None:
-        """Which chunks of a level the store holds, (chunk rows, chunk cols); None: all, or it is not known."""
+        """Return which chunks of a level the store holds, (chunk rows, chunk cols); None if all, or if unknown."""
         if not (self._local and self._background[level]):
             return None
         held = self._chunks[level].held_chunks(self._axes, self._spans)
         return None if held is None or held.all() else held
 
     def _finer_holds(self, level: int, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether a chunk of a finer level lies under boxes (N, 4), x, y, width, height, in level-0 pixels."""
+        """Return (N,) bool: whether a finer level holds a chunk under a box (x, y, width, height in level-0 pixels)."""
         holds = np.zeros(len(boxes), dtype=np.bool_)
         for finer in range(level):
             if finer not in self._absences:
@@ -168,7 +168,7 @@ class ZarrReader:
         return holds
 
     def color_profile(self) -> None:
-        """Zarr embeds none."""
+        """Return None: Zarr embeds no profile."""
 
     def close(self) -> None:
         if self.holds_handle:
@@ -176,7 +176,7 @@ class ZarrReader:
 
     def _image(self, plane: Plane | None) -> NgffImage:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # zarr remarks on files beside its own
+            warnings.simplefilter("ignore")  # zarr warns of other files in the folder
             try:
                 root = zarr.open(store=self._store, path=self._store.root, mode="r")
             except FileNotFoundError:
@@ -202,7 +202,7 @@ class ZarrReader:
         return Level(width, height, downsample, tile_width, tile_height, _compression(array))
 
     def _tile(self, level: int, tile: int) -> Pixels | str:
-        """Native tile number `tile` of a level as RGB, or the sentence why it cannot be read."""
+        """Return a native tile of a level as RGB; as a sentence, why it cannot be read."""
         lv, array = self.levels[level], self._arrays[level]
         row, col = divmod(tile, tiles_across(lv))
         spans = self._spans | {
@@ -229,7 +229,7 @@ class ZarrReader:
         return np.ascontiguousarray(to_rgb(plane.reshape(*plane.shape[:2], -1), self._kind))
 
     def _problem_of(self, level: int, chunk: Cell) -> str | None:
-        """Why a chunk that the store does not hold is no background; None if it is."""
+        """Return why a chunk that the store lacks is not background; None if it is."""
         chunks = self._chunks[level]
         if self._background[0] and not self._background[level]:
             return _IN_FINER
@@ -243,7 +243,7 @@ class ZarrReader:
         return _IN_FINER if level and self._finer_has(level, chunk) else None
 
     def _finer_has(self, level: int, chunk: Cell) -> bool:
-        """Whether a finer level has pixels under a chunk; of a store that cannot be listed, the next finer level."""
+        """Whether a finer level holds a chunk under this one; of a remote store, the next finer level."""
         lv, (height, width) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
         row, col = _sides(self._axes, chunk)
         box = (col * width, row * height, min(width, lv.width - col * width), min(height, lv.height - row * height))
@@ -259,13 +259,13 @@ class ZarrReader:
 
 
 def _on_disk(path: AnyPath) -> Path:
-    """A path, where there is no store that says otherwise."""
+    """Return `path` as a local path."""
     assert isinstance(path, Path)
     return path
 
 
 def _choose(image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str, Span]]:
-    """The plane that is shown, in words, and as a span along each axis but y and x."""
+    """Return the plane to show as text, and as a span along each axis except y and x."""
     sizes = dict(zip(image.axes, image.levels[0][0].shape, strict=True))
     channel = pick_channel(sizes.get("c", 1), image.colours, plane, image.channels)
     shown = pick(sizes, plane) | ({"c": channel} if channel is not None else {})
@@ -273,7 +273,7 @@ def _choose(image: NgffImage, plane: Plane | None) -> tuple[str | None, dict[str
     spans = {axis: (shown[axis], shown[axis] + 1) if axis in shown else (0, sizes[axis]) for axis in others}
     number, of = image.series
     counts = {axis: sizes[axis] for axis in others} | {"series": of}
-    return said(counts, shown | {"series": number}), spans
+    return plane_text(counts, shown | {"series": number}), spans
 
 
 def _sides(axes: str, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -288,7 +288,7 @@ def _pixel_kind(image: NgffImage, spans: dict[str, Span]) -> PixelKind:
 
 
 def _shown_fill(array: zarr.Array[Any], kind: PixelKind) -> tuple[int, ...] | None:
-    """The colour of what the array says of chunks that are not there; None if it says nothing."""
+    """Return the colour of the array's fill value; None if it has none."""
     fill: Any = array.metadata.fill_value
     if fill is None:
         return None
@@ -301,7 +301,7 @@ def _is_background(colour: tuple[int, ...] | None) -> bool:
 
 
 def _touched(axes: str, chunks: Cell, spans: dict[str, Span]) -> list[Cell]:
-    """The chunks that hold what `spans` says along each axis."""
+    """Return the chunks that overlap `spans`, the indices along each axis."""
     sides = ((*spans[axis], side) for axis, side in zip(axes, chunks, strict=True))
     return list(itertools.product(*(range(a // side, (b - 1) // side + 1) for a, b, side in sides)))
 
@@ -311,7 +311,7 @@ def _numbers(chunk: tuple[int, ...]) -> str:
 
 
 def _compression(array: zarr.Array[Any]) -> str:
-    """The name of the last codec that makes the bytes of a chunk."""
+    """Return the name of the last codec that encodes a chunk."""
     for codec in reversed(array.compressors):
         known: Any = codec
         name = getattr(known, "codec_id", None) or known.to_dict().get("name")

@@ -1,4 +1,4 @@
-"""Where the bytes of a Zarr come from: a folder or a zip on a disk, or any other store; counted, and bounded."""
+"""The store of a Zarr: a folder, a zip or a remote store, with bytes counted and sizes limited."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _MOST_METADATA = 1 << 24
 
 
 class CountingStore(WrapperStore[Store]):
-    """Counts the bytes that a store delivers, and remembers the last keys that it did not have, and the last ends of
-    objects: the indices of shards, which zarr would ask for again with every chunk.
+    """Counts the bytes read from a store, and limits the size of objects.
 
-    `keys(prefix)` lists what the store holds, None where that takes long. `root` is where in it the Zarr begins.
+    It caches the last keys that the store lacked, and the last ends of objects: zarr would request the index of a shard
+    again for every chunk.
+
+    keys: lists the keys below a prefix; None if that is slow.
+    root: the path of the Zarr in the store.
     """
 
     def __init__(self, store: Store, keys: Callable[[str], Iterator[str]] | None = None, root: str = "") -> None:
@@ -40,7 +43,7 @@ class CountingStore(WrapperStore[Store]):
         self._ends: dict[tuple[str, int], Buffer] = {}
 
     def expect(self, prefix: str, most: int) -> None:
-        """What lies below `prefix` has at most so many bytes, or pixels: what is larger is not read."""
+        """Limit objects below `prefix` to `most` bytes and pixels. `get` raises ValueError for larger ones."""
         self._most[prefix] = most
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
@@ -62,12 +65,12 @@ class CountingStore(WrapperStore[Store]):
         return value
 
     def lacked(self, key: str) -> bool:
-        """Whether the last `get` of this key, a moment ago, found nothing."""
+        """Whether a recent `get` of this key found nothing."""
         return key in self._lacking
 
 
 def _bounded(request: ByteRequest | None, most: int) -> ByteRequest | None:
-    """A request that is answered with `most` bytes and one, where it would be with more."""
+    """Return the request, limited to `most` + 1 bytes."""
     if request is None:
         return RangeByteRequest(0, most + 1)
     if isinstance(request, RangeByteRequest):
@@ -76,7 +79,7 @@ def _bounded(request: ByteRequest | None, most: int) -> ByteRequest | None:
 
 
 def _remember(last: dict[Any, Any], key: Any, value: Any, most: int) -> None:
-    """Put the key at the end of `last`, which is kept to the `most` last ones."""
+    """Add a key to the cache `last`, which holds the `most` last ones."""
     last.pop(key, None)
     last[key] = value
     if len(last) > most:
@@ -84,7 +87,7 @@ def _remember(last: dict[Any, Any], key: Any, value: Any, most: int) -> None:
 
 
 class _Folder(LocalStore):
-    """A folder of files: what is a named pipe or the like in it is refused, not waited for."""
+    """A folder of files. Named pipes and the like in it are refused, since reading them may block."""
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
@@ -94,7 +97,7 @@ class _Folder(LocalStore):
 
 
 def local_store(path: Path) -> CountingStore:
-    """A folder or a zip on a disk. Raises SlideError for what is neither."""
+    """Return the store of a local folder or zip. Raises SlideError for other files."""
     if path.is_dir():
         return CountingStore(_Folder(path, read_only=True), functools.partial(_keys_below, path))
     file = ZipFolder(path)
@@ -111,7 +114,7 @@ def _keys_below(folder: Path, prefix: str) -> Iterator[str]:
 
 
 def _root(names: Iterable[str]) -> str:
-    """Where in a zip the Zarr begins: at its top, or in the one folder that was zipped."""
+    """Return the path of the Zarr in a zip: its top level, or the folder that was zipped."""
     found = [name for name in names if name.endswith(METADATA) and name.rpartition("/")[2] in METADATA]
     if not found:
         raise SlideError("a zip without a Zarr in it. Unpack it and give what is inside.")

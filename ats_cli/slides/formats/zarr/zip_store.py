@@ -1,4 +1,4 @@
-"""A zip as a Zarr store, by its central directory: each member is one read, and no more of it than is asked for."""
+"""A zip as a Zarr store, by its central directory. Each request is one read of the requested bytes only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ReadAt = Callable[[int, int], bytes]
 
 
 class _Member(NamedTuple):
-    """`start`: of its local header in the file. `packed`, `size`: bytes in the file, and unpacked."""
+    """A file in the zip. `start`: offset of its local header. `packed`, `size`: compressed and uncompressed bytes."""
 
     start: int
     method: int
@@ -39,10 +39,9 @@ class _Member(NamedTuple):
 
 
 class ZipFolder(Store):
-    """The files in a zip, to be read only. Raises SlideError for what is no whole zip.
+    """The files in a zip, read-only. Raises SlideError if the zip is not whole.
 
-    `names`: all of them. The zip's members are stored or deflated; sizes that it states are not believed: memory goes
-    by what is asked for.
+    Members are stored or deflated. Memory is allocated for the requested bytes, not for the sizes that the zip states.
     """
 
     supports_writes = supports_deletes = False
@@ -83,7 +82,7 @@ class ZipFolder(Store):
         return prototype.buffer.from_bytes(self._read(member, start, stop))
 
     def _read(self, member: _Member, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) of a member. Raises ValueError for one that is damaged, or packed in a way not known."""
+        """Return bytes [start, stop) of a member. Raises ValueError if it is damaged or its compression unsupported."""
         signature, name, extra = _LOCAL.unpack(self._read_at(member.start + self._shift, _LOCAL.size))
         if signature != b"PK\3\4" or member.flags & _ENCRYPTED or member.method not in (_STORED, _DEFLATED):
             raise ValueError("the zip is damaged, encrypted, or its files are neither stored nor deflated")
@@ -127,7 +126,7 @@ class ZipFolder(Store):
 
 
 def _directory(read_at: _ReadAt, size: int) -> tuple[bytes, int]:
-    """The central directory, and how far all that it says lies behind of where it says: bytes before the zip."""
+    """Return the central directory, and the bytes before the zip, which are added to all its offsets."""
     tail_at = max(0, size - (1 << 16) - 22)
     tail = read_at(tail_at, size - tail_at)
     end = tail.rindex(_END)
@@ -151,7 +150,7 @@ def _directory(read_at: _ReadAt, size: int) -> tuple[bytes, int]:
 
 
 def _members(directory: bytes) -> dict[str, int]:
-    """Where in the central directory each name is."""
+    """Return the offset of each name in the central directory."""
     found: dict[str, int] = {}
     at, end = 0, len(directory)
     lengths = struct.Struct("<3H")
@@ -173,7 +172,7 @@ def _member(directory: bytes, at: int) -> _Member:
 
 
 def _long_fields(extra: bytes) -> Iterator[int]:
-    """The numbers of 8 bytes that Zip64 adds, in their order."""
+    """Yield the 8-byte numbers of the Zip64 field, in their order."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
@@ -184,7 +183,7 @@ def _long_fields(extra: bytes) -> Iterator[int]:
 
 
 def _inflated(read_at: _ReadAt, begin: int, packed: int, start: int, stop: int) -> Iterator[bytes]:
-    """Bytes [start, stop) of a deflated stream, in pieces."""
+    """Yield bytes [start, stop) of a deflated stream, in pieces."""
     stream = zlib.decompressobj(-15)
     at = done = 0
     while done < stop and not stream.eof:
