@@ -75,8 +75,7 @@ def command(
     from ats_cli.commands.common.progress_display import slide_bar
     from ats_cli.commands.common.sources import gather
     from ats_cli.commands.common.tally import Tally
-    from ats_cli.commands.options.settings import opening_settings
-    from ats_cli.inference.runs.run_settings import DEFAULTS, open_options_of
+    from ats_cli.commands.options.settings import open_options
     from ats_cli.inference.runs.slide_heatmap import picture_paths, slide_heatmap
     from ats_cli.results.heatmap import HeatmapOptions, check_colormap
 
@@ -87,7 +86,7 @@ def command(
     from ats_cli.zoo import find_model, load_model
 
     check_colormap(colormap)
-    opening = open_options_of({**DEFAULTS, **opening_settings(backend, plane, color_profile)})
+    opening = open_options(backend, plane, color_profile)
     folder = find_model(model)
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,26 +45,22 @@ def command(
     from ats_cli.commands.common.sources import gather
     from ats_cli.commands.common.streams import console
     from ats_cli.commands.common.tally import Tally
+    from ats_cli.commands.options.settings import open_options
     from ats_cli.inference.runs.slide_info import check_record, failed_record, info_record, unsound
     from ats_cli.results.info_table import info_table
     from ats_cli.results.record import json_line
 
     sources = gather(slides, None, mpp)
 
-    from ats_cli.slides import check_slide, open_slide, parse_plane
+    from ats_cli.slides import check_slide, open_with
 
-    reading: dict[str, Any] = {
-        "backend": backend,
-        "plane": parse_plane(plane) if plane is not None else None,
-        "color_profile": color_profile or "none",
-        "download": download,
-    }
+    options = open_options(backend, plane, color_profile, download)
     tables = console()
     tally = Tally(len(sources))
     for number, source in enumerate(sources):
         error = None
         try:
-            with open_slide(source.path, mpp=source.mpp, **reading) as slide:
+            with open_with(source.path, options, source.mpp) as slide:
                 record = info_record(source, slide)
                 found = check_slide(slide) if check else None
         except AtsError as caught:

@@ -11,7 +11,6 @@ import typer
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
 from ats_cli.paths import user_path
-from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TASKS
 
 EXAMPLES = """Examples:
@@ -230,8 +229,8 @@ def command(
     from contextlib import suppress
 
     from ats_cli.commands.common.messages import answer, say, training_progress
+    from ats_cli.commands.options.settings import open_options
     from ats_cli.inference import resolve_device
-    from ats_cli.slides import OpenOptions, parse_plane
     from ats_cli.training import Callbacks, DataOptions, RecipeOptions, TrainOptions, train_folder
     from ats_cli.training.loop.processes import first_process
     from ats_cli.training.output import interruption_message
@@ -246,7 +245,7 @@ def command(
             answer(outcome)
         return
     assert output is not None
-    opening = OpenOptions(backend, None if plane is None else parse_plane(plane), color_profile or COLOR_PROFILES[0])
+    opening = open_options(backend, plane, color_profile)
     data_options = DataOptions(
         folder=data,
         manifest=manifest,

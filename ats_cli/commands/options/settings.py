@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ats_cli.errors import AtsError
+from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import EXHAUSTIVE, NESTED_SAMPLER
+
+if TYPE_CHECKING:
+    from ats_cli.slides import OpenOptions
 
 
 def sampling_settings(
@@ -46,6 +50,16 @@ def opening_settings(backend: str | None, plane: str | None, color_profile: str 
         "color_profile": color_profile,
     }
     return {name: value for name, value in named.items() if value is not None}
+
+
+def open_options(
+    backend: str | None, plane: str | None, color_profile: str | None, download: bool = False
+) -> OpenOptions:
+    """Return how the call opens slides."""
+    from ats_cli.slides import OpenOptions, parse_plane
+
+    chosen_plane = None if plane is None else parse_plane(plane)
+    return OpenOptions(backend, chosen_plane, color_profile or COLOR_PROFILES[0], download)
 
 
 def refuse_together(cluster: str | None, processes: int | None, shard: str | None) -> None:
