@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from passed_on import PassedOn
 from structure_exceptions import EXCEPTIONS
 
 from ats_cli import records
@@ -49,7 +50,7 @@ HEAVY = {
     "imagecodecs", "PIL", "matplotlib",
 }  # fmt: skip
 
-LINES, FILES_OF_A_FOLDER, FUNCTION_LINES, PARAMETERS, COMMAND_LINES = 320, 14, 80, 8, 130
+LINES, FILES_OF_A_FOLDER, FUNCTION_LINES, PARAMETERS, COMMAND_LINES, PASSED_ON = 320, 14, 80, 8, 130, 3
 
 # Not as the whole name of a file, folder, class, function, parameter, field or column.
 BANNED = {
@@ -222,6 +223,35 @@ def test_functions_are_short_and_have_few_parameters() -> None:
     long = {f.name for _, f in outside if (f.end_lineno or 0) - f.lineno + 1 > FUNCTION_LINES}
     check("functions are short", long)
     check("functions have few parameters", {f.name for _, f in outside if len(parameters(f)) > PARAMETERS})
+
+
+def test_parameters_are_not_passed_on_through_many_functions() -> None:
+    """At most three functions in a row only pass a parameter on (see passed_on.py): more is a missing object."""
+    chains = PassedOn({name: tree(name) for name in FILES}, "ats_cli").chains()
+    long = {" -> ".join(map(str, chain)) for chain in chains if len(chain) - 1 > PASSED_ON}
+    check("parameters are used", long)
+
+
+CHAIN = """
+from toy.other import Reader, scale
+def command(size, name): return first(size, name=name)
+def first(size, name): return second(size, name) + len(name)
+def second(size, label): return Reader(size).go(side=size)
+"""
+OTHER = """
+class Reader:
+    def __init__(self, size): self.size = scale(size)
+    def go(self, side): return scale(side) + side
+def scale(size): return 2 * size
+"""
+
+
+def test_what_only_passes_a_parameter_on_is_found() -> None:
+    trees = {"main.py": ast.parse(CHAIN), "other.py": ast.parse(OTHER)}
+    longest = {str(chain[0]): [p.function.name for p in chain] for chain in PassedOn(trees, "toy").chains()}
+    assert longest["main.py:command(size)"] == ["command", "first", "second", "__init__", "scale"]
+    assert longest["main.py:command(name)"] == ["command", "first"], "it is measured there as well"
+    assert longest["other.py:go(side)"] == ["go"]
 
 
 def test_a_class_has_its_name_alone() -> None:

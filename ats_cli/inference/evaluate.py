@@ -86,17 +86,16 @@ def labelled_sources(
     """
     if (folder is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest with columns slide,label.")
+    wanted = split_of(split)
     if manifest is not None:
-        return _from_manifest(manifest, mpp, classes, split, slides_root, group_by, na)
+        return _from_manifest(manifest, mpp, classes, wanted, slides_root, group_by, na)
     assert folder is not None
     if group_by:
         raise AtsError("--group-by names a column of a manifest. Leave it out, or give --manifest.")
-    return _from_folder(folder, mpp, classes, split)
+    return _from_folder(folder, mpp, classes, wanted)
 
 
-def _from_folder(
-    folder: Path, mpp: float | None, classes: Sequence[str], split: str | None
-) -> tuple[list[Labelled], Rows]:
+def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str], split: str) -> tuple[list[Labelled], Rows]:
     found = class_folders(folder)
     parts = {slide.split: 0 for slide in found.slides if slide.split}
     if split and not parts:
@@ -119,7 +118,7 @@ def _from_manifest(
     manifest: Path,
     mpp: float | None,
     classes: Sequence[str],
-    split: str | None,
+    split: str,
     slides_root: Path | None,
     group_by: str | None,
     na: str,
@@ -147,12 +146,12 @@ def _from_manifest(
     return labelled, Rows(taken, table.left, InputNotes(table.missing))
 
 
-def _split_to_take(manifest: Path, splits: Mapping[str, int], asked: str | None) -> str | None:
-    """Return the split whose slides are used, None for all. Raises AtsError for an unknown or empty split.
+def _split_to_take(manifest: Path, splits: Mapping[str, int], split: str) -> str | None:
+    """Return the split whose slides are used: `split`, or if it is "" the test slides, or None for all.
 
+    Raises AtsError for an unknown or empty split.
     `splits`: those of the manifest or the folder, each with its first row.
     """
-    split = split_of(asked)
     own_names = bool(split) and split not in SPLITS
     strange = next((name for name in splits if name not in SPLITS), None)
     if strange is not None and not own_names:

@@ -30,7 +30,13 @@ class Plane:
         >>> str(Plane(c=1, series=0))
         'c=1,series=0'
         """
-        return ",".join(f"{axis}={index}" for axis, index in requested_indices(self).items())
+        return ",".join(f"{axis}={index}" for axis, index in self.requested.items())
+
+    @property
+    def requested(self) -> dict[str, int]:
+        """The axes for which the user names an index, with the index."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {axis: index for axis, index in values.items() if index is not None}
 
 
 def parse_plane(text: str) -> Plane:
@@ -45,12 +51,6 @@ def parse_plane(text: str) -> Plane:
             )
         found[axis] = int(value)
     return Plane(**found)
-
-
-def requested_indices(plane: Plane | None) -> dict[str, int]:
-    """Return the axes for which the user names an index, with the index."""
-    values = {field.name: getattr(plane, field.name, None) for field in fields(Plane)}
-    return {axis: index for axis, index in values.items() if index is not None}
 
 
 def check(axis: str, index: int, count: int) -> int:
@@ -68,7 +68,7 @@ def pick(sizes: Mapping[str, int], plane: Plane | None) -> dict[str, int]:
     Raises SlideError if `plane` asks for one that the file does not have.
     """
     z, t = sizes.get("z", 1), sizes.get("t", 1)
-    wanted = {"z": z // 2, "t": 0} | requested_indices(plane)
+    wanted = {"z": z // 2, "t": 0} | (plane or Plane()).requested
     return {"z": check("z", wanted["z"], z), "t": check("t", wanted["t"], t)}
 
 
@@ -100,7 +100,7 @@ def _listed(channels: Sequence[str]) -> str:
 
 def only_one(plane: Plane | None) -> None:
     """Check the plane asked of a file that has only one. Raises SlideError if it is another."""
-    for axis, index in requested_indices(plane).items():
+    for axis, index in (plane or Plane()).requested.items():
         check(axis, index, 1)
 
 

@@ -26,7 +26,7 @@ from ats_cli.slides.formats.tiff.metadata import (
 from ats_cli.slides.formats.tiff.tile_store import Shown, Store, level_of, size_of
 from ats_cli.slides.pixels.channels import are_red_green_blue
 from ats_cli.slides.pixels.sample_kind import PixelKind
-from ats_cli.slides.plane import Plane, check, pick, pick_channel, plane_text, requested_indices
+from ats_cli.slides.plane import Plane, check, pick, pick_channel, plane_text
 from ats_cli.slides.reader import Level, level_downsample
 
 _ICC_PROFILE = 34675
@@ -95,7 +95,7 @@ def _series(tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSe
     files = set(re.findall(r'FileName="([^"]*)"', tiff.ome_metadata or "")) if tiff.is_ome else set()
     if len(files) > 1:
         raise SlideError("an OME-TIFF spread over several files. Export it as one file.")
-    wanted = requested_indices(plane).get("series")
+    wanted = (plane or Plane()).requested.get("series")
     if wanted is not None:
         return tiff.series[check("series", wanted, len(tiff.series))]
     if tiff.is_svs and tiff.series[0].name == "Baseline":
@@ -139,7 +139,7 @@ def _shown(
     shown = [0] if "c" not in sizes else [0, 1, 2] if channel is None else [channel // samples]
     numbers = [_page_number(sizes, index | {"c": c}) for c in shown]
     texts = [plane_text({**sizes, "c": channels}, index | ({} if channel is None else {"c": channel}))]
-    if len(tiff.series) > 1 and (tiff.is_ome or requested_indices(plane).get("series")):
+    if len(tiff.series) > 1 and (tiff.is_ome or (plane or Plane()).requested.get("series")):
         texts.append(f"series={number_of(tiff, series)} of {len(tiff.series)}")
     sample = None if channel is None else channel % samples
     return Shown(numbers, sample, channel or 0, ", ".join(filter(None, texts)) or None)
