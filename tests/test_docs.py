@@ -8,23 +8,28 @@ from pathlib import Path
 
 import pytest
 
+from ats_cli.app import run
+
 PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
 
 @pytest.mark.integration
-def test_python_on_the_page_about_the_command_line() -> None:
+def test_python_on_the_page_about_the_command_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, many = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "cli.md").read_text(), re.S)
-    done = subprocess.run([sys.executable, "-c", one], cwd=PROJECT, capture_output=True, text=True, check=True)
-    first, *tiles = done.stdout.splitlines()
+    code = f"{one}\nprint('---')\n{many}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    of_one, of_many = done.stdout.split("---\n")
+    first, *tiles = of_one.splitlines()
     assert first.startswith("7 ("), "examples/digits.tif holds three 7s"
     assert len(tiles) == 10
-    done = subprocess.run([sys.executable, "-c", many], cwd=PROJECT, capture_output=True, text=True, check=True)
-    good, bad = done.stdout.splitlines()
+    good, bad = of_many.splitlines()
     assert bad.startswith("README.md: not a slide")
-    call = [sys.executable, "-m", "ats_cli", "predict", "examples/digits.tif", "-m", "megapixel-digits", "-n", "10"]
-    printed = subprocess.run([*call, "--json"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    ours, theirs = ({**json.loads(line), "seconds": None} for line in (good, printed))
+    monkeypatch.chdir(PROJECT)
+    assert run(["predict", "examples/digits.tif", "-m", "megapixel-digits", "-n", "10", "--json"]) == 0
+    ours, theirs = ({**json.loads(line), "seconds": None} for line in (good, capfd.readouterr().out))
     assert ours == theirs, "to the last digit"
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ats_cli.registry import TASKS
 from ats_cli.slides import check_slide, read_manifest
 from ats_cli.slides.inputs.regions import read_regions
 from ats_cli.training import labelled_slides, split_off
+from tests.ats_process import ats_series
 from tests.small import write_model
 
 pytestmark = pytest.mark.integration
@@ -297,11 +297,10 @@ def test_train_val_test_folders_as_classes(ats: Ats, tmp_path: Path) -> None:
 
 def test_small(ats: Ats, tmp_path: Path) -> None:
     """All but the title of a heatmap in Japanese, and the standard error of four tiles."""
-    ats_command = [sys.executable, "-c", "from ats_cli.app import main; main()"]
+    predict_digits = ("predict", DIGITS, "-m", "megapixel-digits")
     closed = subprocess.run(
-        ["bash", "-c", '"$@" >&-', "bash", *ats_command, "predict", str(DIGITS), "-m", "megapixel-digits"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        ["bash", "-c", '"$@" >&-', "bash", *ats_series(predict_digits)], capture_output=True, text=True
+    )
     assert "Traceback" not in closed.stderr
     slides = tmp_path / "slides"
     slides.mkdir()
@@ -309,12 +308,10 @@ def test_small(ats: Ats, tmp_path: Path) -> None:
     (slides / "link.tif").symlink_to(slides / "日本.tif")
     (slides / "@eaDir" / "x.svs").mkdir(parents=True)
     shutil.copy(DIGITS, slides / "@eaDir" / "x.svs" / "SYNOFILE_THUMB_M.tif")
-    for command in (["info"], ["predict", "-m", "megapixel-digits"], ["predict", "-m", "megapixel-digits", "--json"]):
-        narrow = subprocess.run(
-            [*ats_command, command[0], str(slides), *command[1:]],
-            capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"},
-        )  # fmt: skip
-        assert narrow.returncode == 0 and b"Error" not in narrow.stderr, narrow.stderr
+    predict_all = ("predict", slides, "-m", "megapixel-digits")
+    series = ats_series(("info", slides), predict_all, (*predict_all, "--json"))
+    narrow = subprocess.run(series, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"})
+    assert narrow.returncode == 0 and b"Error" not in narrow.stderr, narrow.stderr
     run_folder = tmp_path / "run"
     status, out, _ = ats("predict", slides, "-m", "megapixel-digits", "--json", "-o", run_folder)
     before = records(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from ats_cli.app import run
 from ats_cli.nets.model import Model
 from ats_cli.records import AttentionSpec, FeatureSpec, ModelSpec
 from ats_cli.zoo import save_model
+from tests.ats_process import ATS
 
 SPEC = ModelSpec(
     name="tiny",
@@ -76,4 +76,4 @@ def ats(capfd: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def ats_command() -> list[str]:
     """The start of a command line that runs `ats` in a process of its own."""
-    return [sys.executable, "-c", "from ats_cli.app import main; main()"]
+    return list(ATS)

@@ -71,7 +71,9 @@ def test_an_output_folder_that_goes_away_is_said(model: Path, tmp_path: Path, at
         Image.fromarray(noise(60, 70, i)).save(tmp_path / f"slides/s{i}.png")
     run = tmp_path / "run"
     command = [*ats_command, "predict", str(tmp_path / "slides"), "-m", str(model), "-o", str(run), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A pipe that is soon full: the run is in its midst until the rest of its answer is read.
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pipesize": 4096}
+    with subprocess.Popen(command, text=True, **streams) as process:
         assert process.stdout is not None
         process.stdout.readline()
         run.rename(tmp_path / "moved")

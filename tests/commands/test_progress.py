@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def test_on_a_terminal_there_is_a_display_and_it_is_gone_in_the_end(
     assert process.returncode == 1
     assert len(out.splitlines()) == 3 and b"\x1b" not in out
     assert b"of 3 slides" in shown and b"broken.svs" in shown
-    assert b"3 slides in 0:00:0" in shown
+    assert re.search(rb"3 slides in \d+:\d\d:\d\d", shown)
 
 
 def test_an_interrupt_waits_for_what_belongs_together() -> None:
