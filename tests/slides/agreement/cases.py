@@ -22,7 +22,8 @@ class Case:
     `restart`: blocks between restart markers of JPEG, 0 for none. `sparse`: which tiles are left out: "none"; "lower",
     of the lower levels alone; "all", a part of the slide at every level. `background`: what the file says of
     what is left out, where it does. `channels`: what the file says of three
-    planes. `variant`: what else a container offers, see `writers`. `seed`: of the picture.
+    planes. `variant`: what else a container offers, see `writers`. `detail`: "colours" for a picture whose hue changes
+    within a few pixels, as the chroma of a JPEG must show. `seed`: of the picture.
     """
 
     container: str
@@ -40,6 +41,7 @@ class Case:
     orientation: int = 1
     channels: str = ""
     variant: str = ""
+    detail: str = ""
     seed: int = 0
 
     @property
@@ -186,6 +188,7 @@ def cases(draw: st.DrawFn, container: str | None = None) -> Case:
         sparse=sparse,
         orientation=draw(st.sampled_from([1, 1, *range(1, 9)])) if offer.turned else 1,
         variant=draw(st.sampled_from(offer.variants)),
+        detail=draw(st.sampled_from(["", "colours"])),
         seed=draw(st.integers(0, 99)),
         **more,
     )

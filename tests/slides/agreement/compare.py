@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from agreement.reference import (
     reduced,
     tile_of,
     view_of,
+    with_repeated_chroma,
 )
 from agreement.writers import Written, write
 from ats_cli.errors import SlideError
@@ -28,8 +30,12 @@ from ats_cli.slides import Slide, open_slide
 
 DOWNSAMPLES = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 10.0, 16.0)
 _TILES = 8
-# Two decoders of one JPEG differ by so much at most.
+# Two decoders of one JPEG differ by so much at most; and, where both round the same means, by so much in the mean of a
+# view, and of any square of its pixels.
 _LOSSY = 3.0
+_MEAN, _MEAN_OF_A_SQUARE, _SQUARE = 0.6, 1.5, 8
+# The mean of values cut off at black or white is not the mean cut off there.
+_CLIPPED = 16.0
 _REFUSED = "--plane c="
 
 
@@ -102,11 +108,12 @@ def _view(
         slack = slack + 1
     scale = downsample / level.downsample
     if case.codec.startswith("jpeg-") and scale >= 2:
-        # A JPEG decoded at a part of its size is its mean to a grey level or so, to more where colours change at once.
+        # Decoded at a part of its size, a JPEG is the mean of its pixels to rounding, its chroma interpolated or not.
         by = max(by for by in (2, 4, 8) if by <= scale)
-        expected.append(view_of(levels, reduced(level, by), downsample))
-        spread, near = contrast(level.pixels, scale, shape), block_contrast(level.pixels, case.tile, scale, shape)
-        slack, mean = slack + 2 + 0.3 * spread + 0.1 * near, 1.0 + 0.03 * float(spread.mean())
+        repeated = with_repeated_chroma(level, case.tile, case.subsampling)
+        expected += [view_of(levels, reduced(source, by), downsample) for source in (level, repeated)]
+        clipped = replace(level, pixels=np.isin(level.pixels, (0, 255)))
+        slack, mean = slack + 2 + _CLIPPED * (view_of(levels, clipped, downsample) > 0), _MEAN
     yield from _differ(name, seen, expected, slack, mean)
     # What lies on all levels altogether: of the rest of a side that does not divide, levels have what they have.
     rows, cols = (int(min(lv.pixels.shape[axis] * lv.downsample for lv in levels) / downsample) for axis in (0, 1))
@@ -166,5 +173,10 @@ def _differ(
         right = np.round(expected[0][row, col].astype(float), 1).tolist()
         at = f"at row {row}, column {col} {seen[row, col].tolist()} for {right}"
         yield f"{what}: {beyond.any(axis=2).mean():.1%} of the pixels differ, {at}"
-    elif mean is not None and error.mean() > mean:
-        yield f"{what}: {error.mean():.2f} grey levels off in the mean"
+    elif mean is not None:
+        error = np.maximum(error - (slack - np.min(slack)), 0)
+        whole = error.shape[0] // _SQUARE, error.shape[1] // _SQUARE
+        squares = area_mean(error, _SQUARE, whole).mean(axis=2) if all(whole) else np.zeros((1, 1))
+        if error.mean() > mean or squares.max() > _MEAN_OF_A_SQUARE:
+            worst = f"{squares.max():.2f} in a square of {_SQUARE} pixels"
+            yield f"{what}: {error.mean():.2f} grey levels off in the mean, {worst}"

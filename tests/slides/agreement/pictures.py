@@ -87,6 +87,8 @@ def _samples(case: Case) -> Bytes:
     shape = case.height, case.width
     rgb = np.stack([_wave(rng, shape) for _ in range(3)], axis=2)
     texture = rng.normal(0, 4, (*shape, 3))
+    if case.detail == "colours":
+        texture += _hues(rng, shape)
     pixels = np.clip(rgb + texture, 0, 255)
     for colour in (255.0, 0.0):
         pixels += (colour - pixels) * _patch(rng, shape)[..., None]
@@ -110,6 +112,17 @@ def _wave(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float6
         length, angle, phase = rng.uniform(90, 400), rng.uniform(0, 2 * math.pi), rng.uniform(0, 2 * math.pi)
         total += 36 * np.sin(2 * math.pi * (x * math.cos(angle) + y * math.sin(angle)) / length + phase)
     return total
+
+
+def _hues(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Short waves of Cb and of Cr, (rows, cols, 3) as RGB: the luminance stays as it is."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
+    chroma = []
+    for _ in range(2):
+        length, angle = rng.uniform(14, 24), rng.uniform(0, 2 * math.pi)
+        chroma.append(40 * np.sin(2 * math.pi * (x * math.cos(angle) + y * math.sin(angle)) / length))
+    cb, cr = chroma
+    return np.stack([1.402 * cr, -0.344 * cb - 0.714 * cr, 1.772 * cb], axis=2)
 
 
 def _patch(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:

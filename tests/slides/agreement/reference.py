@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_LUMA = np.array([0.299, 0.587, 0.114])
 # JPEG adds a little to black.
 _BLACK = 8
 
@@ -75,6 +76,32 @@ def reduced(level: Truth, by: int) -> Truth:
     rows, cols = (-(-side // by) for side in level.pixels.shape[:2])
     pixels = np.floor(area_mean(level.pixels, by, (rows, cols)) + 0.5).astype(np.uint8)
     return Truth(level.downsample * by, pixels, np.ones((rows, cols), dtype=np.bool_))
+
+
+def with_repeated_chroma(level: Truth, tile: tuple[int, int], subsampling: tuple[int, int]) -> Truth:
+    """A level of JPEG as it is where each sample of its chroma is repeated over the pixels that it stands for.
+
+    `level` is a whole decode, which interpolates chroma within each tile (width, height): an eighth of the mean over
+    such a group of pixels comes from either neighbour. A decode at a part of the size has no pixels to interpolate.
+    """
+    luma = (level.pixels @ _LUMA)[..., None]
+    chroma = level.pixels - luma
+    for axis, (by, side) in enumerate(zip(subsampling[::-1], tile[::-1], strict=True)):
+        if by == 2:
+            along = np.moveaxis(chroma, axis, 0)
+            parts = [_repeated(along[start : start + side]) for start in range(0, len(along), side)]
+            chroma = np.moveaxis(np.concatenate(parts), 0, axis)
+    pixels = np.clip(np.floor(luma + chroma + 0.5), 0, 255).astype(np.uint8)
+    return Truth(level.downsample, pixels, level.held)
+
+
+def _repeated(interpolated: Floats) -> Floats:
+    count = len(interpolated)
+    even = np.concatenate([interpolated, interpolated[-1:]]) if count % 2 else interpolated
+    means = even.reshape(-1, 2, *even.shape[1:]).mean(axis=1)
+    near = np.concatenate([means[:1], means, means[-1:]])
+    samples = means + (2 * means - near[:-2] - near[2:]) / 8
+    return np.repeat(samples, 2, axis=0)[:count]
 
 
 def tile_of(
