@@ -228,7 +228,8 @@ def command(
     import sys
     from contextlib import suppress
 
-    from ats_cli.commands.common.messages import answer, say, training_progress
+    from ats_cli.commands.common.messages import answer, say
+    from ats_cli.commands.common.training_display import training_display
     from ats_cli.commands.options.settings import open_options
     from ats_cli.inference import resolve_device
     from ats_cli.training import Callbacks, DataOptions, RecipeOptions, TrainOptions, train_folder
@@ -239,7 +240,7 @@ def command(
         from ats_cli.training.smoke import smoke
 
         smoke_options = TrainOptions(device=resolve_device(device), devices=devices, precision=precision, parts=parts)
-        with training_progress(quiet) as on_progress:
+        with training_display(quiet) as on_progress:
             outcome = smoke(smoke_options, Callbacks(on_progress))
         if first_process():
             answer(outcome)
@@ -286,7 +287,7 @@ def command(
         resume=resume,
     )
     trained = None
-    with suppress(KeyboardInterrupt), training_progress(quiet) as on_progress:
+    with suppress(KeyboardInterrupt), training_display(quiet) as on_progress:
         trained = train_folder(
             output,
             data_options,
