@@ -49,7 +49,7 @@ class Rows:
     unit: str = "rows"
 
     def as_dict(self) -> dict[str, Any]:
-        """How many rows, in all and by split."""
+        """Return the number of rows in total and by split."""
         by_split = {"taken_by_split": dict(Counter(self.taken)), "left_by_split": dict(Counter(self.left))}
         return {"taken": len(self.taken), "left": len(self.left), **by_split}
 
@@ -77,7 +77,7 @@ def labelled_sources(
     group_by: str | None = None,
     na: str = "auto",
 ) -> tuple[list[Labelled], Rows]:
-    """Slides with labels out of `classes`: from a folder (see `class_folders`) or from a manifest.
+    """Return slides with labels out of `classes`: from a folder (see `class_folders`) or from a manifest.
 
     The slides of `split` are used; without it those of "test" if there are any, else all. If `split` is not a standard
     name, the splits of a manifest are compared as written. `group_by`: the column of the groups; all slides of a group
@@ -166,7 +166,9 @@ def _split_to_take(manifest: Path, splits: Mapping[str, int], split: str) -> str
 
 
 def _classes_of_labels(written: Sequence[tuple[str, str]], classes: Sequence[str], advice: str) -> dict[str, str]:
-    """The model's class of each label; which are spelt otherwise is logged. `written`: (label, where it is written).
+    """Return the model's class of each label, and log the labels that are spelt differently.
+
+    written: (label, where it is written).
 
     Raises AtsError for a label that is no class.
     """

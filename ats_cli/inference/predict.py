@@ -40,8 +40,8 @@ def predict_slide(
     be read.
     on_progress: called as tiles are read, with the number read and the number to read.
 
-    The same slide, seed and model give the same draw, whatever other slides are predicted. If drawn tiles cannot be
-    read, the estimate is the ratio over the others. Raises SlideError if more than `options.max_unreadable` of the
+    The same slide, seed and model give the same draw, independent of other slides. If drawn tiles cannot be read, the
+    estimate is the ratio over the others. Raises SlideError if more than `options.max_unreadable` of the
     attention, as estimated, lies on what cannot be read; if nothing can be read; if the slide has no tissue, or no
     microns per pixel and the model needs them; if `before` was drawn on another slide.
     """

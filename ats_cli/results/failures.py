@@ -1,4 +1,4 @@
-"""What failed, by kind, and what to do about each kind."""
+"""Failed slides by kind, with advice for each kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADVICE: dict[Failure, str] = {
 
 
 def print_failures(console: Console, failed: Iterable[Prediction]) -> None:
-    """Print one row a kind: how many slides, some of their names, what to do."""
+    """Print one row per kind: how many slides, some of their names, advice."""
     kinds: dict[Failure, list[str]] = {}
     for p in failed:
         kinds.setdefault(p.failure or "unforeseen", []).append(p.slide_id)

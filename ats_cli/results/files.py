@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, then renamed."""
+"""Files are written completely or not at all: under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ats_cli.text import csv_cell, json_text
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, making its folder; an existing one is replaced whole or left as it was.
+    """Write a file and make its folder. An existing file is replaced completely or stays as it is.
 
-    OSError, with the name that was asked for, where it cannot be written.
+    Raises OSError with the name of the file, not of the temporary one, if it cannot be written.
     """
     write_together({path: content})
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """The same for several files, by path: all are written beside before the first is renamed, in the order given.
+    """Write several files, path -> content, as `write_whole` does. They are renamed in order, once all are written.
 
-    So where the disk is full, none has changed.
+    If the disk is full, no file has changed.
     """
     beside = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
     path = Path()
@@ -45,7 +45,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def refuse_dangling_link(path: Path) -> None:
-    """Raise AtsError where an output, or a folder above it, is a link to what is not there: a disk not mounted."""
+    """Raise AtsError if an output, or a folder above it, is a broken link, as when a disk is not mounted."""
     for place in (path, *path.parents):
         if place.is_symlink() and not place.exists():
             raise AtsError(
@@ -54,22 +54,23 @@ def refuse_dangling_link(path: Path) -> None:
 
 
 def delete_parts(folder: Path) -> None:
-    """Delete what a killed process left half written, anywhere below `folder`."""
+    """Delete the temporary files of an interrupted process anywhere below `folder`."""
     for part in folder.rglob(".*.part"):
         with suppress(OSError):
             part.unlink()
 
 
 def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as CSV in UTF-8. None is an empty cell; floats have all their digits; no text is run as a formula."""
+    """Return rows as CSV in UTF-8. None is an empty cell, floats have all digits, no text is a formula."""
     text = io.StringIO(newline="")
-    # Cells are quoted that hold a character of the line's end, and a return within a cell ends a line for readers.
+    # csv.writer quotes cells with a character of the line terminator: so "\r" in a cell, which readers take for a line
+    # end, is quoted too.
     csv.writer(_Lines(text), lineterminator="\r\n").writerows(map(csv_cell, row) for row in rows)
     return text.getvalue().encode("utf-8")
 
 
 class _Lines:
-    """Ends the lines of csv.writer, which come one by one, with a newline alone."""
+    """Replaces the line terminator of csv.writer, which writes line by line, with a newline."""
 
     def __init__(self, text: io.StringIO) -> None:
         self._text = text
@@ -79,6 +80,6 @@ class _Lines:
 
 
 def json_bytes(value: object, allow_nan: bool = False) -> bytes:
-    """Return a JSON document in UTF-8, indented, that any parser reads whatever names are in it."""
+    """Return an indented JSON document in UTF-8. Names that are not valid Unicode are escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=allow_nan, indent=2)
     return (json_text(text) + "\n").encode("utf-8")

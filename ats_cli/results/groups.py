@@ -1,4 +1,4 @@
-"""One answer a group of slides, as a rule a patient's: what the slides say together."""
+"""One prediction for a group of slides, usually those of a patient, combined from the predictions of its slides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Weights = Literal["equal", "tissue"]
 
 
 class GroupBy(NamedTuple):
-    """By which column of a manifest slides are grouped, and what each counts: all the same, or by area of tissue."""
+    """The column of a manifest that groups the slides, and their weights: equal, or by area of tissue."""
 
     column: str
     weights: Weights = "equal"
@@ -29,10 +29,12 @@ class GroupBy(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """A group: which of its slides count, which failed, how many that count are unfamiliar, and what they say.
+    """The result of a group.
 
-    `prediction`: as of a slide, with the group's name for its id; tiles, positions and bytes are sums. Failed where
-    all slides did.
+    slides, failed: ids of the slides that were predicted, and of those that failed. unfamiliar: how many of `slides`
+    are unfamiliar.
+    prediction: like that of a slide, with the group's name as its id; tiles and positions are sums. Its status is
+    "failed" if all slides failed.
     """
 
     slides: tuple[str, ...]
@@ -43,9 +45,9 @@ class Group:
 
 
 def grouped(group_of: Mapping[str, str], found: Mapping[str, Prediction], weights: Weights) -> list[Group]:
-    """Return the groups of which every slide is `found`, in the order of `group_of` (slide id to group).
+    """Return the groups whose slides are all in `found`, in the order of `group_of` (slide id -> group).
 
-    A patient of whom a slide is still to come has no row: half of the slides would be taken for all.
+    A group that lacks a slide has no row: a part of its slides would be taken for all.
     """
     members: dict[str, list[str]] = {}
     for slide_id, group in group_of.items():
@@ -58,20 +60,22 @@ def grouped(group_of: Mapping[str, str], found: Mapping[str, Prediction], weight
 
 
 def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group:
-    """Join slides: the group's logits are the weighted mean L = sum_i w_i L_i of those that did not fail.
+    """Combine the slides of a group: its logits are the weighted mean L = sum_i w_i L_i over those that did not fail.
 
-    w_i is 1 / n, or the slide's share of all positions, which are of one size in a model of microns: of the tissue,
-    where the model looks at tissue only. Slides are drawn independently, and w is no matter of chance, so that
+    w_i is 1 / n, or the slide's share of all positions. In a model with scales in microns all positions have the same
+    size, so that this is the share of the tissue if the model draws from tissue only. The draws of the slides are
+    independent and w is fixed, so
 
         se(L)^2 = sum_i w_i^2 se(L_i)^2.
 
-    Probabilities are those of L. Their standard errors go through the logit of each class against the others,
-    log p / (1 - p), whose error is se(p) / (p (1 - p)):
+    The probabilities are those of L. Their standard errors are computed from the logit of each class against the
+    others, log p / (1 - p), whose standard error is se(p) / (p (1 - p)):
 
-        se(p) = p (1 - p) sqrt(sum_i w_i^2 (se(p_i) / (p_i (1 - p_i)))^2),
+        se(p) = p (1 - p) sqrt(sum_i w_i^2 (se(p_i) / (p_i (1 - p_i)))^2).
 
-    which is to first order exact for two classes and for labels of their own; of more classes it takes the others to
-    stand to each other as in each slide. Without errors where a slide has none. `se_kind` is the least of the slides'.
+    This is exact to first order for two classes and for independent labels. With more classes it assumes that the
+    ratios of the other classes are those of each slide. The group has no errors if a slide has none. `se_kind` is the
+    weakest of the slides' kinds.
     """
     good = [p for p in slides if p.status == "ok" and p.logits is not None]
     failed = tuple(p.slide_id for p in slides if p.status != "ok")
@@ -148,7 +152,7 @@ def _row(group: Group, classes: int, task: str) -> list[object]:
 
 
 def _of_probabilities(w: Floats, p: Floats, slides: Sequence[Prediction]) -> tuple[float, ...] | None:
-    """The standard errors of the group's probabilities `p`, as `together` says; None where they cannot be told."""
+    """Return the standard errors of the group's probabilities `p`, see `together`; None if they are not known."""
     if any(slide.se is None for slide in slides):
         return None
     complement = TASKS[slides[0].task].complement
@@ -159,7 +163,7 @@ def _of_probabilities(w: Floats, p: Floats, slides: Sequence[Prediction]) -> tup
 
 
 def _root(w: Floats, errors: Any) -> tuple[float, ...] | None:
-    """sqrt(sum_i w_i^2 e_i^2) of each column of (n, C); None where one is missing or no number."""
+    """Return sqrt(sum_i w_i^2 e_i^2) of each column of `errors` (n, C); None if a row is missing or not finite."""
     if any(row is None for row in errors):
         return None
     sums = np.sqrt(w**2 @ np.square(np.array(errors, np.float64)))

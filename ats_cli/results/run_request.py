@@ -1,4 +1,4 @@
-"""What a run folder is begun with."""
+"""The slides, settings and model with which a run folder is begun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that people read: one row a slide."""
+"""The table on stdout: one row per slide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNBOUNDED = 10_000  # characters; wider than any table
 
 
 def print_predictions(console: Console, predictions: Sequence[Prediction]) -> None:
-    """Print one row a slide, failed ones too, with the sentence that says why: below, where a row has no room."""
+    """Print one row per slide. The errors of failed slides are below the table if the rows have no room for them."""
     table = prediction_table(predictions)
     unbounded = console.options.update(width=UNBOUNDED)
     if console.measure(table, options=unbounded).maximum <= console.width:
@@ -32,16 +32,17 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
 
 
 def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> Table:
-    """Return one row a slide: if any may stop by itself, why it stopped; if any has tiles that cannot be read, how
-    many; if any is unfamiliar, how much; if the scale of any is the objective's, which; if any failed, its error.
-    Nothing is cut."""
+    """Return one row per slide. Columns that apply to no slide are left out; no text is cut.
+
+    They are: why reading stopped, unreadable tiles, how unfamiliar the slide is, the nominal scale, the error.
+    """
     failures = errors and any(p.status == "failed" for p in predictions)
     adaptive = any(p.sampling.settled is not None for p in predictions)
     damaged = any(p.sampling.tiles_unreadable or p.sampling.mass_unreadable for p in predictions)
     unfamiliar = any(p.comparison.unfamiliar for p in predictions)
     nominal = any(p.provenance.mpp_source == NOMINAL_SCALE for p in predictions)
     table = plain_table()
-    # Long names wrap on a narrow terminal: half a class name is worse than a class name on two lines.
+    # Long names wrap on a narrow terminal: a class name on two lines is better than a half.
     table.add_column("slide", overflow="fold")
     table.add_column("class", overflow="fold")
     for heading in (_answer_heading(predictions), "std. error", "tiles", "attention", "MB read", "seconds"):
@@ -64,7 +65,7 @@ def prediction_table(predictions: Sequence[Prediction], errors: bool = True) -> 
 
 
 def print_groups(console: Console, column: str, groups: Sequence[Group]) -> None:
-    """Print one row a group, with how many of its slides count."""
+    """Print one row per group, with how many of its slides were predicted."""
     table = plain_table()
     table.add_column(text(column), overflow="fold")
     table.add_column("class", overflow="fold")
@@ -78,24 +79,24 @@ def print_groups(console: Console, column: str, groups: Sequence[Group]) -> None
 
 
 def plain_table() -> Table:
-    """Return an empty table in the style of all of ours."""
+    """Return an empty table in the common style."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
 
 
 def text(value: str, style: str = "") -> Text:
-    """Return what a table or a console shows: a text, whatever a name holds."""
+    """Return a text without markup and control characters."""
     return Text(printable(value, lines=True), style)
 
 
 def megabytes(size: int | None) -> str:
-    """Return a size in MB (10**6 bytes), with enough digits to tell small ones from nothing."""
+    """Return a size in MB (10**6 bytes), with more digits below 0.1 MB."""
     if size is None:
         return NOTHING
     return f"{size / 1e6:,.1f}" if size >= 1e5 else f"{size / 1e6:.3f}"
 
 
 def _error(error: float) -> str:
-    """Return a standard error; a small one is not to be taken for none."""
+    """Return a standard error as text; "0.000" is only used for 0."""
     return "<0.001" if 0 < error < 0.0005 else f"{error:.3f}"
 
 
@@ -121,12 +122,12 @@ def _cells(p: Prediction) -> list[str]:
 
 
 def _stopped(p: Prediction) -> str:
-    """Return why no more tiles were read, of a run that stops by itself."""
+    """Return why reading stopped, for a run with a stopping rule."""
     return NOTHING if p.sampling.settled is None else "settled" if p.sampling.settled else "budget reached"
 
 
 def _unreadable(p: Prediction) -> str:
-    """Return how many of the tiles could not be read, and the attention that is estimated to be lost."""
+    """Return how many of the tiles could not be read, and the estimated share of the attention on them."""
     of = p.sampling
     if not (of.tiles_unreadable or of.mass_unreadable):
         return NOTHING
@@ -134,12 +135,12 @@ def _unreadable(p: Prediction) -> str:
 
 
 def _unfamiliar(p: Prediction) -> str:
-    """Return how many times as far from the training slides as the limit, of a slide beyond it."""
+    """Return the distance from the training slides in multiples of the limit, for a slide beyond the limit."""
     return f"{p.comparison.unfamiliar_score:.1f} x" if p.comparison.unfamiliar else NOTHING
 
 
 def _mpp(p: Prediction) -> str:
-    """Return the microns per pixel of level 0, and whether they are only what the objective's power stands for."""
+    """Return the microns per pixel of level 0, and whether they are nominal, from the objective's power."""
     mpp = p.provenance.mpp
     if mpp is None:
         return NOTHING

@@ -22,7 +22,7 @@ def say(message: str) -> None:
 
 
 def ignore(message: str) -> None:
-    """Take the place of `say` in a quiet command."""
+    """Do nothing: replaces `say` in a quiet command."""
 
 
 def say_traceback() -> None:
@@ -31,7 +31,7 @@ def say_traceback() -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """Return an error as a sentence for the user: what happened, and what to do about it."""
+    """Return an error as a message for the user: what happened, and what to do."""
     if isinstance(error, AtsError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,4 +1,4 @@
-"""Which slides a command works on: those named in the call, or the rows of a manifest."""
+"""The slides of a command: those named in the call, or the rows of a manifest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def gather(
     slides: list[str] | None, manifest: Path | None, mpp: float | None, group_by: str | None = None, na: str = "auto"
 ) -> list[SlideSource]:
-    """Return the slides of a call, each with its id and the mpp given for it. AtsError when there are none.
+    """Return the slides of a call, each with its id and the mpp that the user gave. Raises AtsError if there are none.
 
-    `group_by`: the column of the manifest that names their groups. `na`: as of `read_manifest`.
+    group_by: the column of the manifest that names their groups. na: see `read_manifest`.
 
-    A row of a manifest whose file is missing is still a slide: it fails when its turn comes, and the others do not.
+    A row of a manifest whose file is missing is a slide too: it fails later, alone.
     """
     from ats_cli.slides import SlideSource, find_slides, read_manifest
     from ats_cli.slides.inputs.discovery import slide_ids

@@ -1,4 +1,4 @@
-"""The standard streams of a run: there, in an encoding that can write any name, and safe to print on."""
+"""The standard streams: always open, able to write any name, and without control characters of names."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-# Tables piped into a file or a program are as wide as they need to be: nothing in them is cut or wrapped.
+# Tables that are written to a file or a pipe have no maximum width, so that nothing is cut or wrapped.
 PIPE_WIDTH = 10_000
 
 
 def reserve_streams() -> None:
-    """Point closed standard streams at nothing; a file opened later would take their place and get what is printed."""
+    """Open closed standard streams on the null device. Else a file opened later could receive what is printed."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-    # Python has None for a stream that was closed when it began.
+    # A stream that was closed when Python started is None.
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def use_utf8() -> None:
-    """Where file names are not read as UTF-8 (an old locale), begin again in the UTF-8 mode of Python.
+    """Restart in Python's UTF-8 mode if file names are not decoded as UTF-8 (an old locale).
 
-    A slide has the same name, and so the same draw and the same folder, in every locale. What is printed is still
-    in the encoding of the locale.
+    So a slide has the same name, draw and folder in every locale. Output keeps the encoding of the locale.
     """
     if sys.getfilesystemencoding().lower() != "utf-8" and sys.executable:
         os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
@@ -42,7 +41,7 @@ def use_utf8() -> None:
 
 
 def escape_unencodable() -> None:
-    """What an encoding lacks is written as \\uXXXX, in JSON too."""
+    """Write characters that the encoding lacks as \\uXXXX, in JSON too."""
     codecs.register_error("json_escape", _json_escape)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -56,16 +55,16 @@ def _json_escape(error: UnicodeError) -> tuple[str, int]:
 
 
 def flush_or_silence(stream: TextIO) -> None:
-    """Flush; where that is impossible, point the stream at nothing: Python flushes once more as it exits."""
+    """Flush a stream. If that fails, redirect it to the null device, because Python flushes again when it exits."""
     try:
         stream.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError):  # not a real file (a test's capture): nothing is left to flush into
+        with suppress(OSError, ValueError):  # not a real file, as when a test captures the output
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def console(stderr: bool = False) -> Console:
-    """Return a console on which names and metadata can only be text. NO_COLOR is honoured by rich."""
+    """Return a console that prints names and metadata as plain text. rich honours NO_COLOR."""
     from rich.console import Console
     from rich.segment import Segment
 

@@ -8,8 +8,8 @@ from ats_cli.records import FeatureSpec
 
 
 def resolve_device(name: str = "auto") -> str:
-    """A device torch knows, from "auto", "cpu", "cuda", "cuda:1" or "mps". Raises AtsError when it is not there."""
-    # Convolutions in TF32 would be faster, and the record, which says fp32, untrue.
+    """Return a device for torch from "auto", "cpu", "cuda", "cuda:1" or "mps". Raises AtsError if it does not exist."""
+    # Convolutions in TF32 would be faster, but the record says fp32.
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
@@ -28,10 +28,10 @@ def resolve_device(name: str = "auto") -> str:
 
 
 def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
-    """What the feature net's backbone computes in, "fp32", "bf16" or "fp16", from one of them or "auto".
+    """Return the precision of the feature network's backbone, "fp32", "bf16" or "fp16", from one of them or "auto".
 
-    "auto" is bf16 on CUDA, and on a processor that has it natively, for the feature networks that are
-    faster in it. Raises AtsError for what the device does not have.
+    "auto" is bf16 for the feature networks that are faster in it, on a device that supports it natively. Raises
+    AtsError for a precision that the device does not support.
     """
     if name == "auto":
         native = _native_bf16() if device == "cpu" else device.startswith("cuda") and torch.cuda.is_bf16_supported()
@@ -44,6 +44,6 @@ def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
 
 
 def _native_bf16() -> bool:
-    """Whether the processor multiplies bf16 itself. Elsewhere it would be slower than fp32."""
+    """Whether the processor has instructions for bf16. Without them it is slower than fp32."""
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in asked)

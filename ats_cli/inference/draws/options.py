@@ -1,4 +1,4 @@
-"""How the tiles of a slide are drawn and read: one object, checked when it is made."""
+"""The options for drawing and reading the tiles of a slide, checked when they are made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ats_cli.registry import DEFAULT_SAMPLER, EXHAUSTIVE, NESTED_SAMPLER, SAMPLE
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """Options of `predict_slide`. Raises AtsError for a value that makes no sense, or for two that contradict.
+    """Options of `predict_slide`. Raises AtsError for an invalid value, or for two that contradict each other.
 
     tiles: the budget; None for the model's own.
     sampler: None for the default, or for the nested sampler with a `confidence`.
@@ -62,7 +62,7 @@ class DrawOptions:
         return self.sampler or (DEFAULT_SAMPLER if self.confidence is None else NESTED_SAMPLER)
 
     def _make_whole(self, name: str) -> None:
-        """Turn integers of any kind, as numpy's, into Python's, so that they seed and compare alike."""
+        """Convert an integer of any type, like numpy's, to int, so that equal values give equal seeds."""
         value = getattr(self, name)
         try:
             object.__setattr__(self, name, operator.index(value))

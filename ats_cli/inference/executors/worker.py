@@ -70,7 +70,7 @@ class _ProgressReporter:
 
 
 def _exit_with_parent() -> None:
-    """End this process when the parent has ended, for whatever reason."""
+    """End this process when the parent has ended for any reason."""
     parent = parent_process()
     if parent is not None:
         parent.join()

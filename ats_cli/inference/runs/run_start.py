@@ -1,4 +1,4 @@
-"""The run folder of a request: opened, and begun or continued."""
+"""Opening the run folder of a request, and beginning or continuing the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMED = 5  # slides that are named in one message
 
 
 def open_run(request: PredictionRequest) -> RunFolder | None:
-    """Return the run folder of a request, if it names one. AtsError where its options contradict each other."""
+    """Return the run folder of a request, None if it names none. Raises AtsError if its options contradict."""
     extend, overwrite = request.extend, request.overwrite
     if request.output is None:
         options = {"--extend": extend, "--retry-failed": request.retry_failed, "--overwrite": overwrite}
@@ -65,7 +65,7 @@ def begin_run(
     model: ModelFolder,
     device: str,
 ) -> dict[str, Prediction]:
-    """Begin a run or continue it; return the predictions that it has already, by slide id."""
+    """Begin a run or continue it; return the predictions that it already has, by slide id."""
     paths = {source.slide_id: source.path for source in sources}
     shard = None if request.shard is None else "{}/{}".format(*request.shard)
     return run.begin(

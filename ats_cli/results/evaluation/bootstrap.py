@@ -1,11 +1,12 @@
-"""95 % intervals by the bootstrap over groups: what the figures would have been with other patients.
+"""95 % intervals by the bootstrap over groups: how the figures vary with the patients.
 
-Whole groups are drawn with replacement, so that slides of one patient, which are alike, do not count as independent.
-The interval is the percentile interval, corrected for the bootstrap's median bias (Efron 1987, BC) and widened for
-few groups (Hesterberg 2015, "expanded percentile": t quantiles with G - 1 degrees of freedom, times sqrt(G / (G - 1))).
-A calibration error is biased upwards, being a mean of absolute values, and in a resample once more: its interval
-reaches over the one with and the one without the correction, and down to 0 where resampling alone makes as much.
-`benchmarks/intervals.py` measures how often they cover.
+Whole groups are drawn with replacement, because the slides of a patient are not independent. The interval is the
+percentile interval, corrected for the median bias of the bootstrap (Efron 1987, BC) and widened for few groups
+(Hesterberg 2015, "expanded percentile": t quantiles with G - 1 degrees of freedom, times sqrt(G / (G - 1))).
+
+A calibration error is a mean of absolute values, so it is biased upwards, and more so in a resample. Its interval is
+the union of those with and without the bias correction, and starts at 0 if resampling alone gives an error as large.
+`benchmarks/intervals.py` measures the coverage.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ from ats_cli.results.evaluation.metrics import Figure, Table, calibration_noise
 
 RESAMPLES, LEVEL = 1000, 0.95
 
-# Weights of resamples are worked on at once up to this many: some 100 MB of temporaries.
+# Weights of resamples that are processed at once: about 100 MB of temporary arrays.
 AT_ONCE = 2_000_000
 
 NORMAL = NormalDist()
 
-# What resampling alone makes of a figure that would be 0.
+# The value that resampling alone gives a figure whose true value is 0.
 NOISE = {"calibration_error": calibration_noise}
 
 
 @dataclass(frozen=True)
 class IntervalEstimate:
-    """A figure and its interval; None where it cannot be said. `low`, `high`: None where no resample differs: then
-    the slides are too few, or too easy, to say how far the figure may be off."""
+    """A figure and its interval; None if the figure is not defined.
+
+    low, high: None if all resamples give the same value: the slides are too few, or too easy, for an interval.
+    """
 
     value: float | None
     low: float | None = None
@@ -44,23 +47,28 @@ class IntervalEstimate:
 def with_intervals(
     table: Table, groups: Sequence[str], figures: dict[str, Figure], seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, IntervalEstimate]:
-    """Each figure of the table with its interval. `groups`: (n,) of each slide; one group alone gives no interval."""
+    """Return each figure of the table with its interval; without one if there is a single group.
+
+    groups: (n,) the group of each slide.
+    """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
-    many = len(names)
+    group_count = len(names)
     values = {name: float(figure(table, table.ones)[0]) for name, figure in figures.items()}
-    if many < 2:
+    if group_count < 2:
         return {name: IntervalEstimate(_number(value)) for name, value in values.items()}
     rng = np.random.default_rng(seed)
     noise = {_noise_of(name): NOISE[name] for name in figures if name in NOISE}
     drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*figures, *noise)}
     size = max(1, AT_ONCE // len(table.labels))
     for start in range(0, resamples, size):
-        counts = rng.multinomial(many, np.full(many, 1 / many), min(size, resamples - start))
+        counts = rng.multinomial(group_count, np.full(group_count, 1 / group_count), min(size, resamples - start))
         weights = counts[:, group].astype(np.float64)
         for name, figure in {**figures, **noise}.items():
             drawn[name].append(figure(table, weights))
     resampled = {name: np.concatenate(values) for name, values in drawn.items()}
-    return {name: _interval(values[name], resampled[name], many, resampled.get(_noise_of(name))) for name in figures}
+    return {
+        name: _interval(values[name], resampled[name], group_count, resampled.get(_noise_of(name))) for name in figures
+    }
 
 
 def _noise_of(name: str) -> str:
@@ -70,7 +78,7 @@ def _noise_of(name: str) -> str:
 def _interval(
     value: float, drawn: NDArray[np.float64], groups: int, noise: NDArray[np.float64] | None
 ) -> IntervalEstimate:
-    # A resample without one of the classes has no such figure.
+    # A resample without slides of some class may not define the figure.
     drawn = drawn[np.isfinite(drawn)]
     if not math.isfinite(value) or not len(drawn) or np.ptp(drawn) < 1e-12:
         return IntervalEstimate(_number(value))
@@ -84,8 +92,10 @@ def _interval(
 
 
 def t_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t: the expansion about the normal one (Abramowitz and Stegun 26.7.5); from 3 degrees of
-    freedom on within 0.2 %."""
+    """Return a quantile of Student's t, by its expansion about the normal quantile (Abramowitz and Stegun 26.7.5).
+
+    Exact for 1 and 2 degrees of freedom, within 0.2 % for more.
+    """
     if freedom == 1:
         return math.tan(math.pi * (probability - 0.5))
     if freedom == 2:

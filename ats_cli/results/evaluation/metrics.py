@@ -1,10 +1,10 @@
 """Figures of a classifier from a table of labels and probabilities, each as a function of the slides' weights.
 
-Notable here: every figure takes weights (B, n) and gives (B,) at once. Once each is the figure itself; how often a
-resample took each slide is the bootstrap; all but one group is the jackknife. So there is one formula a figure.
+Every figure takes weights (B, n) and returns (B,), so there is one formula per figure: weights of 1 give the figure
+itself, and the counts of resamples give the bootstrap.
 
-Figures over several classes are macro averages (each class against the others, each counting the same) over the
-classes that occur. Checked against scikit-learn's and torchmetrics'.
+Figures over several classes are macro averages (each class against the others, all with the same weight) over the
+classes that occur. They are tested against scikit-learn and torchmetrics.
 """
 
 from __future__ import annotations

@@ -20,11 +20,12 @@ from ats_cli.results.run.table import columns, row
 
 
 class Evaluation:
-    """Predictions of labelled slides at several budgets, gathered one by one, and what they come to.
+    """Collects predictions of labelled slides at several budgets, and computes their figures.
 
-    `truth`: by slide id, in the order of the tables. `budgets`: from the smallest; None for all tiles. `failed`: by
-    slide id, the sentence why. A slide that fails at one budget is in the figures of none. `unfamiliar`: ids of slides
-    unlike those that the model was trained on. `group_by`: figures with one answer a group are wanted, too.
+    truth: by slide id, in the order of the tables. budgets: in increasing order; None for all tiles.
+    failed: the error by slide id. A slide that fails at one budget is left out of the figures of all budgets.
+    unfamiliar: ids of slides unlike those that the model was trained on.
+    group_by: compute also figures with one prediction per group.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Evaluation:
         self._found: dict[int | None, dict[str, Prediction]] = {budget: {} for budget in budgets}
 
     def add(self, budget: int | None, prediction: Prediction) -> None:
-        """Take in one slide's prediction at one budget."""
+        """Add the prediction of a slide at a budget."""
         self._found[budget][prediction.slide_id] = without_tiles(prediction)
         if prediction.comparison.unfamiliar:
             self.unfamiliar.add(prediction.slide_id)
@@ -49,7 +50,7 @@ class Evaluation:
             self.failed[prediction.slide_id] = str(prediction.error)
 
     def figures(self, seed: int) -> list[BudgetFigures]:
-        """The figures at each budget, of the slides that did not fail; none where all did."""
+        """Return the figures at each budget over the slides that did not fail; [] if all failed."""
         good = [slide_id for slide_id in self.truth if slide_id not in self.failed]
         found = [
             budget_figures(budget, [own[slide_id] for slide_id in good], self.truth, self.classes, seed)
@@ -69,7 +70,7 @@ class Evaluation:
         ]
 
     def _groups(self, own: Mapping[str, Prediction]) -> list[Group]:
-        """The groups at one budget. What failed at another does not count here either."""
+        """Return the groups at one budget, without the slides that failed at any budget."""
         assert self.group_by is not None
         found = {name: replace(p, status="failed") if name in self.failed else p for name, p in own.items()}
         return grouped({name: t.group for name, t in self.truth.items()}, found, self.group_by.weights)
@@ -77,7 +78,7 @@ class Evaluation:
     def as_dict(
         self, found: Sequence[BudgetFigures], model: Mapping[str, Any], settings: Mapping[str, Any], seed: int
     ) -> dict[str, Any]:
-        """metrics.json: JSON-ready values; a figure that cannot be said is null."""
+        """Return metrics.json as JSON-ready values; a figure that is not defined is None."""
         groups = {t.group for t in self.truth.values()}
         return {
             "schema_version": SCHEMA_VERSION,
@@ -103,9 +104,9 @@ class Evaluation:
         }
 
     def write(self, folder: Path, said: Mapping[str, Any], found: Sequence[BudgetFigures]) -> None:
-        """Write predictions.csv of the largest budget, of each where there are several, the plots, and metrics.json.
+        """Write predictions.csv of the largest budget, a table per budget if there are several, plots and metrics.json.
 
-        Those that an earlier evaluation left there are gone.
+        Files of an earlier evaluation are deleted.
         """
         for pattern in ("predictions_*.csv", "accuracy_tiles.*", "metrics.json"):
             for earlier in folder.glob(pattern):
@@ -127,7 +128,7 @@ class Evaluation:
             raise OSError(errno.ENOENT, "deleted while it was written. Run it again", str(folder))
 
     def _table(self, own: Mapping[str, Prediction]) -> bytes:
-        """predictions.csv as `ats predict` writes it, with the columns label and group at its end."""
+        """Return predictions.csv as `ats predict` writes it, with the further columns label and group."""
         heading: list[object] = [*columns(self.classes, self.task), "label", "group"]
         rows = [
             [*row(own[slide_id], len(self.classes), self.task), truth.label, truth.group]
@@ -138,7 +139,7 @@ class Evaluation:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise AtsError or OSError, before the long work, where a folder cannot be written."""
+    """Raise AtsError or OSError if a folder cannot be written. Called before the predictions, which take long."""
     refuse_dangling_link(folder)
     above = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     with tempfile.TemporaryFile(dir=above):

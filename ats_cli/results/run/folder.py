@@ -1,11 +1,11 @@
-"""A run folder: what `ats predict -o` leaves behind, and what a later call goes on from.
+"""A run folder: what `ats predict -o` writes, and what a later call continues.
 
     RUN/run.json                       what was run, with what, on what; the list of slides
     RUN/predictions.csv                one row a slide, in the order of the list
-    RUN/predictions_by_group.csv       where slides are grouped, one row a group of which all slides have come
+    RUN/predictions_by_group.csv       if slides are grouped, one row per group whose slides are all there
     RUN/slides/<slide id>/             prediction.json, tiles.csv, draw.npz
 
-A slide is done when it has its record. The records are the truth; predictions.csv is made from them.
+A slide is done when it has its record. predictions.csv is made from the records.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ from ats_cli.results.writers.prediction_json import RECORD, read_record
 
 LOCK, GROUPS = ".lock", "predictions_by_group.csv"
 
-# predictions.csv is written anew after a slide where that is quick (seconds), or has come to be no more than about
-# this share of the time: with thousands of slides, every few.
+# predictions.csv is written again after a slide if that takes at most so many seconds, or about this share of the time
+# since it was last written: with thousands of slides, after every few.
 TABLE_QUICK, TABLE_SHARE = 0.01, 0.05
 
 
 class RunFolder:
-    """A run folder, new or with slides in it already. Nothing is written before `begin`.
+    """A run folder, new or with slides. Nothing is written before `begin`.
 
-    `settings`: by name, of the run as it is on disk. `model`: {name, hash, folder}. `slides`: by id, in order.
-    `group_by`: how they are grouped, or None. `changed`: of those begun with, ids of slides whose file is another than
-    the one that was predicted. `whole`: whether it has come to its end once `end` is called.
+    settings: by name, as stored. model: {name, hash, folder}. slides: by id, in order. group_by: None if they are not
+    grouped.
+    changed: ids of the slides of the request whose file has changed since it was predicted.
+    whole: whether the run is complete when `end` is called.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raise AtsError for a folder that holds something else than a run."""
+        """Raise AtsError for a folder with other content than a run."""
         self.path = path
         self._lock = FileLock(path / LOCK)
         self._classes: tuple[str, ...] = ()
@@ -82,12 +83,13 @@ class RunFolder:
         overwrite: bool = False,
         retry_failed: bool = False,
     ) -> dict[str, Prediction]:
-        """Begin the run or continue it; return the predictions that it has already, by slide id.
+        """Begin the run or continue it; return the predictions that it already has, by slide id.
 
-        `fingerprint`: returns that of a slide as it is now; a slide whose file has changed is in `changed`, and is to
-        be predicted again. `extend`: the settings may ask for more tiles than the run has. `overwrite`: the run is
-        deleted first. AtsError, before anything is changed, if the settings are not those of the run, a slide is not
-        the one that has its id, an id cannot name a folder, or another process writes this run.
+        fingerprint: returns the current fingerprint of a slide. Slides whose file has changed are in `changed`, and
+        must be predicted again. extend: the settings may have more tiles than the run. overwrite: delete the run first.
+
+        Raises AtsError, before anything is changed, if the settings are not those of the run, a slide is not the one
+        with its id, an id cannot name a folder, or another process writes this run.
         """
         self._task = request.task
         for slide in request.slides:
@@ -140,12 +142,12 @@ class RunFolder:
         return done
 
     def before(self, slide_id: str) -> TilesRead | None:
-        """Return the tiles that were read of a slide that is to get more, or None where it starts anew."""
+        """Return the tiles of a slide that is continued to more tiles; None if it is predicted from the beginning."""
         record = self._records.get(slide_id)
         return read_draw(self._folder(slide_id)) if record is not None and not _failed(record) else None
 
     def add(self, prediction: Prediction) -> None:
-        """Write what was predicted of a slide. A slide that fails on its way to more tiles stays as it was."""
+        """Write the prediction of a slide. A slide that fails while it is continued keeps its earlier prediction."""
         earlier = self._records.get(prediction.slide_id)
         if _failed(prediction) and earlier is not None and not _failed(earlier):
             return
@@ -156,7 +158,7 @@ class RunFolder:
             self._write_table()
 
     def take(self, other: RunFolder, slide_id: str) -> bool:
-        """Copy a slide's files from another run; whether it has been predicted there."""
+        """Copy a slide's files from another run. Return whether it has a prediction there."""
         self._check_place()
         if other.record(slide_id) is None:
             return False
@@ -166,40 +168,40 @@ class RunFolder:
         return record is not None
 
     def record(self, slide_id: str) -> Prediction | None:
-        """What was predicted of a slide, None where there is no whole record of it."""
+        """Return the prediction of a slide; None if it has no valid record."""
         record = read_record(self._folder(slide_id))
         return record if record is not None and record.slide_id == slide_id else None
 
     def is_unfinished_merge(self, paths: Sequence[str]) -> bool:
-        """Whether the run was begun by merging runs at `paths`, all or some, and lacks parts or slides."""
+        """Whether the run is an incomplete merge of runs at `paths`, or of some of them."""
         merged = self._run.get("merged")
         return merged is not None and set(merged) <= set(paths) and self._run.get("ended") is None
 
     def classes(self) -> tuple[str, ...]:
-        """The classes that the run's records have, () where there are none."""
+        """Return the classes of the run's records; () if it has no record."""
         records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
         return next((record.classes for record in records if record is not None), ())
 
     def task(self) -> str | None:
-        """Return the task of the run's model as its records have it, None without a slide that succeeded."""
+        """Return the task of the run's records; None if no slide succeeded."""
         records = (read_record(self._folder(slide_id)) for slide_id in self.slides)
         return next((record.task for record in records if record is not None and not _failed(record)), None)
 
     @property
     def shard(self) -> tuple[int, int] | None:
-        """Which part of how many the run is, (I, N), or None."""
+        """The part of a call that the run is, (I, N); None for a whole call."""
         number, slash, parts = str(self._run.get("shard") or "").partition("/")
         return (int(number), int(parts)) if slash else None
 
     @property
     def device(self) -> str:
-        """What its nets were computed on."""
+        """The device that computed the networks."""
         return str(self._run.get("device"))
 
     def end(self) -> None:
-        """Bring predictions.csv and run.json to the last slide, whether or not all are done.
+        """Write predictions.csv and run.json with all slides so far, and release the lock.
 
-        OSError where what was written is no longer there.
+        Raises OSError if files that were written have been deleted.
         """
         try:
             self._check_place()
@@ -214,7 +216,7 @@ class RunFolder:
             self._lock.release()
 
     def _check_place(self) -> None:
-        """Raise OSError where the folder is not the one that the run was begun in: nothing is written beside it."""
+        """Raise OSError if the folder was deleted or replaced since the run began: nothing is written elsewhere."""
         if _place(self.path) != self._begun_in:
             raise _lost(self.path, "the folder was deleted or replaced")
 
@@ -231,14 +233,14 @@ class RunFolder:
                 f"{self.path}: {holder} is writing this run. Wait until it has ended, or give another folder with -o."
             ) from None
         except OSError:
-            if not self.exists:  # a finished run may be looked at where nothing can be written
+            if not self.exists:  # a finished run can be shown from a folder that cannot be written
                 raise
 
     def _group_of(self) -> dict[str, str]:
         return {slide.slide_id: slide.group for slide in self.slides.values() if slide.group is not None}
 
     def _in_its_group(self, slide: RunSlide) -> RunSlide:
-        """A slide that comes without a group stays in the one it had."""
+        """Return the slide; if it has no group, with the group that it has in the run."""
         before = self.slides.get(slide.slide_id)
         return slide if slide.group is not None or before is None else slide._replace(group=before.group)
 
@@ -250,7 +252,7 @@ class RunFolder:
         self._records = {slide_id: record for slide_id, record in found.items() if record is not None}
 
     def _is_short(self, p: Prediction) -> bool:
-        """Whether a race over a slide has not come to the run's budget: it was drawn before that was raised."""
+        """Whether a slide has fewer tiles than the run's budget, because the budget was raised afterwards."""
         draw = p.sampling
         if _failed(p) or draw.sampler != NESTED_SAMPLER or draw.settled or draw.tiles is None or not draw.positions:
             return False
@@ -269,7 +271,7 @@ class RunFolder:
         found = [self._records[s] for s in self.slides if s in self._records]
         _write_if_new(self.path / "predictions.csv", predictions_csv(self._classes, found, self._task))
         part = self.shard is not None or self._run.get("parts_missing")
-        if self.group_by is not None and not part:  # a part has not all slides of a group
+        if self.group_by is not None and not part:  # a part lacks slides of a group
             groups = grouped(self._group_of(), self._records, self.group_by.weights)
             _write_if_new(self.path / GROUPS, groups_csv(self._classes, groups, self._task))
         self._table_written = time.perf_counter()
@@ -282,7 +284,7 @@ def _write_if_new(path: Path, content: bytes) -> None:
 
 
 def without_tiles(prediction: Prediction) -> Prediction:
-    """Return a prediction without what is large in it."""
+    """Return a prediction without its large arrays."""
     comparison = replace(prediction.comparison, embedding=None)
     return replace(prediction, tile_arrays=None, drawn=(), comparison=comparison)
 
@@ -292,7 +294,7 @@ def _failed(prediction: Prediction) -> bool:
 
 
 def _place(path: Path) -> tuple[int, int] | None:
-    """What tells a folder from another of its name; None where there is none."""
+    """Return the device and inode of a folder; None if it does not exist."""
     try:
         found = path.stat()
     except OSError:

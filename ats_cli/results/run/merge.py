@@ -1,4 +1,4 @@
-"""Run folders joined into one: the parts of a job array."""
+"""Merge run folders into one: the parts of a job array."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMED = 5  # parts that are named in one message
 
 
 class Merged(NamedTuple):
-    """How many slides came together, of how many there is no prediction, and a sentence for all that is missing."""
+    """How many slides were merged, how many of them have no prediction, and a sentence about each thing missing."""
 
     slides: int
     missing: int
@@ -28,10 +28,10 @@ class Merged(NamedTuple):
 def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *, overwrite: bool = False) -> Merged:
     """Copy the slides of the runs at `paths` into a new run; `facts` are added to its run.json.
 
-    Runs that are all the parts of one whole (`--shard`) come in its order, others one after the other. A merge of these
-    runs, or of some of them, that was killed or lacked a part or predictions is written anew. AtsError, before anything
-    is written, where one is no run, models or settings differ, a slide is in two, or another run lies in `output` and
-    is not to be overwritten.
+    If the runs are all parts of one call (`--shard`), the slides are in the order of that call; else run after run. A
+    merge of these runs, or of some of them, that was interrupted or incomplete is replaced. Raises AtsError before
+    anything is written if a folder is not a run, models or settings differ, a slide is in two runs, or `output` has
+    another run and `overwrite` is not set.
     """
     runs = [RunFolder(path) for path in paths]
     for path, run in zip(paths, runs, strict=True):
@@ -69,7 +69,7 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
 
 
 def _parts_missing(runs: Sequence[RunFolder]) -> list[str]:
-    """The parts of which there is no run, like "2/3"."""
+    """Return the parts without a run, like "2/3"."""
     there = {run.shard for run in runs if run.shard is not None}
     wholes = sorted({parts for _, parts in there})
     return [f"{i}/{parts}" for parts in wholes for i in range(1, parts + 1) if (i, parts) not in there]
@@ -106,11 +106,11 @@ def _grouping(run: RunFolder) -> str:
 
 
 def _in_order(runs: Sequence[RunFolder]) -> list[tuple[RunSlide, RunFolder]]:
-    """All slides, each with its run. AtsError for one that is in two."""
+    """Return all slides, each with its run. Raises AtsError for a slide that is in two runs."""
     parts = sorted(runs, key=lambda run: run.shard or (0, 0))
     whole = [run.shard for run in parts] == [(i + 1, len(parts)) for i in range(len(parts))]
     lists = [[(slide, run) for slide in run.slides.values()] for run in (parts if whole else runs)]
-    if whole:  # every n-th slide was in a part
+    if whole:  # a part has every n-th slide
         rounds = itertools.zip_longest(*lists)
         slides = [one for some in rounds for one in some if one is not None]
     else:
@@ -121,7 +121,7 @@ def _in_order(runs: Sequence[RunFolder]) -> list[tuple[RunSlide, RunFolder]]:
         other = ids.setdefault(slide.slide_id, run)
         if other is not run:
             raise AtsError(_in_two(slide.slide_id, run, other))
-        if "://" not in slide.path:  # of URLs a run has no query, and so not all that tells one from another
+        if "://" not in slide.path:  # a run stores URLs without their query, so different URLs may look equal
             first, there = files.setdefault(slide.path, (slide, run))
             if there is not run:
                 raise AtsError(
@@ -132,7 +132,7 @@ def _in_order(runs: Sequence[RunFolder]) -> list[tuple[RunSlide, RunFolder]]:
 
 
 def _in_two(slide_id: str, run: RunFolder, other: RunFolder) -> str:
-    """The sentence for a slide that is in two runs: the same, or two files of one name."""
+    """Return the sentence about a slide that is in two runs: the same file, or two files with the same name."""
     marks = [record.provenance.fingerprint for r in (run, other) if (record := r.record(slide_id)) is not None]
     if len(marks) == 2 and None not in marks and len({mark.content for mark in marks if mark}) == 2:
         return (

@@ -1,4 +1,4 @@
-"""What run.json says of the computer and of the call. No credentials, whatever was typed."""
+"""The computer and the call, for run.json. Credentials in the command line are removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIBRARIES = (
 
 
 def facts(arguments: Sequence[str], device: str) -> dict[str, Any]:
-    """Return the call, the device it computes on, and the versions of what computes."""
+    """Return the call, the device it computes on, and the versions of the libraries."""
     return {
         "ats": _version("ats-cli"),
         "command": shlex.join(["ats", *map(without_secrets, arguments)]),

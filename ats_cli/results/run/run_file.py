@@ -1,4 +1,4 @@
-"""run.json: what a run is made with, and on which slides; read with every value checked."""
+"""run.json: the settings, model and slides of a run. Every value is checked when it is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN = "run.json"
 
 
 class RunSlide(NamedTuple):
-    """A slide of a run: its id, its absolute path, the microns per pixel given for it by hand or None, its group."""
+    """A slide of a run: its id, its absolute path, the microns per pixel that the user gave for it, and its group."""
 
     slide_id: str
     path: str
@@ -25,7 +25,7 @@ class RunSlide(NamedTuple):
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
-    """The content of run.json, or None where the folder is empty or not there yet. AtsError for what is no run."""
+    """Return the content of run.json; None if the folder is empty or missing. Raises AtsError for anything else."""
     refuse_dangling_link(path)
     file = path / RUN
     if path.exists() and not path.is_dir():
@@ -46,7 +46,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
 
 
 def _is_run(run: Any) -> bool:
-    """Whether all that is read of a run is of the right type. KeyError, TypeError and the like mean no, too."""
+    """Whether all values of a run have the right type. KeyError, TypeError and others also mean that they have not."""
     settings, model = run["settings"], run["model"]
     group_by, process = run.get("group_by"), run.get("process")
     number, _, parts = str(run.get("shard") or "1/1").partition("/")

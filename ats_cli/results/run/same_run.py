@@ -1,4 +1,4 @@
-"""Whether a run can be gone on with: the same settings and model, the same slides; and which slides have changed."""
+"""Whether a run can be continued: with the same settings, model and slides; and which slides have changed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ats_cli.records import Fingerprint, Prediction
 from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.run.run_file import RunSlide
 
-# Files whose samples are read at a time: most of it is waiting for a disk or a server.
+# Files whose samples are read at the same time: most of the time is spent waiting for a disk or a server.
 THREADS = 16
 
 TakeFingerprint = Callable[[str], Fingerprint | None]
-"""The fingerprint of a slide as it is now, by its id; None where it cannot be taken."""
+"""Returns the current fingerprint of a slide by its id; None if it cannot be read."""
 
 
 def refuse_other_settings(
@@ -26,7 +26,7 @@ def refuse_other_settings(
     model: Mapping[str, Any],
     extend: bool,
 ) -> None:
-    """AtsError where `settings` or `model` are not those `of_run`; with `extend`, it may be more tiles."""
+    """Raise AtsError if `settings` or `model` are not those `of_run`. With `extend`, there may be more tiles."""
     run_settings, _ = of_run
     if extend and run_settings["sampler"] != NESTED_SAMPLER:
         raise AtsError(
@@ -50,7 +50,7 @@ def refuse_other_settings(
 def differences(
     of_run: tuple[Mapping[str, Any], Mapping[str, Any]], settings: Mapping[str, Any], model: Mapping[str, Any]
 ) -> list[str]:
-    """In which of `settings`, or in its model, the run is another: "tiles 5, not 6"."""
+    """Return how the run differs in `settings` and in its model, as texts like "tiles 5, not 6"."""
     run_settings, run_model = of_run
     differ = [
         f"{name} {_said(run_settings.get(name))}, not {_said(value)}"
@@ -69,11 +69,11 @@ def changed_slides(
     slides: Sequence[RunSlide],
     take: TakeFingerprint | None,
 ) -> list[str]:
-    """The slides of which the file is another than the one that was predicted, by id.
+    """Return the ids of the slides whose file is not the one that was predicted.
 
-    A file at the same path is another if its content or its time is; at another path it is the same slide, moved, if
-    its content is. AtsError for another file under the id of one of the run's, or the same under another id. A record
-    without a fingerprint, or a slide that has none now, does not count as changed.
+    At the same path, a file has changed if its content or its time differs. At another path, it is the same slide,
+    moved, if its content is equal. Raises AtsError for another file under the id of a slide of the run, and for a file
+    of the run under another id. A slide counts as unchanged if its record has no fingerprint, or if none can be taken.
     """
     now = _taken((slide.slide_id for slide in slides if _mark(records, slide.slide_id) is not None), take)
     ids = {slide.path: slide.slide_id for slide in of_run.values()}
@@ -116,7 +116,7 @@ def _mark(records: Mapping[str, Prediction], slide_id: str) -> Fingerprint | Non
 
 
 def _is_moved(path: str, before: str, record: Prediction, now: Fingerprint | None) -> bool:
-    """Whether a slide at `path` is the one that was at `before`: of the same content, as far as that was recorded."""
+    """Whether a slide at `path` is the one that was at `before`: by content, or by name and size if none is known."""
     if record.provenance.fingerprint is not None and now is not None:
         return record.provenance.fingerprint.content == now.content
     file = Path(path)
