@@ -36,7 +36,7 @@ def test_files_without_extension_are_a_slide_in_a_call_and_in_a_manifest(folder:
     assert [source.path for source in find_slides([str(path)])] == [path]
     assert [source.path for source in find_slides([str(path.parent)])] == sorted(path.parent.glob("*ext"))
     (tmp_path / "m.csv").write_text(f"path\n{path}\n")
-    (row,) = read_manifest(tmp_path / "m.csv")
+    (row,) = read_manifest(tmp_path / "m.csv").rows
     assert shapes(row.path) == SHAPES  # type: ignore[arg-type]
 
 

@@ -122,7 +122,7 @@ def test_a_server_that_never_comes_to_an_end_is_left(
 ) -> None:
     monkeypatch.setattr(remote_tries, "REQUEST_SECONDS", 0.1)
     monkeypatch.setattr(remote_tries, "SLIDE_SECONDS", 0.5)
-    monkeypatch.setattr(remote_tries, "SLOWEST", 1e9)
+    monkeypatch.setattr(remote_tries, "LEAST_BYTES_PER_SECOND", 1e9)
     web.ranges = when != "fetched without ranges"
     slide = open_slide(web.url("a.tif")) if when == "read" else None
     web.faults = [fault] * 1000
@@ -137,7 +137,7 @@ def test_the_time_of_a_slide_is_that_of_all_its_requests(web: RangeServer, monke
     """Each answer takes less than a request may, and there is no end of them."""
     monkeypatch.setattr(remote_tries, "REQUEST_SECONDS", 0.2)
     monkeypatch.setattr(remote_tries, "SLIDE_SECONDS", 0.3)
-    monkeypatch.setattr(remote_tries, "SLOWEST", 1e9)
+    monkeypatch.setattr(remote_tries, "LEAST_BYTES_PER_SECOND", 1e9)
     monkeypatch.setattr(remote_tries, "TRIES", 10**9)
     web.faults = ["stall"] * 10**5
     with pytest.raises(SlideError, match=r"^a\.tif: .* \(it took too long\)"):

@@ -17,7 +17,7 @@ from slide_pictures import picture
 from ats_cli.errors import SlideError
 from ats_cli.slides import open_slide
 from ats_cli.slides.remote import retries as remote_tries
-from ats_cli.slides.remote.answer import Passing
+from ats_cli.slides.remote.answer import TemporaryFailure
 from ats_cli.slides.remote.http_object import HttpObject
 from ats_cli.slides.remote.s3_object import S3Object
 
@@ -86,7 +86,7 @@ def test_the_same_pixels(monkeypatch: pytest.MonkeyPatch, requests: list[str], s
     if not signs:
 
         async def refuse(self: HttpObject, start: int, stop: int) -> Any:
-            raise Passing("no URL is signed here")
+            raise TemporaryFailure("no URL is signed here")
 
         monkeypatch.setattr(HttpObject, "get", refuse)
     slide = open_slide("s3://slides/a b/x+y.svs")
@@ -99,7 +99,7 @@ def test_the_same_pixels(monkeypatch: pytest.MonkeyPatch, requests: list[str], s
 
 @pytest.mark.usefixtures("bucket")
 def test_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, failing = S3Object.get, [Passing("the server answers 500", answered=True)] * 3
+    real, failing = S3Object.get, [TemporaryFailure("the server answers 500", answered=True)] * 3
 
     async def sometimes(self: S3Object, start: int, stop: int) -> Any:
         if failing:

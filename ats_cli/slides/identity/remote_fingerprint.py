@@ -5,7 +5,7 @@ from __future__ import annotations
 from ats_cli.records import Fingerprint
 from ats_cli.slides.byte_source import ByteSource
 from ats_cli.slides.identity.content_digest import SAMPLE, ZARR_METADATA, digest, samples, together
-from ats_cli.slides.remote.answer import NotThereError
+from ats_cli.slides.remote.answer import ObjectMissingError
 from ats_cli.slides.remote.file import RemoteFile
 from ats_cli.slides.remote.path import RemotePath
 
@@ -24,7 +24,7 @@ def remote_fingerprint(path: RemotePath, source: ByteSource | None = None) -> Fi
     for key in (place + name for place in ZARR_PLACES for name in ZARR_METADATA):
         try:
             found.append(_of_object(RemoteFile(path.child(key), first=SAMPLE)))
-        except NotThereError:
+        except ObjectMissingError:
             continue
     return together(found)
 

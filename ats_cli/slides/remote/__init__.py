@@ -1,1 +1,1 @@
-"""Byte ranges of remote objects: HTTP, S3 and whatever fsspec opens."""
+"""Byte ranges of remote objects over HTTP, S3 and the file systems of fsspec."""

@@ -1,7 +1,7 @@
-"""What an object far away answers, what may go wrong in it, and how much of it is taken.
+"""Answers of remote objects, and their errors.
 
-What goes wrong is one of two: `Passing`, worth another try, or a SlideError that says what to do. Errors of the
-libraries go no further, since they show the URL.
+An error is a `TemporaryFailure`, which is retried, or a SlideError, which says what to do. Errors of libraries are
+replaced by these, since their texts show the whole URL.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from ats_cli.errors import SlideError
 from ats_cli.slides.remote.path import RemotePath
 
 MOST_BYTES = 320 * 1024 * 1024
-"""Of one answer: more than the largest chunk of a Zarr that is read."""
+"""Most bytes of one answer: more than the largest Zarr chunk that is read."""
 
 
-class Passing(Exception):
-    """What may pass: a broken connection, a busy server. `reason` names no URL. `received`: bytes, for nothing.
+class TemporaryFailure(Exception):
+    """A failure that may not happen again, such as a broken connection or a busy server.
 
-    `answered`: there is a server, and it said something. `pause`: the seconds that it asks to be left alone. `final`:
-    what to raise when it does not pass, where there is something better to say than `reason`.
+    reason: without the URL.
+    received: bytes received in vain.
+    answered: whether a server answered.
+    pause: seconds that the server asks to wait.
+    final: the error to raise if retries fail; None makes one from `reason`.
     """
 
     def __init__(
@@ -37,15 +40,15 @@ class Passing(Exception):
 
 
 class WholeOnlyError(SlideError):
-    """What can be read once it is on a local disk, and only then."""
+    """A slide that can be read only after it is downloaded as a whole."""
 
 
-class NotThereError(SlideError):
+class ObjectMissingError(SlideError):
     """An object that does not exist."""
 
 
 class Answer(NamedTuple):
-    """Bytes, the size of the whole object, and what changes when the object does (None where the server tells none)."""
+    """Bytes, the size of the whole object, and its version (ETag or the like); None if the server gives none."""
 
     data: bytes
     size: int
@@ -53,7 +56,7 @@ class Answer(NamedTuple):
 
 
 class RemoteObject(Protocol):
-    """`get` asks for bytes start to stop; for the last ones, if start is below 0. It runs in `loop`."""
+    """`get` requests bytes [start, stop), or the last -start bytes if start is below 0. It runs in `loop`."""
 
     path: RemotePath
     loop: asyncio.AbstractEventLoop
@@ -65,8 +68,8 @@ def denied(code: int | str) -> SlideError:
     return SlideError(f"access denied ({code}). Check the credentials; a presigned URL must be whole and still valid.")
 
 
-def missing(path: RemotePath, code: int | str) -> NotThereError:
-    return NotThereError(f"no such file at {path} ({code}). Check the URL.")
+def missing(path: RemotePath, code: int | str) -> ObjectMissingError:
+    return ObjectMissingError(f"no such file at {path} ({code}). Check the URL.")
 
 
 def no_ranges() -> WholeOnlyError:
@@ -78,12 +81,12 @@ def other_bytes() -> WholeOnlyError:
 
 
 def byte_range(start: int, stop: int) -> str:
-    """The header `Range`."""
+    """Return the value of the header `Range`."""
     return f"bytes={start}" if start < 0 else f"bytes={start}-{stop - 1}"
 
 
 def content_range(header: str | None, start: int, stop: int) -> int:
-    """The whole size, from `bytes 0-99/1234`. Raises WholeOnlyError where it is not the range that was asked for."""
+    """Return the object's size from `bytes 0-99/1234`. Raises WholeOnlyError if it is not the requested range."""
     found = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)", (header or "").strip())
     if found is None:
         raise no_ranges()
@@ -95,7 +98,7 @@ def content_range(header: str | None, start: int, stop: int) -> int:
 
 
 def expected(start: int, stop: int, size: int) -> int:
-    """How many bytes an answer has, of an object of `size`. Raises SlideError where they are too many for one."""
+    """Return the bytes that an answer has, for an object of `size` bytes. Raises SlideError if they are too many."""
     count = min(-start, size) if start < 0 else max(0, min(stop, size) - start)
     if count > MOST_BYTES:
         raise SlideError(
@@ -105,8 +108,8 @@ def expected(start: int, stop: int, size: int) -> int:
     return count
 
 
-def of_connection(error: BaseException) -> str:
-    """What broke a connection, in words that name no URL."""
+def connection_problem(error: BaseException) -> str:
+    """Return what broke a connection, in words without the URL."""
     if isinstance(error, TimeoutError):
         return "it took too long"
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):

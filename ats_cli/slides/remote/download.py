@@ -1,4 +1,4 @@
-"""A slide far away, fetched whole into the cache, until it is closed; and what was left there by calls that died."""
+"""Download remote slides into the cache until they are closed, and delete downloads left by killed processes."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ats_cli.slides.remote.header_cache import cache_folder
 from ats_cli.slides.remote.http_object import HttpObject
 from ats_cli.slides.remote.object import remote_object
 from ats_cli.slides.remote.path import RemotePath
-from ats_cli.slides.remote.retries import Patience, tried
+from ats_cli.slides.remote.retries import TimeBudget, with_retries
 
 try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-# Where the system or the disk knows no locks, a download that is older than this is taken for one that was left.
+# Without file locks, a download older than this counts as left by a killed process.
 _LEFT_OVER_SECONDS = 24 * 3600
 _LOCK = ".lock"
 
 _log = logging.getLogger(__name__)
 
 
-def fetched(path: RemotePath) -> tuple[Path, Callable[[], None]]:
-    """Download a slide into the cache: the file, and the call that deletes it again."""
+def download_slide(path: RemotePath) -> tuple[Path, Callable[[], None]]:
+    """Download a slide into the cache. Return the file, and a function that deletes it."""
     parent = cache_folder() / "downloads"
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -64,17 +64,17 @@ def megabytes(count: int) -> str:
 
 
 def _fetch(path: RemotePath, file: BinaryIO, folder: Path) -> None:
-    """Write the whole slide to `file`, once it is known to fit."""
+    """Write the whole slide to `file`. Raises SlideError if the disk has too little space."""
     free = shutil.disk_usage(folder).free
     try:
         source = RemoteFile(path)
     except WholeOnlyError:
-        thing = remote_object(path)
-        if not isinstance(thing, HttpObject):
+        remote = remote_object(path)
+        if not isinstance(remote, HttpObject):
             raise
         _log.warning("%s: fetching it, of unknown size.", path.name)
-        work = tried(path, lambda: thing.whole(file, free), Patience())
-        received = asyncio.run_coroutine_threadsafe(work, thing.loop).result()
+        work = with_retries(path, lambda: remote.whole(file, free), TimeBudget())
+        received = asyncio.run_coroutine_threadsafe(work, remote.loop).result()
         if not received:
             raise SlideError("the file is empty. Upload it again.") from None
         return
@@ -88,25 +88,25 @@ def _fetch(path: RemotePath, file: BinaryIO, folder: Path) -> None:
 
 
 def _locked_folder(parent: Path) -> tuple[Path, BinaryIO]:
-    """A new folder, and the lock beside it that is held as long as this process lives, or until it is closed."""
+    """Create a folder and a lock file beside it. The lock is held until it is closed or the process ends."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=parent))
         lock = folder.with_name(folder.name + _LOCK).open("ab")
-        # Another call may have taken it, in the moment before it was locked, for one that was left.
+        # Before it was locked, another process may have deleted it as left over.
         if _lock(lock) is not False and folder.with_name(folder.name + _LOCK).exists():
             return folder, lock
         _delete(folder, lock)
 
 
 def _lock(file: BinaryIO) -> bool | None:
-    """Lock a file for this process: False where another one has it, None where it cannot be known."""
+    """Lock a file for this process. Returns False if another process holds the lock, None if locks do not work."""
     if fcntl is None:
         return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # some disks of networks know no locks
+    except OSError:  # some network file systems have no locks
         return None
     return True
 
@@ -119,12 +119,12 @@ def _delete(folder: Path, lock: BinaryIO) -> None:
 
 
 def _delete_left_over(parent: Path) -> None:
-    """Delete what calls left that were killed: nobody holds their locks."""
+    """Delete downloads of killed processes: nobody holds their locks."""
     for folder in {entry.with_name(entry.name.removesuffix(_LOCK)) for entry in parent.iterdir()}:
         with contextlib.suppress(OSError):
             file = folder.with_name(folder.name + _LOCK)
             old = (folder if folder.exists() else file).stat().st_mtime < time.time() - _LEFT_OVER_SECONDS
-            if not file.exists():  # a call that has just begun, or was one of an earlier version
+            if not file.exists():  # a download that has just begun, or one of an earlier version
                 if old:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue

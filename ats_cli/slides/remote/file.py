@@ -1,4 +1,4 @@
-"""A file far away as a source of bytes: neighbouring ranges merged, all in flight together, tried again, counted."""
+"""A remote file as a byte source: near ranges are merged, requested in parallel, retried and counted."""
 
 from __future__ import annotations
 
@@ -18,33 +18,31 @@ from ats_cli.slides.remote.answer import Answer
 from ats_cli.slides.remote.header_cache import HeaderCache
 from ats_cli.slides.remote.object import remote_object
 from ats_cli.slides.remote.path import RemotePath
-from ats_cli.slides.remote.retries import IN_FLIGHT, Patience, persistent
+from ats_cli.slides.remote.retries import IN_FLIGHT, TimeBudget, get_with_retries
 
-# Ranges nearer to each other than GAP bytes are one request, unless it grows beyond LONGEST: see benchmarks/remote.py.
+# Ranges less than GAP bytes apart become one request of at most LONGEST bytes: see benchmarks/remote.py.
 GAP, LONGEST = 16 * 1024, 512 * 1024
-# No native tile is larger; an index that lies asks for the whole file.
+# Most bytes of a range. No native tile is larger, but a wrong index may ask for the whole file.
 LARGEST = 64 * 1024 * 1024
-# Headers are kept in blocks. The first request takes FIRST bytes, as a rule all that a small slide's headers are.
+# Headers are cached in blocks of BLOCK bytes. The first request is FIRST bytes, usually all headers of a small slide.
 BLOCK, FIRST = 16 * 1024, 64 * 1024
-# An index of 100 gigapixels is some 30 MB; a header that leads to more is a lie.
+# The index of 100 gigapixels takes about 30 MB; a header that leads to more than this is damaged.
 MOST_HEADERS = 256 * 1024 * 1024
-
-
-# A file is fetched whole in pieces, so many at a time.
+# A whole file is downloaded in pieces of PIECE bytes, PIECES at a time.
 PIECE, PIECES = 1024 * 1024, 8
 
 
 class RemoteFile:
-    """One version of an object far away. Headers are kept on disk for the next time. Pickles as its path alone.
+    """One version of a remote object. Its headers are cached on disk.
 
-    The `first` bytes are asked for at once. Raises SlideError where there are none to be had.
+    first: bytes to request at once. Raises SlideError if the object is empty or cannot be read.
     """
 
     def __init__(self, path: RemotePath, cache: HeaderCache | None = None, first: int = FIRST) -> None:
         self.path = path
         self.bytes_read = 0
         self._object = remote_object(path)
-        self._in_flight, self._patience = asyncio.Semaphore(IN_FLIGHT), Patience()
+        self._in_flight, self._time_budget = asyncio.Semaphore(IN_FLIGHT), TimeBudget()
         self.size, self._version = 0, None
         answer = self._wait(self._answer(0, first))
         self.size, self._version = answer.size, answer.version
@@ -58,40 +56,40 @@ class RemoteFile:
 
     @property
     def version(self) -> str | None:
-        """What changes when the object does; None where the server says nothing of the kind."""
+        """The object's version (ETag or the like); None if the server gives none."""
         return self._version
 
     @property
     def head(self) -> bytes:
-        """The first bytes."""
+        """The first bytes of the object."""
         return self._blocks[0]()
 
     @contextlib.contextmanager
     def headers(self) -> Iterator[BinaryIO]:
-        """The headers as a stream, from the cache on disk, or else asked for along the chain that they are."""
-        kept = self._cache.load(self._key)
-        for number, data in kept.items():
+        """Open the headers as a stream. Headers that are not cached are requested along the chain of directories."""
+        cached = self._cache.load(self._key)
+        for number, data in cached.items():
             self._blocks.setdefault(number, functools.partial(bytes, data))
         with self.opened() as fetch:
             stream = _HeaderStream(self, fetch)
-            if not kept:
+            if not cached:
                 walk_tiff(stream)
             yield cast(BinaryIO, stream)
             blocks = {number: block() for number, block in self._blocks.items()}
-        if blocks.keys() != kept.keys():
+        if blocks.keys() != cached.keys():
             self._cache.save(self._key, blocks)
         self._blocks = {0: self._blocks[0]}
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Fetch]:
-        asked: set[Future[bytes]] = set()  # not answered yet
+        pending: set[Future[bytes]] = set()
 
         def fetch(ranges: Sequence[Range]) -> list[Callable[[], bytes]]:
             reads: dict[Range, Callable[[], bytes]] = {}
             for start, stop, members in merged(ranges, self.size):
                 future = asyncio.run_coroutine_threadsafe(self._get(start, stop), self._object.loop)
-                asked.add(future)
-                future.add_done_callback(asked.discard)
+                pending.add(future)
+                future.add_done_callback(pending.discard)
                 for offset, count in members:
                     reads[offset, count] = functools.partial(_part, future, offset - start, count)
             return [reads.get(one, bytes) for one in ranges]
@@ -99,11 +97,11 @@ class RemoteFile:
         try:
             yield fetch
         finally:
-            for future in list(asked):
+            for future in list(pending):
                 future.cancel()
 
     def blocks_of(self, start: int, stop: int, fetch: Fetch) -> list[Callable[[], bytes]]:
-        """The header blocks that hold bytes `start` to `stop`; those that are not here are asked for, in one go."""
+        """Return calls for the header blocks of bytes [start, stop). Requests those that are missing, all at once."""
         numbers = range(start // BLOCK, -(-min(stop, self.size) // BLOCK))
         missing = [number for number in numbers if number not in self._blocks]
         if (len(self._blocks) + len(missing)) * BLOCK > MOST_HEADERS:
@@ -113,7 +111,7 @@ class RemoteFile:
         return [self._blocks[number] for number in numbers]
 
     def download(self, file: BinaryIO) -> None:
-        """Write all of it to `file`, in pieces: each is tried again, and is of this version, as any other range."""
+        """Write the object to `file`, in pieces. Each is retried, and checked to be of the same version."""
         pieces: deque[Callable[[], bytes]] = deque()
         with self.opened() as fetch:
             for offset in range(0, self.size, PIECE):
@@ -133,14 +131,14 @@ class RemoteFile:
         return answer.data
 
     async def _answer(self, start: int, stop: int) -> Answer:
-        return await persistent(self._object, start, stop, self._in_flight, self._patience, self._count)
+        return await get_with_retries(self._object, start, stop, self._in_flight, self._time_budget, self._count)
 
     def _count(self, received: int) -> None:
         self.bytes_read += received
 
 
 def merged(ranges: Sequence[Range], size: int) -> Iterator[tuple[int, int, list[Range]]]:
-    """Cut ranges off at `size` and LARGEST, and merge those that are near: (start, stop, those in it).
+    """Limit ranges to `size` and LARGEST, merge near ones, and yield (start, stop, the ranges inside).
 
     >>> list(merged([(0, 10), (12, 5), (100_000, 5), (0, 0)], 100_003))
     [(0, 17, [(0, 10), (12, 5)]), (100000, 100003, [(100000, 5)])]
@@ -165,17 +163,17 @@ def _part(future: Future[bytes], start: int, count: int) -> bytes:
     try:
         return future.result()[start : start + count]
     except CancelledError:
-        raise OSError("no longer wanted") from None
+        raise OSError("cancelled") from None
 
 
 class _HeaderStream(io.RawIOBase):
-    """The file as a stream, by its header blocks."""
+    """The file as a stream, read by header blocks."""
 
     def __init__(self, source: RemoteFile, fetch: Fetch) -> None:
         self._source, self._fetch, self._at = source, fetch, 0
 
     def ask(self, start: int, stop: int) -> Callable[[], bytes]:
-        """Begin to get bytes `start` to `stop`; the call that is returned waits for them."""
+        """Request bytes [start, stop). The call that is returned waits for them."""
         stop = max(start, min(stop, self._source.size))
         blocks = self._source.blocks_of(start, stop, self._fetch) if stop > start else []
         return lambda: b"".join(block() for block in blocks)[start % BLOCK : start % BLOCK + stop - start]

@@ -1,4 +1,4 @@
-"""One object in whatever else fsspec opens."""
+"""A remote object in any other file system of fsspec."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ats_cli.errors import SlideError
-from ats_cli.slides.remote.answer import Answer, Passing, denied, expected, missing, of_connection
+from ats_cli.slides.remote.answer import Answer, TemporaryFailure, connection_problem, denied, expected, missing
 from ats_cli.slides.remote.path import RemotePath
 
 _VERSION_SECONDS = 5.0
 
 
 class FsspecObject:
-    """Its answers tell no version: that is asked for beside them, every few seconds."""
+    """Reads ranges through fsspec. Answers have no version, so it is requested separately, every few seconds."""
 
     def __init__(self, path: RemotePath, filesystem: Any, place: str) -> None:
         from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
@@ -41,15 +41,15 @@ class FsspecObject:
         except PermissionError:
             raise denied("denied") from None
         except (OSError, TimeoutError) as error:
-            raise Passing(of_connection(error)) from None
+            raise TemporaryFailure(connection_problem(error)) from None
         except Exception as error:
             status = getattr(error, "status", None) or getattr(error, "code", None) or getattr(error, "status_code", 0)
             if status in (401, 403):
                 raise denied(status) from None
-            raise Passing(of_connection(error)) from None
+            raise TemporaryFailure(connection_problem(error)) from None
 
     async def _size_and_version(self) -> tuple[int, str | None]:
-        """Asked for once, whoever waits for it. What failed is asked for again."""
+        """Return size and version. Concurrent calls share one request; a failed one is repeated."""
         known = self._known
         failed = known is not None and known.done() and (known.cancelled() or known.exception() is not None)
         if known is None or failed or time.monotonic() > self._asked + _VERSION_SECONDS:

@@ -1,6 +1,6 @@
-"""Headers of slides far away, kept on disk between calls: safe to delete at any time.
+"""The disk cache of remote slides' headers. It is safe to delete at any time.
 
-One file an object, named by a hash of its URL (without query), size and version; in it, its header blocks as arrays.
+It has one file per object, named by a hash of URL (without query), size and version, with the header blocks as arrays.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from ats_cli.paths import user_path
 
 MOST_BYTES = 256 * 1024 * 1024
-"""All that is kept; what was not used for longest goes first."""
+"""Size limit of the cache. Files that were not used for longest are deleted first."""
 
 Key = tuple[str, int, str | None]
 """URL without query, size, version of the object."""
 
 
 def cache_folder() -> Path:
-    """Where this user's caches lie: ATS_CACHE, else where the system has them."""
+    """Return the cache folder: ATS_CACHE, else the user's cache folder of the system."""
     import platformdirs
 
     given = os.environ.get("ATS_CACHE")
@@ -31,13 +31,13 @@ def cache_folder() -> Path:
 
 
 class HeaderCache:
-    """The cache in a folder. Nothing is ever raised: a disk that is full or not ours costs the cache, no slide."""
+    """The cache in a folder. It raises nothing: if the disk is full or read-only, slides are read without a cache."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or cache_folder() / "headers"
 
     def load(self, key: Key) -> dict[int, bytes]:
-        """The blocks of an object by number; empty where it is not known, or its version cannot be told."""
+        """Return an object's blocks by number; empty if it is not cached or has no version."""
         file = self._file(key)
         if file is None or not file.is_file():
             return {}
@@ -47,9 +47,9 @@ class HeaderCache:
             starts = [0, *ends.tolist()]
             blocks = {int(n): data[a:b] for n, a, b in zip(numbers, starts, ends.tolist(), strict=False)}
             if len(blocks) != len(ends) or starts[-1] != len(data):
-                raise ValueError("not what was written")
+                raise ValueError("the file is incomplete")
             os.utime(file)
-        except Exception:  # a file that is cut short, or of another kind, is as good as none
+        except Exception:  # a truncated or foreign file counts as not cached
             with contextlib.suppress(OSError):
                 file.unlink()
             return {}
@@ -75,15 +75,15 @@ class HeaderCache:
             self._tidy()
 
     def _file(self, key: Key) -> Path | None:
-        """None for an object that could change without a sign."""
+        """Return the cache file of an object; None if it has no version, since it could change unnoticed."""
         if key[2] is None:
             return None
         return self._folder / (hashlib.sha256(repr(key).encode()).hexdigest()[:32] + ".npz")
 
     def _tidy(self) -> None:
         files = sorted(self._folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
-        kept = 0
+        total = 0
         for file in files:
-            kept += file.stat().st_size
-            if kept > MOST_BYTES:
+            total += file.stat().st_size
+            if total > MOST_BYTES:
                 file.unlink()

@@ -1,4 +1,4 @@
-"""One object on a web server, through fsspec's session of aiohttp: its own `cat_file` would take all for a range."""
+"""A remote object on a web server, through fsspec's aiohttp session. fsspec's `cat_file` may read whole files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, BinaryIO
 from ats_cli.errors import SlideError
 from ats_cli.slides.remote.answer import (
     Answer,
-    Passing,
+    TemporaryFailure,
     byte_range,
+    connection_problem,
     content_range,
     denied,
     expected,
     missing,
     no_ranges,
-    of_connection,
     other_bytes,
 )
 from ats_cli.slides.remote.path import RemotePath
@@ -26,12 +26,12 @@ from ats_cli.slides.remote.retries import time_limit
 
 CONNECT_SECONDS, SILENT_SECONDS = 15.0, 30.0
 
-# S3 keeps the last of these for objects that were sent to it in pieces; their bytes are as they are.
-_AS_IT_IS = ("", "identity", "aws-chunked")
+# Content encodings that leave the bytes unchanged. S3 stores aws-chunked for objects uploaded in chunks.
+_UNCHANGED = ("", "identity", "aws-chunked")
 
 
 class HttpObject:
-    """`url`: where it is, if not at the path's own URL."""
+    """Reads ranges over HTTP. `url`: where the object is, if not at the path's own URL."""
 
     def __init__(self, path: RemotePath, filesystem: Any, url: str | None = None) -> None:
         self.path, self._fs = path, filesystem
@@ -40,7 +40,7 @@ class HttpObject:
 
     async def get(self, start: int, stop: int) -> Answer:
         parts: list[bytes] = []
-        with self._sentences(parts):
+        with self._translated_errors(parts):
             async with self._reply({"Range": byte_range(start, stop)}) as reply:
                 if reply.status == 416 and start <= 0:
                     return Answer(b"", 0, None)
@@ -49,7 +49,7 @@ class HttpObject:
                     size = content_range(reply.headers.get("Content-Range"), start, stop)
                     most, too_many = expected(start, stop, size), other_bytes()
                 else:
-                    # A file that is no longer than what was asked for may come whole.
+                    # The server may send a whole file if it is not longer than the range.
                     size, too_many = reply.content_length, no_ranges()
                     if start or (size is not None and size > stop):
                         raise too_many
@@ -61,15 +61,15 @@ class HttpObject:
                     if received > most:
                         raise too_many
                 return Answer(b"".join(parts), received if size is None else size, _version(reply.headers))
-        raise AssertionError("what is not answered is raised")
+        raise AssertionError("a request returns or raises")
 
     async def whole(self, file: BinaryIO, most: int) -> int:
-        """Write all of it to `file`; how many bytes that are. Raises SlideError where they are more than `most`."""
+        """Write the object to `file` and return its bytes. Raises SlideError if they are more than `most`."""
         received = 0
         file.seek(0)
         file.truncate()
-        with self._sentences([]):
-            # However slow, each byte that comes gives it time for others.
+        with self._translated_errors([]):
+            # Each byte received extends the time limit.
             async with asyncio.timeout(time_limit(0)) as limit, self._reply({}) as reply:
                 begun = self.loop.time()
                 self._check(reply)
@@ -92,13 +92,13 @@ class HttpObject:
         options = dict(self._fs.kwargs)
         headers = {**options.pop("headers", {}), **headers, "Accept-Encoding": "identity"}
         options.setdefault("timeout", aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS))
-        # A few bytes could unpack to any number.
+        # No decompression: a few bytes could decompress to any number.
         async with session.get(self._url, headers=headers, **options, auto_decompress=False) as reply:
             yield reply
 
     @contextlib.contextmanager
-    def _sentences(self, parts: list[bytes]) -> Iterator[None]:
-        """aiohttp's errors as ours. `parts`: what came of the answer before."""
+    def _translated_errors(self, parts: list[bytes]) -> Iterator[None]:
+        """Translate aiohttp's errors to ours. `parts`: the parts of the answer received before the error."""
         import aiohttp
 
         try:
@@ -108,12 +108,12 @@ class HttpObject:
             unknown = SlideError(f"no server {host} is known. Check the URL and the network.")
             if isinstance(error, aiohttp.InvalidURL):
                 raise unknown from None
-            # Name servers fail as others do, and some of them call what they could not ask unknown.
-            raise Passing("the server's name could not be resolved", final=unknown) from None
+            # Name servers fail temporarily too, and some then report the host as unknown.
+            raise TemporaryFailure("the server's name could not be resolved", final=unknown) from None
         except aiohttp.ClientConnectorCertificateError:
             raise SlideError("the server's certificate is not trusted. Check the URL.") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError) as error:
-            raise Passing(of_connection(error), sum(map(len, parts))) from None
+            raise TemporaryFailure(connection_problem(error), sum(map(len, parts))) from None
         except aiohttp.ClientError as error:
             raise SlideError(f"the server could not be read ({type(error).__name__}).") from None
 
@@ -126,11 +126,11 @@ class HttpObject:
         if status == 416:
             raise SlideError(f"the file is empty or shorter than it was ({status}).")
         if status in (408, 425, 429) or status >= 500:
-            raise Passing(f"the server answers {status}", answered=True, pause=_seconds(reply.headers))
+            raise TemporaryFailure(f"the server answers {status}", answered=True, pause=_seconds(reply.headers))
         if status not in (200, 206):
             raise SlideError(f"the server answers {status}. Check the URL.")
         encoding = str(reply.headers.get("Content-Encoding", "")).strip().lower()
-        if encoding not in _AS_IT_IS:
+        if encoding not in _UNCHANGED:
             raise SlideError(
                 f"the server sends it compressed (Content-Encoding: {encoding[:20]}), and no part of "
                 "that can be read by itself. Let the server send it as it is."
@@ -146,7 +146,7 @@ def _does_not_fit(size: int, most: int) -> SlideError:
 
 @contextlib.contextmanager
 def _full_disk() -> Iterator[None]:
-    """An error of the disk is none of the connection."""
+    """Turn errors of the disk into SlideErrors, so that they are not taken for errors of the connection."""
     try:
         yield
     except OSError as error:
@@ -156,13 +156,13 @@ def _full_disk() -> Iterator[None]:
 
 
 def _seconds(headers: Mapping[str, str]) -> float:
-    """What `Retry-After` asks for, where it is a number."""
+    """Return the seconds of `Retry-After`; 0 if it is not a number."""
     text = headers.get("Retry-After", "").strip()
     return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0.0
 
 
 def _exactly(url: str) -> Any:
-    """For aiohttp: a URL that is escaped already stays as it is to the letter, since a signature may cover it."""
+    """Return the URL for aiohttp. An escaped URL is left unchanged, since a signature may cover it."""
     import yarl
 
     return yarl.URL(url, encoded=url.isascii() and not re.search(r"[\s\"<>\\^`{|}]", url))

@@ -1,4 +1,4 @@
-"""The object at a URL: a byte range of it, by fsspec and what it brings. Requests run in fsspec's own event loop."""
+"""Find the remote object of a URL. Requests run in fsspec's event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXTRAS |= {"az": "az", "abfs": "az", "abfss": "az", "adl": "az"}
 
 
 def remote_object(path: RemotePath) -> RemoteObject:
-    """The object at a URL; nothing is asked of the network yet. Raises SlideError where a library is missing."""
+    """Return the object at a URL, without any request. Raises SlideError if a library is missing."""
     import fsspec
 
     extra = _EXTRAS.get(path.scheme)

@@ -1,4 +1,4 @@
-"""Opening a URL: read by byte ranges where a format can, else downloaded whole if the user says so."""
+"""Open a URL: by byte ranges if its format supports them, else by download if the user allows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ats_cli.slides.formats.lookup import formats
 from ats_cli.slides.options import OpenOptions
 from ats_cli.slides.reader import Reader
 from ats_cli.slides.remote.answer import WholeOnlyError
-from ats_cli.slides.remote.download import fetched
+from ats_cli.slides.remote.download import download_slide
 from ats_cli.slides.remote.path import RemotePath
 from ats_cli.slides.remote.slide import RemoteSlide
 
@@ -20,16 +20,16 @@ LocalReader = Callable[[Path, OpenOptions], Reader]
 def remote_reader(
     path: RemotePath, options: OpenOptions, local_reader: LocalReader
 ) -> tuple[Reader, Callable[[], None] | None]:
-    """Return the reader of a URL and, of one that was downloaded, the function that deletes the download.
+    """Return the reader of a URL and, if it was downloaded, a function that deletes the download.
 
-    Raises SlideError; WholeOnlyError for what is read from disks only, without `options.download`.
+    Raises SlideError; WholeOnlyError for a format that is read from local disks only, without `options.download`.
     """
     try:
         return _reader(path, options), None
     except WholeOnlyError:
         if not options.download:
             raise
-    file, delete = fetched(path)
+    file, delete = download_slide(path)
     try:
         return local_reader(file, options), delete
     except BaseException:

@@ -1,4 +1,4 @@
-"""The place of a slide that is no local file: a URL, shown and recorded without what opens it."""
+"""The path of a remote slide: a URL that is shown and recorded without credentials and query."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ats_cli.paths import user_path
 
 @dataclass(frozen=True, repr=False)
 class RemotePath:
-    """A URL with the parts that a `Path` has. `url` is the whole, query, credentials and all; nothing else shows them.
+    """A URL with the attributes of a `Path`. Only `url` has the query and the credentials.
 
     >>> path = RemotePath("https://me:secret@host.org/a/two%20x.svs?token=123")
     >>> str(path), path.name, path.suffix
@@ -35,7 +35,7 @@ class RemotePath:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """What comes before the name: the host or the bucket, then folders."""
+        """The parts before the name: host or bucket, then folders."""
         return self._parts()[:-1]
 
     @property
@@ -51,7 +51,7 @@ class RemotePath:
         return PurePosixPath(self.name).suffix
 
     def child(self, key: str) -> RemotePath:
-        """What lies below, opened by the same query."""
+        """Return the path of an object below this one, with the same query."""
         path, mark, query = self.url.partition("?")
         return RemotePath(f"{path.rstrip('/')}/{quote(key) if self._escaped else key}{mark}{query}")
 
@@ -61,7 +61,7 @@ class RemotePath:
 
     def _parts(self) -> tuple[str, ...]:
         _, _, rest = str(self).partition("://")
-        # A name on a web server is escaped; one in a bucket is as it is. The same slide has the same name in both.
+        # Names on web servers are escaped, names in buckets are not. The same slide gets the same name in both.
         rest = unquote(rest) if self._escaped else rest
         return tuple(part for part in rest.split("/") if part) or ("",)
 

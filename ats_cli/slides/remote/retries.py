@@ -1,4 +1,4 @@
-"""One request, made as often as it takes and waited for as long as is sensible: servers are busy, connections break."""
+"""Requests with retries and time limits, since servers are busy and connections break."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from ats_cli.errors import SlideError
-from ats_cli.slides.remote.answer import Answer, Passing, RemoteObject, expected
+from ats_cli.slides.remote.answer import Answer, RemoteObject, TemporaryFailure, expected
 from ats_cli.slides.remote.path import RemotePath
 
 IN_FLIGHT = 64
-"""Requests at a time."""
+"""Most concurrent requests per slide."""
 
 TRIES, FIRST_PAUSE, LONGEST_PAUSE = 6, 0.2, 30.0
-REQUEST_SECONDS, SLIDE_SECONDS, SLOWEST = 60.0, 300.0, 1000.0
-"""A request, and all those of one slide, may take so long, and a second more for every SLOWEST bytes."""
+REQUEST_SECONDS, SLIDE_SECONDS, LEAST_BYTES_PER_SECOND = 60.0, 300.0, 1000.0
+"""Time limits of a request and of all requests of a slide. LEAST_BYTES_PER_SECOND bytes received add a second."""
 
 T = TypeVar("T")
 
 
-class Patience:
-    """The time that is left for one slide's server, all its requests together. Belongs to one event loop.
+class TimeBudget:
+    """The time left for all requests of one slide. Use it in one event loop.
 
-    Only time in which an answer is waited for counts, so that a slide may stay open for hours.
+    Only time spent waiting for answers counts, so a slide can stay open for hours.
     """
 
     def __init__(self) -> None:
@@ -50,56 +50,56 @@ class Patience:
     @property
     def left(self) -> float:
         now = time.monotonic() - self._since if self._waiting else 0.0
-        return SLIDE_SECONDS + self._received / SLOWEST - self._waited - now
+        return SLIDE_SECONDS + self._received / LEAST_BYTES_PER_SECOND - self._waited - now
 
 
 def time_limit(count: int) -> float:
-    """The seconds that a request for `count` bytes may take."""
-    return REQUEST_SECONDS + count / SLOWEST
+    """Return the time limit of a request for `count` bytes, in seconds."""
+    return REQUEST_SECONDS + count / LEAST_BYTES_PER_SECOND
 
 
-async def persistent(
-    thing: RemoteObject,
+async def get_with_retries(
+    remote: RemoteObject,
     start: int,
     stop: int,
     in_flight: asyncio.Semaphore,
-    patience: Patience,
+    time_budget: TimeBudget,
     count: Callable[[int], None],
 ) -> Answer:
-    """Bytes start to stop, by `tried`. `count` is called with the number of all bytes received, in vain or not."""
+    """Return bytes [start, stop) of an object, with retries. `count` is called with all bytes received."""
 
-    async def once() -> Answer:
+    async def request() -> Answer:
         try:
             async with in_flight:
-                with patience.waiting():
-                    limit = min(time_limit(stop - start), patience.left)
-                    answer = await asyncio.wait_for(thing.get(start, stop), limit)
-        except Passing as failure:
-            patience.count(failure.received)
+                with time_budget.waiting():
+                    limit = min(time_limit(stop - start), time_budget.left)
+                    answer = await asyncio.wait_for(remote.get(start, stop), limit)
+        except TemporaryFailure as failure:
+            time_budget.count(failure.received)
             count(failure.received)
             raise
         except TimeoutError:
-            raise Passing("it took too long") from None
-        patience.count(len(answer.data))
+            raise TemporaryFailure("it took too long") from None
+        time_budget.count(len(answer.data))
         count(len(answer.data))
         if len(answer.data) != expected(start, stop, answer.size):
-            raise Passing("the answer was cut short")
+            raise TemporaryFailure("the answer was cut short")
         return answer
 
-    return await tried(thing.path, once, patience)
+    return await with_retries(remote.path, request, time_budget)
 
 
-async def tried(path: RemotePath, once: Callable[[], Awaitable[T]], patience: Patience) -> T:
-    """What `once` gives, after up to TRIES tries with longer and longer pauses. Raises SlideError after the last."""
-    attempt, failure = 0, Passing("it took too long")
-    while attempt < TRIES and patience.left > 0:
+async def with_retries(path: RemotePath, request: Callable[[], Awaitable[T]], time_budget: TimeBudget) -> T:
+    """Call `request` up to TRIES times, with increasing pauses. Raises SlideError after the last try."""
+    attempt, failure = 0, TemporaryFailure("it took too long")
+    while attempt < TRIES and time_budget.left > 0:
         if attempt:
-            # Many were turned away at once: they shall not all come back at once.
+            # Random pauses, since many requests may have been refused together.
             pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
             await asyncio.sleep(max(pause, min(failure.pause, LONGEST_PAUSE)))
         try:
-            return await once()
-        except Passing as error:
+            return await request()
+        except TemporaryFailure as error:
             failure = error
         attempt += 1
     raise failure.final or SlideError(f"could not be read from {path.folders[0]} ({failure.reason}). Try again later.")

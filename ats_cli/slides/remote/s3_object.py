@@ -1,4 +1,4 @@
-"""One object in S3: s3fs finds credentials, region and server."""
+"""A remote object in S3. s3fs finds credentials, region and server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from urllib.parse import parse_qs
 from ats_cli.errors import SlideError
 from ats_cli.slides.remote.answer import (
     Answer,
-    Passing,
+    TemporaryFailure,
     byte_range,
+    connection_problem,
     content_range,
     denied,
     expected,
     missing,
     no_ranges,
-    of_connection,
     other_bytes,
 )
 from ats_cli.slides.remote.http_object import CONNECT_SECONDS, SILENT_SECONDS, HttpObject
@@ -30,11 +30,10 @@ _CONNECTIONS = 64
 
 
 class S3Object:
-    """s3fs finds credentials, region and server, and gets the first range. The others go to a URL that it signs.
+    """Reads the first range through the client of s3fs, and the others from a URL that it signs.
 
-    A request through its client costs a millisecond or two of processor, hundreds of times a slide. Where such a URL
-    does not do, all goes through the client, by its own call: the answer tells size and version, which `cat_file`
-    keeps to itself.
+    A request through the client costs 1 to 2 ms of CPU, for hundreds of requests per slide. If the signed URL does not
+    work, all requests go through the client. They call get_object, which returns size and version; `cat_file` does not.
     """
 
     def __init__(self, path: RemotePath, filesystem: Any) -> None:
@@ -53,11 +52,11 @@ class S3Object:
                 answer = await (await self._by_signed_url()).get(start, stop)
                 self._proved = True
                 return answer
-            except Passing as failure:
+            except TemporaryFailure as failure:
                 if failure.answered or self._proved:
                     raise
                 self._signs = False
-            except Exception:  # whatever it is, the client does without, or says it better
+            except Exception:  # the client does not need the signed URL, or reports the error better
                 self._signs = False
         return await self._by_client(start, stop)
 
@@ -96,21 +95,21 @@ class S3Object:
                 "or FSSPEC_S3_ANON=true for a public bucket."
             ) from None
         except boto.EndpointConnectionError:
-            raise Passing("the server could not be reached") from None
+            raise TemporaryFailure("the server could not be reached") from None
         except (boto.ClientError, boto.BotoCoreError, OSError, TimeoutError) as error:
             if _status(error) == 416 and start <= 0:
                 return Answer(b"", 0, None)
             if _status(error) or isinstance(error, (PermissionError, FileNotFoundError, boto.ClientError)):
                 raise self._of_answer(error) from None
-            raise Passing(of_connection(error), received) from None
+            raise TemporaryFailure(connection_problem(error), received) from None
         except Exception as error:
-            # aiohttp's own, of a body that ended too soon.
+            # aiohttp raises its own errors for a truncated body.
             if type(error).__module__.startswith("aiohttp"):
-                raise Passing(of_connection(error), received) from None
+                raise TemporaryFailure(connection_problem(error), received) from None
             raise
 
     def _size(self, reply: Mapping[str, Any], start: int, stop: int) -> int:
-        """The whole size. An object that is no longer than what was asked for may come whole."""
+        """Return the object's size. The server may send a whole object if it is not longer than the range."""
         if reply.get("ContentRange") is None:
             size = int(reply.get("ContentLength", stop + 1))
             if start or size > stop:
@@ -119,7 +118,7 @@ class S3Object:
         return content_range(reply["ContentRange"], start, stop)
 
     def _of_answer(self, error: BaseException) -> Exception:
-        """What S3 says went wrong; s3fs has made Python's own errors of some of it."""
+        """Translate an error of S3, which s3fs may have turned into an error of Python."""
         code, status = str(_response(error).get("Error", {}).get("Code", "")), _status(error)
         if isinstance(error, FileNotFoundError) or status == 404:
             return missing(self.path, code or 404)
@@ -127,7 +126,7 @@ class S3Object:
             return denied(code or 403)
         if status in (416, 412):
             return SlideError(f"the file is empty or shorter than it was ({status}).")
-        return Passing(f"the server answers {status or code}")
+        return TemporaryFailure(f"the server answers {status or code}")
 
 
 def _response(error: BaseException) -> Mapping[str, Any]:
@@ -139,7 +138,7 @@ def _status(error: BaseException) -> int:
 
 
 def s3_filesystem(scheme: str) -> Any:
-    """s3fs with as many connections as requests in flight, and one try: tries are counted in one place."""
+    """Return s3fs with as many connections as concurrent requests, and without its own retries."""
     import fsspec
 
     importlib.import_module("s3fs")

@@ -1,4 +1,4 @@
-"""A URL that is being opened: its path, and its first bytes once a format asks for them."""
+"""A URL that is being opened. Its first bytes are read when a format needs them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _HEADS = {
 
 @dataclass(frozen=True)
 class RemoteSlide:
-    """A URL to open. `forced`: the user chose the format, whatever the content is."""
+    """A URL to open. `forced`: the user chose the format, regardless of the content."""
 
     path: RemotePath
     forced: bool = False
 
     @cached_property
     def file(self) -> RemoteFile:
-        """The object at the URL; its first bytes are fetched."""
+        """The object at the URL, with its first bytes read."""
         return RemoteFile(self.path)
 
     def local_only(self, kind: str | None = None) -> WholeOnlyError:
-        """The error for a slide that is read from a local disk only. `kind`: what it is; None: by its first bytes."""
+        """Return the error for a format that is read from local disks only. `kind`: its name; None: by the content."""
         kind = kind or _kind(self.file.head)
         return WholeOnlyError(
             f"{kind} is read from a local disk only; where they lie, tiled TIFFs and OME-Zarr are. "

@@ -1,4 +1,4 @@
-"""A Zarr far away: each key an object below a URL, with the tries and the sentences that ranges of a TIFF have."""
+"""A remote Zarr store: each key is an object below a URL, read with the same retries and errors as other ranges."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from ats_cli.slides.formats.zarr.store import CountingStore
-from ats_cli.slides.remote.answer import NotThereError
+from ats_cli.slides.remote.answer import ObjectMissingError
 from ats_cli.slides.remote.object import remote_object
 from ats_cli.slides.remote.path import RemotePath
-from ats_cli.slides.remote.retries import IN_FLIGHT, Patience, persistent
+from ats_cli.slides.remote.retries import IN_FLIGHT, TimeBudget, get_with_retries
 
 _TO_THE_END = 1 << 40
 
 
 class RemoteStore(Store):
-    """To be read only. It cannot be listed, as most servers cannot. Raises SlideError where nothing can be had."""
+    """A read-only store. It cannot be listed, since most servers do not support that. Raises SlideError."""
 
     supports_writes = supports_deletes = supports_listing = False
 
     def __init__(self, path: RemotePath) -> None:
         super().__init__(read_only=True)
         self._path = path
-        self._in_flight, self._patience = asyncio.Semaphore(IN_FLIGHT), Patience()
+        self._in_flight, self._time_budget = asyncio.Semaphore(IN_FLIGHT), TimeBudget()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemoteStore) and other._path == self._path
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        thing = remote_object(self._path.child(key))
+        remote = remote_object(self._path.child(key))
         start, stop = _span(byte_range)
-        # Requests run in fsspec's event loop, whichever loop Zarr has.
-        work = persistent(thing, start, stop, self._in_flight, self._patience, lambda _: None)
+        # Requests run in fsspec's event loop, not in Zarr's.
+        work = get_with_retries(remote, start, stop, self._in_flight, self._time_budget, lambda _: None)
         try:
-            answer = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, thing.loop))
-        except NotThereError:
+            answer = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, remote.loop))
+        except ObjectMissingError:
             return None
         return prototype.buffer.from_bytes(answer.data)
 
@@ -52,10 +52,10 @@ class RemoteStore(Store):
         return await self.get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is not None
 
     async def set(self, key: str, value: Buffer) -> None:
-        raise PermissionError("a Zarr far away is only read")
+        raise PermissionError("a remote Zarr is read-only")
 
     async def delete(self, key: str) -> None:
-        raise PermissionError("a Zarr far away is only read")
+        raise PermissionError("a remote Zarr is read-only")
 
     def list(self) -> AsyncIterator[str]:
         return _nothing()
@@ -68,7 +68,7 @@ class RemoteStore(Store):
 
 
 def remote_store(path: RemotePath) -> CountingStore:
-    """The store at a URL, with its bytes counted."""
+    """Return the store at a URL, with its bytes counted."""
     return CountingStore(RemoteStore(path))
 
 
