@@ -53,7 +53,7 @@ def test_ids_as_for_files(tmp_path: Path) -> None:
 def test_a_manifest_of_urls(tmp_path: Path) -> None:
     table = tmp_path / "slides.csv"
     table.write_text("slide,mpp\nhttps://host/x.svs?token=secret,0.5\nhere.svs,\n")
-    remote, local = read_manifest(table)
+    remote, local = read_manifest(table).rows
     assert isinstance(remote.path, RemotePath) and remote.path.url.endswith("token=secret") and remote.mpp == 0.5
     assert local.path == tmp_path / "here.svs"
     table.write_text("slide\nhttps://host/x.svs?token=secret\nhttps://host/x.svs?token=secret\n")
