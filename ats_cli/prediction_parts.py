@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ats_cli.records import Fingerprint
+    from ats_cli.records import Fingerprint, RegionsUsed
 
 
 class ModelName(NamedTuple):
@@ -71,11 +71,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The file that a prediction was computed from, and the precision of the computation."""
+    """The file that a prediction was computed from, and the precision of the computation.
+
+    regions: those that the tiles were drawn from; None for the whole slide.
+    """
 
     mpp: float | None = field(default=None, metadata=csv(150))
     mpp_source: str | None = field(default=None, metadata=csv(160))
     reader: str | None = None
+    regions: RegionsUsed | None = None
     fingerprint: Fingerprint | None = None
     precision: str | None = field(default=None, metadata=csv(170))
 

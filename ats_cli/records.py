@@ -207,6 +207,19 @@ class Fingerprint(NamedTuple):
     time: str
 
 
+class RegionsUsed(NamedTuple):
+    """What a slide's regions were taken to mean.
+
+    file: the name of their file.
+    origin: where its coordinates begin; None for a slide without bounds, where there is no question.
+    certain: False if the regions would lie on the slide with the other origin too.
+    """
+
+    file: str
+    origin: Literal["bounds", "level0"] | None
+    certain: bool
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The result of one slide: the answer, and its parts. Each field is a column, as `prediction_parts` says.

@@ -18,7 +18,7 @@ from ats_cli.errors import AtsError, SlideError
 from ats_cli.inference.evaluate import labelled_sources
 from ats_cli.registry import TASKS
 from ats_cli.slides import check_slide, read_manifest
-from ats_cli.slides.inputs.regions import read_regions
+from ats_cli.slides.regions.region_files import read_regions
 from ats_cli.training import labelled_slides, split_off
 from tests.ats_process import ats_series
 from tests.small import write_model

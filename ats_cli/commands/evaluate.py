@@ -9,7 +9,6 @@ import typer
 
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
-from ats_cli.paths import user_path
 from ats_cli.records import MAX_UNREADABLE
 from ats_cli.registry import TASKS
 
@@ -30,6 +29,9 @@ def command(
     backend: o.Backend = None,
     plane: o.Plane = None,
     color_profile: o.ColorProfile = None,
+    roi: o.Roi = None,
+    roi_class: o.RoiClass = None,
+    roi_origin: o.RoiOrigin = None,
     max_unreadable: o.MaxUnreadable = MAX_UNREADABLE,
     model: o.Model = None,
     tiles: o.Budgets = None,
@@ -38,17 +40,7 @@ def command(
     confidence: o.Confidence = None,
     exhaustive: o.Exhaustive = False,
     seed: o.Seed = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=user_path,
-            metavar="FOLDER",
-            help="Also write metrics.json, predictions.csv and the plots.",
-            rich_help_panel=o.OUTPUT,
-        ),
-    ] = None,
+    output: o.FiguresOutput = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into a folder that is not empty.", rich_help_panel=o.OUTPUT)
     ] = False,
@@ -72,7 +64,7 @@ def command(
 
     # Budgets are no setting of the call: several may be given.
     sampling = sampling_settings(None if tiles is None else 1, sampler, adaptive, confidence, exhaustive, seed)
-    settings = sampling | opening_settings(backend, plane, color_profile)
+    settings = sampling | opening_settings(backend, plane, color_profile, roi_class, roi_origin)
     if output is not None and output.exists() and (not output.is_dir() or (any(output.iterdir()) and not overwrite)):
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
 
@@ -104,6 +96,7 @@ def command(
             settings,
             budgets,
             stops=adaptive,
+            roi=roi,
             executor=ExecutorOptions(device, precision, processes, threads, slide_timeout, debug),
             max_unreadable=max_unreadable,
             batch_size=batch_size,
@@ -117,6 +110,7 @@ def command(
             for prediction in run.predict(progress.on_progress):
                 progress.add(prediction)
                 tally.count_scale(prediction.slide_id, prediction.provenance)
+                tally.count_regions(prediction.slide_id, prediction.provenance.regions)
         except KeyboardInterrupt:
             say("interrupted. Figures of some of the slides would mislead: nothing was written.")
             raise

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ats_cli.commands.options import base as o
 from ats_cli.errors import AtsError
-from ats_cli.paths import user_path
 
 EXAMPLES = """Examples:
 
@@ -25,18 +23,11 @@ def command(
     backend: o.Backend = None,
     plane: o.Plane = None,
     color_profile: o.ColorProfile = None,
+    roi: o.Roi = None,
+    roi_class: o.RoiClass = None,
+    roi_origin: o.RoiOrigin = None,
     model: o.Model = None,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=user_path,
-            metavar="PNG|FOLDER",
-            help="A .png file for one slide, or a folder that gets one a slide.",
-            rich_help_panel=o.OUTPUT,
-        ),
-    ],
+    output: o.PicturesOutput,
     max_size: Annotated[
         int,
         typer.Option(min=64, help="The longer side of the slide in the picture, in pixels.", rich_help_panel=o.OUTPUT),
@@ -75,9 +66,10 @@ def command(
     from ats_cli.commands.common.progress_display import slide_bar
     from ats_cli.commands.common.sources import gather
     from ats_cli.commands.common.tally import Tally
-    from ats_cli.commands.options.settings import open_options
+    from ats_cli.commands.options.settings import open_options, region_options
     from ats_cli.inference.runs.slide_heatmap import picture_paths, slide_heatmap
     from ats_cli.results.heatmap import HeatmapOptions, check_colormap
+    from ats_cli.slides.regions.region_files import with_regions
 
     sources = gather(slides, None, mpp)
     pictures = picture_paths(sources, output)
@@ -86,7 +78,8 @@ def command(
     from ats_cli.zoo import find_model, load_model
 
     check_colormap(colormap)
-    opening = open_options(backend, plane, color_profile)
+    opening, regions = open_options(backend, plane, color_profile), region_options(roi_class, roi_origin)
+    sources = with_regions(sources, roi, regions)
     folder = find_model(model)
     announce_model(folder, model, quiet)
     loaded = load_model(folder, device=resolve_device(device))
@@ -104,7 +97,7 @@ def command(
             for source, picture in zip(sources, pictures, strict=True):
                 try:
                     heatmap = slide_heatmap(
-                        source, loaded, opening, max_size=max_size, overlay=not no_overlay, threads=threads
+                        source, loaded, opening, regions, max_size=max_size, overlay=not no_overlay, threads=threads
                     )
                 except AtsError as error:
                     tally.count(str(error))
@@ -115,6 +108,7 @@ def command(
                 finally:
                     advance()
                 tally.count_scale(source.slide_id, heatmap)
+                tally.count_regions(source.slide_id, heatmap.regions)
                 if heatmap.problem and not quiet:
                     say(f"{heatmap.problem} It is left white, without attention.")
                 # Outside the `try`: a folder that cannot be written to is no fault of this slide.

@@ -20,6 +20,9 @@ def command(
     backend: o.Backend = None,
     plane: o.Plane = None,
     color_profile: o.ColorProfile = None,
+    roi: o.Roi = None,
+    roi_class: o.RoiClass = None,
+    roi_origin: o.RoiOrigin = None,
     max_unreadable: o.MaxUnreadable = MAX_UNREADABLE,
     download: o.Download = False,
     model: o.Model = None,
@@ -61,7 +64,7 @@ def command(
     from ats_cli.commands.options.settings import opening_settings, refuse_together, sampling_settings, shard_of
 
     sampling = sampling_settings(tiles, sampler, adaptive, confidence, exhaustive, seed)
-    settings = sampling | opening_settings(backend, plane, color_profile)
+    settings = sampling | opening_settings(backend, plane, color_profile, roi_class, roi_origin)
     refuse_together(cluster, processes, shard)
 
     import sys
@@ -85,6 +88,7 @@ def command(
         executor=ExecutorOptions(device, precision, processes, threads, slide_timeout, debug, cluster),
         max_unreadable=max_unreadable,
         batch_size=batch_size,
+        roi=roi,
         download=download,
         group_by=None if group_by is None else GroupBy(group_by, group_weights),
         shard=None if shard is None else shard_of(shard),

@@ -39,6 +39,8 @@ def command(
     plane: o.Plane = None,
     color_profile: o.ColorProfile = None,
     roi: o.Roi = None,
+    roi_class: o.RoiClass = None,
+    roi_origin: o.RoiOrigin = None,
     validation: Annotated[
         float,
         typer.Option(
@@ -230,7 +232,7 @@ def command(
 
     from ats_cli.commands.common.messages import answer, say
     from ats_cli.commands.common.training_display import training_display
-    from ats_cli.commands.options.settings import open_options
+    from ats_cli.commands.options.settings import open_options, region_options
     from ats_cli.inference import resolve_device
     from ats_cli.training import Callbacks, DataOptions, RecipeOptions, TrainOptions, train_folder
     from ats_cli.training.loop.processes import first_process
@@ -253,6 +255,7 @@ def command(
         slides_root=slides_root,
         mpp=mpp,
         roi=roi,
+        region_options=region_options(roi_class, roi_origin),
         opening=opening,
         validation=validation,
         folds=folds,

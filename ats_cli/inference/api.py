@@ -13,6 +13,8 @@ from ats_cli.records import Prediction
 from ats_cli.slides import Slide, open_slide
 from ats_cli.slides.identity.fingerprint import fingerprint_of
 from ats_cli.slides.inputs.discovery import stem
+from ats_cli.slides.regions.region_files import read_regions
+from ats_cli.slides.regions.slide_regions import Regions
 from ats_cli.zoo import LoadedModel, find_model, load_model
 
 
@@ -22,6 +24,7 @@ def predict(
     *,
     mpp: float | None = None,
     backend: str | None = None,
+    regions: Regions | str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
     **draw: Any,
@@ -31,6 +34,7 @@ def predict(
     slide: a path, a URL, or a slide from `open_slide`.
     model: a folder, a name, None for the default, or a model from `load_model`, to load it once for many slides.
     mpp, backend: options of `open_slide`, for a path or a URL.
+    regions: a GeoJSON file, or what `read_regions` returned, to draw tiles from these only.
     device, precision: options of `load_model`, for a model that is not loaded yet.
     draw: fields of `DrawOptions`, like `tiles`, `sampler`, `seed`, `confidence`, `exhaustive`.
 
@@ -41,7 +45,7 @@ def predict(
         with open_slide(slide, mpp=mpp, backend=backend) as opened:
             fingerprint = fingerprint_of(opened)
             open_seconds = time.perf_counter() - start
-            prediction = predict(opened, model, device=device, precision=precision, **draw)
+            prediction = predict(opened, model, regions=regions, device=device, precision=precision, **draw)
         total = open_seconds + (prediction.cost.seconds or {}).get("total", 0.0)
         return with_opening(prediction, fingerprint, open_seconds, total)
     if mpp is not None or backend is not None:
@@ -50,5 +54,8 @@ def predict(
         folder, device = find_model(None if model is None else str(model)), resolve_device(device)
         model = load_model(folder, device, resolve_precision(precision, device, folder.spec.features))
     options = DrawOptions(**{"threads": usable_cores(), **draw})
+    if isinstance(regions, str | Path):
+        regions = read_regions(Path(regions))
+    placed = None if regions is None else regions.on(slide)
     with one_thread_per_pass():
-        return predict_slide(slide, model, options, slide_id=stem(slide.path.name))
+        return predict_slide(slide, model, options, slide_id=stem(slide.path.name), regions=placed)

@@ -15,6 +15,7 @@ from ats_cli.nets.geometry import geometry_on
 from ats_cli.nets.model import to_unit
 from ats_cli.records import AttentionMap
 from ats_cli.slides import Slide, tissue_mask
+from ats_cli.slides.regions.slide_regions import SlideRegions
 from ats_cli.slides.slide import View
 from ats_cli.zoo import LoadedModel
 
@@ -29,7 +30,7 @@ class AttentionStrip:
     """Attention logits of consecutive rows of positions.
 
     logits: (rows, cols) float32, -inf where no tile may be drawn.
-    missing: (rows, cols) bool, positions whose tiles the file does not hold.
+    missing: (rows, cols) bool, positions whose tiles the file does not hold, or that lie outside of the regions.
     damaged: (rows, cols) bool, positions whose part of the view could not be decoded.
     problem: the first decoding error, as a sentence, or None.
     embedding: the strip's part of the slide's embedding, for a model that computes one.
@@ -101,9 +102,9 @@ class AttentionPass:
     def strips(self) -> Iterator[AttentionStrip]:
         """Yield strips from top to bottom. Views overlap by the network's halo, so strips equal the whole's result.
 
-        No tile may be drawn off the tissue, where the file has no tile, and where the view is damaged. Damaged pixels
-        are filled with white. Raises SlideError if nothing of the view can be read and, at the end, if no tile may be
-        drawn.
+        No tile may be drawn off the tissue, outside of the regions, where the file has no tile, and where the view is
+        damaged. Of the view, only strips with a position to draw are read; damaged pixels are filled with white. Raises
+        SlideError if nothing of the view can be read and, at the end, if no tile may be drawn.
         """
         drawable, problem = False, None
         for strip in self._context.forward_pool().map(self._forward, self._view_strips()):
@@ -112,6 +113,8 @@ class AttentionPass:
             drawable = drawable or bool((strip.logits > -np.inf).any())
             problem = problem or strip.problem
             yield strip
+        if not drawable and self._context.regions is not None and not problem:
+            raise self._context.regions.nothing_to_draw(self._context.file_name)
         if not drawable:
             raise _nothing_to_draw(self._context.file_name, problem)
 
@@ -162,12 +165,17 @@ class AttentionPass:
             del view
 
     def _missing(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """Return which positions of rows start to stop have tiles that the file does not hold, (rows, cols)."""
+        """Return which positions of rows start to stop lie outside of the regions, or have tiles that the file does not
+        hold, (rows, cols)."""
+        regions = self._context.regions
+        outside = np.zeros((stop - start, self.cols), np.bool_)
+        if regions is not None:
+            outside = ~regions.positions(self.geometry.pitch, range(start, stop), self.cols)
         if self._absence is None:
-            return np.zeros((stop - start, self.cols), np.bool_)
+            return outside
         x = self.geometry.corners(np.arange(self.cols))
         y = self.geometry.corners(np.arange(start, stop))
-        return self._absence.grid(x, y, self.geometry.tile_size)
+        return outside | self._absence.grid(x, y, self.geometry.tile_size)
 
     def _forward(self, strip: "_ViewStrip") -> AttentionStrip:
         """Return the attention logits of a strip; NaN where the network gives NaN or infinity."""
@@ -203,7 +211,7 @@ class AttentionPass:
 class _ViewStrip(NamedTuple):
     """The view under consecutive rows of positions.
 
-    missing: (rows, cols) bool, positions whose tiles the file does not hold.
+    missing: (rows, cols) bool, as in AttentionStrip.
     view: None if all are missing.
     halo_rows: rows of positions at the top of `view` that belong to the strip above.
     """
@@ -223,6 +231,8 @@ def _nothing_to_draw(file_name: str, problem: str | None) -> SlideError:
     )
 
 
-def attention_map(slide: Slide, model: LoadedModel, *, threads: int = 4) -> AttentionMap:
-    """Return the attention over a slide's positions."""
-    return AttentionPass(PredictionContext(slide, model, threads)).attention()[0]
+def attention_map(
+    slide: Slide, model: LoadedModel, *, threads: int = 4, regions: SlideRegions | None = None
+) -> AttentionMap:
+    """Return the attention over a slide's positions; `regions`: over those in them."""
+    return AttentionPass(PredictionContext(slide, model, threads, regions)).attention()[0]

@@ -6,6 +6,7 @@ from ats_cli.errors import SlideError
 from ats_cli.inference.compute.forward_pool import ForwardPool, max_parallel_passes
 from ats_cli.inference.compute.stopwatch import Stopwatch
 from ats_cli.slides import Slide
+from ats_cli.slides.regions.slide_regions import SlideRegions
 from ats_cli.zoo import LoadedModel
 
 
@@ -14,12 +15,14 @@ class PredictionContext:
     """One slide, one model, and the resources for one prediction.
 
     threads: threads that read, decode and compute.
+    regions: where tiles may be drawn; None for the whole slide.
     stopwatch: counts the seconds of each stage.
     """
 
     slide: Slide
     model: LoadedModel
     threads: int = 4
+    regions: SlideRegions | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     @property

@@ -21,6 +21,7 @@ from ats_cli.slides.inputs.discovery import slide_ids
 from ats_cli.slides.inputs.labels import class_of
 from ats_cli.slides.inputs.manifest import read_manifest
 from ats_cli.slides.inputs.splits import SPLITS, split_of
+from ats_cli.slides.regions.region_files import region_file
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +142,8 @@ def _from_manifest(
                 f"{manifest.name}: row {row.row}: {group} is {label} here and {other} before. With --group-by a group "
                 "has one label: correct it, or leave out --group-by."
             )
-        labelled.append(Labelled(SlideSource(slide_id, row.path, row.mpp or mpp), label, group))
+        source = SlideSource(slide_id, row.path, row.mpp or mpp, roi=region_file(row.roi))
+        labelled.append(Labelled(source, label, group))
     taken = tuple(row.split or "" for row in table.rows)
     return labelled, Rows(taken, table.left, InputNotes(table.missing))
 

@@ -20,6 +20,7 @@ from ats_cli.records import DrawnTile, Fingerprint, Prediction, TilesRead
 from ats_cli.registry import TASKS
 from ats_cli.sampling import Betting, lowest_margins, mass_lost
 from ats_cli.slides import Slide
+from ats_cli.slides.regions.slide_regions import SlideRegions
 from ats_cli.zoo import LoadedModel
 
 Floats = NDArray[np.float64]
@@ -33,12 +34,14 @@ def predict_slide(
     slide_id: str | None = None,
     before: TilesRead | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    regions: SlideRegions | None = None,
 ) -> Prediction:
     """Classify a slide from some of its tiles.
 
     before: a shorter race over this slide with the same seed. Its tiles are not read again, except those that could not
     be read.
     on_progress: called as tiles are read, with the number read and the number to read.
+    regions: tiles are drawn from these only.
 
     The same slide, seed and model give the same draw, independent of other slides. If drawn tiles cannot be read, the
     estimate is the ratio over the others. Raises SlideError if more than `options.max_unreadable` of the
@@ -50,7 +53,7 @@ def predict_slide(
         what = f"{slide.path.name}: a {model.spec.task} model has no class to settle."
         raise SlideError(f"{what} Leave out --adaptive and --confidence.")
     start = time.perf_counter()
-    context = PredictionContext(slide, model, options.threads)
+    context = PredictionContext(slide, model, options.threads, regions)
     plan = plan_draw(context, options)
     bytes_view = slide.bytes_read
     bias = model.nets.head.bias.cpu().double().numpy()
@@ -94,9 +97,7 @@ def predict_slide(
             bytes_total=slide.bytes_total,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         ),
-        provenance=Provenance(
-            mpp=slide.mpp, mpp_source=slide.mpp_source, reader=slide.reader, precision=model.precision
-        ),
+        provenance=_provenance(context),
         comparison=_comparison(model, embedding),
         model=ModelName(model.name, model.hash),
         drawn=() if options.exhaustive else _drawn_tiles(plan, tiles, estimate, bias, model.spec.task),
@@ -151,6 +152,11 @@ def _comparison(model: LoadedModel, embedding: Floats | None) -> Comparison:
     if score is None or reference is None:
         return Comparison(embedding=embedding)
     return Comparison(score > 1, score, reference.reference_slides, embedding)
+
+
+def _provenance(context: PredictionContext) -> Provenance:
+    slide, regions = context.slide, None if context.regions is None else context.regions.used
+    return Provenance(slide.mpp, slide.mpp_source, slide.reader, regions, precision=context.model.precision)
 
 
 def _drawn_tiles(

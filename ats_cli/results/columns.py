@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 from ats_cli.errors import Failure
 from ats_cli.prediction_parts import ModelName
-from ats_cli.records import Fingerprint, Prediction
+from ats_cli.records import Fingerprint, Prediction, RegionsUsed
 from ats_cli.registry import TASKS
 
 Names = tuple[str, ...]
@@ -45,9 +45,20 @@ def _one_of(names: Names) -> Codec:
     return Codec(lambda value: isinstance(value, str) and value in names)
 
 
-def _named_tuple(type_: type[Fingerprint] | type[ModelName]) -> Codec:
+def _all_text(value: tuple[Any, ...]) -> bool:
+    return all(isinstance(part, str) for part in value)
+
+
+def _is_regions(value: RegionsUsed) -> bool:
+    of_right_type = isinstance(value.file, str) and isinstance(value.certain, bool)
+    return of_right_type and value.origin in (None, "bounds", "level0")
+
+
+def _named_tuple(
+    type_: type[Fingerprint] | type[ModelName] | type[RegionsUsed], is_valid: Callable[[Any], bool] = _all_text
+) -> Codec:
     return Codec(
-        lambda value: all(isinstance(part, str) for part in value),
+        is_valid,
         lambda value, classes: value._asdict(),
         lambda value, classes: type_(**value),
     )
@@ -77,6 +88,7 @@ CODECS = {
     "Failure": _one_of(get_args(Failure)),
     "Fingerprint": _named_tuple(Fingerprint),
     "ModelName": _named_tuple(ModelName),
+    "RegionsUsed": _named_tuple(RegionsUsed, _is_regions),
 }
 """By the annotation of a field, apart from `Literal` and `| None`."""
 

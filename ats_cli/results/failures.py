@@ -16,6 +16,7 @@ ADVICE: dict[Failure, str] = {
     "unreadable": "Copy the files again; `ats info FILE --check` says what is wrong with one.",
     "no scale": "Give --mpp, or a column mpp in the manifest.",
     "no tissue": "Look at the slides: empty, or too pale for the tissue mask.",
+    "regions": "Check the files of regions, and --roi-class and --roi-origin.",
     "crashed": "Try another --backend, or convert the files to TIFF.",
     "timed out": "Give more --slide-timeout, or bring the files nearer.",
     "memory": "Use fewer --processes or --threads.",

@@ -8,6 +8,7 @@ from ats_cli.errors import AtsError
 from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import FORMATS
 from ats_cli.slides.plane import Plane
+from ats_cli.slides.regions.frame import ORIGINS
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,19 @@ class OpenOptions:
         if self.color_profile not in COLOR_PROFILES:
             choices = ", ".join(COLOR_PROFILES)
             raise AtsError(f"unknown colour profile {self.color_profile!r}. Choose one of {choices}.")
+
+
+@dataclass(frozen=True)
+class RegionOptions:
+    """How files of regions are read. Raises AtsError for an unknown origin.
+
+    classes: only regions of these classes; empty for all.
+    origin: where their coordinates begin, one of `ORIGINS`.
+    """
+
+    classes: tuple[str, ...] = ()
+    origin: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.origin not in ORIGINS:
+            raise AtsError(f"unknown origin of regions {self.origin!r}. Choose one of {', '.join(ORIGINS)}.")

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ats_cli.errors import SlideError
-from ats_cli.slides.inputs.region_frame import Bounds, stated_bounds
 from ats_cli.slides.mpp import mpp_problem
 from ats_cli.slides.naming_reader import naming_reader
 from ats_cli.slides.pixels.absence import Absence
@@ -26,6 +25,7 @@ from ats_cli.slides.pixels.holes import Holes
 from ats_cli.slides.pixels.resample import Taps, resample
 from ats_cli.slides.pyramid import Pyramid
 from ats_cli.slides.reader import Box, Damage, Level, Pixels, Reader, Region
+from ats_cli.slides.regions.frame import Bounds, stated_bounds
 from ats_cli.slides.remote.path import AnyPath
 from ats_cli.slides.thread_pool import in_order
 

@@ -11,13 +11,13 @@ from ats_cli.inference.out_of_distribution import add_out_of_distribution
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
 from ats_cli.registry import TASKS
+from ats_cli.results.regions_in_doubt import regions_in_doubt
 from ats_cli.slides import OpenOptions
-from ats_cli.slides.inputs.discovery import stem
-from ats_cli.slides.inputs.regions import regions_file
+from ats_cli.slides.regions.region_files import files_digest, regions_of_slides
 from ats_cli.spec_table import spec_table
 from ats_cli.training.card import model_card
 from ats_cli.training.dataset.labelled import LabelledSlide, labelled_data, with_content
-from ats_cli.training.dataset.slide_store import unreadable
+from ats_cli.training.dataset.slide_store import check_slides
 from ats_cli.training.dataset.split import Split, folds, split_off
 from ats_cli.training.dataset.view_cache import ViewCache
 from ats_cli.training.loop.processes import computation, first_process
@@ -67,7 +67,7 @@ def train_folder(
         init, recipe = load_model(folder).nets, replace(recipe, init=lasting_name(recipe.init, folder))
     task = overrides.get("task", base.task)
     found = labelled_data(data.folder, data.manifest, data.mpp, data.slides_root, task, data.opening, data.na)
-    slides = found.slides
+    slides = [replace(slide, region_options=data.region_options) for slide in found.slides]
     for note in found.notes.notes:
         callbacks.on_message(note)
     if data.roi is not None:
@@ -77,7 +77,9 @@ def train_folder(
         spec = resolved(_spec_for(base, slides, recipe.name or output.resolve().name, overrides))
         if len(slides) > SLOW_CHECK:
             callbacks.on_message(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
-        bad = unreadable(spec, slides, options.threads, cache)
+        bad, in_doubt = check_slides(spec, slides, options.threads, cache)
+        if in_doubt:
+            callbacks.on_message(regions_in_doubt(in_doubt))
         slides = with_content(_readable(slides, bad, data.skip_bad, spec, callbacks), options.threads)
         job = _Training(output, spec, data, recipe, options, cache, init, command, callbacks)
         result = job.run(slides, bad)
@@ -133,12 +135,22 @@ class _Training:
             {"seed": options.seed, "precision": options.precision, "choose": choose_best, "init": self.recipe.init}
             | {"recipe": spec_table(spec)}
             | {"reading": _changed_options(self.data.opening)}
+            | {"regions": self._regions(split)}
         )
         if first_process():
             computed = computation(options.device, options.devices, options.parts)
             write_settings(folder, settings, split, self.command, computed, self.callbacks.on_message)
         log = TrainingLog(folder, options.checkpoint_every)
         return train_model(spec, *split, options, log=log, cache=self.cache, init=self.init, callbacks=self.callbacks)
+
+    def _regions(self, split: Split) -> dict[str, Any]:
+        """How files of regions are read, and a hash of them all, as settings of the training; None for no regions."""
+        options, files = self.data.region_options, {s.slide_id: s.roi for part in split for s in part if s.roi}
+        return {
+            "class": list(options.classes) or None,
+            "origin": None if options.origin == "auto" else options.origin,
+            "content": files_digest(files) if files else None,
+        }
 
     def write(self, result: TrainingResult, split: Split) -> None:
         """Write the model folder: weights, card, figures; after a complete training also the familiarity."""
@@ -156,15 +168,9 @@ class _Training:
 
 def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) -> list[LabelledSlide]:
     """The slides with their regions from `roi`. Raises AtsError if `roi` has none for any slide."""
-    if not roi.exists():
-        raise AtsError(f"{roi}: no such file or folder. Give --roi a GeoJSON file, or a folder with one a slide.")
-    found = [replace(slide, roi=slide.roi or regions_file(slide.path, roi)) for slide in slides]
+    files = regions_of_slides([(slide.slide_id, slide.path) for slide in slides], roi)
+    found = [replace(slide, roi=slide.roi or file) for slide, file in zip(slides, files, strict=True)]
     lacking = [slide.slide_id for slide in found if slide.roi is None]
-    if len(lacking) == len(found):
-        raise AtsError(
-            f"{roi}: no GeoJSON file is called like a slide. {found[0].slide_id} would need "
-            f"{stem(found[0].path.name)}.geojson."
-        )
     if lacking:
         what = f"{len(lacking)} of {len(found)} slides have no regions in {roi}, like {lacking[0]}"
         callbacks.on_message(f"{what}: all of their tissue is drawn from.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ats_cli.slides.options import OpenOptions
+from ats_cli.slides.options import OpenOptions, RegionOptions
 
 if TYPE_CHECKING:
     from ats_cli.training.train import TrainingProgress
@@ -24,10 +24,10 @@ class DataOptions:
 
     `folder`: one subfolder a class; or `manifest`: a CSV with columns slide and label, whose relative paths lie in
     `slides_root` (default: beside the manifest). `mpp`: microns per pixel of slides that state none. `roi`: a GeoJSON
-    file of regions, or a folder with one file a slide; regions in the manifest take precedence. `opening`: how all
-    slides are opened. `validation`: the fraction of slides held out. `folds`: 0, or the number of folds to
-    cross-validate in first. `skip_bad`: leave out unreadable slides; without it they are an error. `na`: as of
-    `read_manifest`.
+    file of regions, or a folder with one file a slide; regions in the manifest take precedence. `region_options`: how
+    these files are read. `opening`: how all slides are opened. `validation`: the fraction of slides held out.
+    `folds`: 0, or the number of folds to cross-validate in first. `skip_bad`: leave out unreadable slides; without it
+    they are an error. `na`: as of `read_manifest`.
     """
 
     folder: Path | None = None
@@ -35,6 +35,7 @@ class DataOptions:
     slides_root: Path | None = None
     mpp: float | None = None
     roi: Path | None = None
+    region_options: RegionOptions = RegionOptions()
     opening: OpenOptions = OpenOptions()
     validation: float = 0.2
     folds: int = 0

@@ -60,6 +60,7 @@ KEYS = [
     "mpp",
     "mpp_source",
     "reader",
+    "regions",
     "fingerprint",
     "precision",
     "seconds",

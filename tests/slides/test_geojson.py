@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ats_cli.errors import SlideError
-from ats_cli.slides.inputs.regions import inside, read_regions
+from ats_cli.slides.regions.region_files import read_regions
+from tests.slides.test_regions import inside
 
 FAULTS = Path(__file__).parents[1] / "data" / "faults" / "geojson"
 
@@ -77,7 +78,7 @@ def test_every_polygon_of_valid_geojson_is_read(
             with pytest.raises(SlideError, match=r"^r\.geojson: holds no polygon"):
                 read_regions(file)
         else:
-            assert [[ring.tolist() for ring in polygon] for polygon in read_regions(file)] == expected
+            assert [[ring.tolist() for ring in polygon] for polygon in read_regions(file).polygons] == expected
 
 
 JSON = st.recursive(
@@ -106,7 +107,7 @@ def test_anything_else_is_a_sentence(content: bytes) -> None:
         file = Path(folder, "r.geojson")
         file.write_bytes(content)
         try:
-            polygons = read_regions(file)
+            polygons = read_regions(file).polygons
         except SlideError as error:
             assert str(error).startswith("r.geojson: ") and str(error).endswith(".")
         else:
@@ -134,4 +135,6 @@ def test_what_is_wrong_is_said(tmp_path: Path, content: bytes, words: str) -> No
 
 @pytest.mark.parametrize("name", ["bom.geojson", "nullgeom.geojson"])
 def test_a_mark_of_the_byte_order_and_a_feature_without_geometry(name: str) -> None:
-    assert inside(read_regions(FAULTS / name), np.array([5.0, 15.0]), np.array([5.0])).tolist() == [[True, False]]
+    assert inside(read_regions(FAULTS / name).polygons, np.array([5.0, 15.0]), np.array([5.0])).tolist() == [
+        [True, False]
+    ]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ats_cli import open_slide
-from ats_cli.slides.inputs.region_frame import (
+from ats_cli.slides.regions.frame import (
     Bounds,
     Extent,
     Placement,

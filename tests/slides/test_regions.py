@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from ats_cli.errors import SlideError
-from ats_cli.slides.inputs.regions import inside, read_regions
+from ats_cli.records import RegionsUsed
+from ats_cli.slides.regions.region_files import read_regions
+from ats_cli.slides.regions.slide_regions import SlideRegions
 
 SQUARE = [[10, 10], [50, 10], [50, 50], [10, 50], [10, 10]]
 HOLE = [[20, 20], [20, 30], [30, 30], [30, 20], [20, 20]]
@@ -22,6 +24,10 @@ HOLE = [[20, 20], [20, 30], [30, 30], [30, 20], [20, 20]]
 def write(path: Path, value: Any) -> Path:
     path.write_text(json.dumps(value))
     return path
+
+
+def inside(polygons: Any, x: Any, y: Any) -> Any:
+    return SlideRegions(RegionsUsed("r.geojson", None, True), polygons).grid(x, y)
 
 
 def feature(kind: str, coordinates: Any) -> dict[str, Any]:
@@ -40,8 +46,8 @@ def test_a_square_with_a_hole_and_another_beside_it(tmp_path: Path) -> None:
         feature("MultiPolygon", [[SQUARE, HOLE], [other]]),
         {"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [other]]},
     ):
-        assert np.array_equal(inside(read_regions(write(tmp_path / "r.geojson", value)), x, y), expected)
-    overlapping = read_regions(write(tmp_path / "r.geojson", [feature("Polygon", [SQUARE])] * 2))
+        assert np.array_equal(inside(read_regions(write(tmp_path / "r.geojson", value)).polygons, x, y), expected)
+    overlapping = read_regions(write(tmp_path / "r.geojson", [feature("Polygon", [SQUARE])] * 2)).polygons
     assert inside(overlapping, x, y)[3, 3], "what lies in two regions lies in them"
 
 
@@ -71,5 +77,5 @@ def test_triangles_are_as_matplotlib_sees_them(corners: list[tuple[float, float]
 def test_what_is_no_region_is_a_sentence(tmp_path: Path, value: Any, words: str) -> None:
     with pytest.raises(SlideError, match=rf"^r\.geojson: .*{words}"):
         read_regions(write(tmp_path / "r.geojson", value))
-    with pytest.raises(SlideError, match="no such file"):
+    with pytest.raises(SlideError, match="no such file of regions"):
         read_regions(tmp_path / "none.geojson")

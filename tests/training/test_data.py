@@ -16,7 +16,7 @@ from small import SPEC, write_slide
 from ats_cli.errors import AtsError
 from ats_cli.registry import TASKS
 from ats_cli.training import LabelledSlide, labelled_slides, split_off
-from ats_cli.training.dataset.slide_store import SlideStore, unreadable
+from ats_cli.training.dataset.slide_store import SlideStore, check_slides
 from ats_cli.training.dataset.split import folds
 
 
@@ -162,7 +162,7 @@ def test_regions_to_draw_from(tmp_path: Path) -> None:
         assert first.allowed[4:12, 2:10].all() and first.allowed.sum() == 64 and second.allowed.all()
     far = [[x + 500, y] for x, y in ring]
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [far]}))
-    assert "lies in the regions of a.geojson" in unreadable(SPEC, slides, 1)["a"]
+    assert "the regions of a.geojson lie at x 508 to 540" in check_slides(SPEC, slides, 1).unreadable["a"]
     (tmp_path / "a.geojson").unlink()
     with pytest.raises(AtsError, match=r"row 2: no such file: .*a\.geojson"):
         labelled_slides(None, tmp_path / "t.csv")

@@ -22,6 +22,7 @@ def gather(
     """
     from ats_cli.slides import SlideSource, find_slides, read_manifest
     from ats_cli.slides.inputs.discovery import slide_ids
+    from ats_cli.slides.regions.region_files import region_file
 
     if slides and manifest:
         raise AtsError("slides were given both in the call and with --manifest. Give one or the other.")
@@ -32,7 +33,7 @@ def gather(
         ids = slide_ids([row.path for row in table.rows])
         groups = table.groups(ids) if group_by else [None] * len(ids)
         return [
-            SlideSource(name, row.path, row.mpp or mpp, group)
+            SlideSource(name, row.path, row.mpp or mpp, group, roi=region_file(row.roi))
             for name, row, group in zip(ids, table.rows, groups, strict=True)
         ]
     if not slides:

@@ -8,7 +8,8 @@ from typing import Protocol
 import typer
 
 from ats_cli.commands.common.messages import say, say_traceback
-from ats_cli.records import NOMINAL_SCALE, Prediction
+from ats_cli.records import NOMINAL_SCALE, Prediction, RegionsUsed
+from ats_cli.results.regions_in_doubt import regions_in_doubt
 
 
 class KnownScale(Protocol):
@@ -26,6 +27,7 @@ class Tally:
 
     total: slides of the call. quiet: no warnings at the end. uses_mpp: the model's scales are in microns.
     nominal: microns per pixel by slide id, of slides that state only the power of the objective.
+    in_doubt: by slide id, where the coordinates of regions begin that would lie on the slide with the other origin too.
     """
 
     total: int
@@ -35,12 +37,14 @@ class Tally:
     failed: int = 0
     unfamiliar: int = 0
     nominal: dict[str, float] = field(default_factory=dict)
+    in_doubt: dict[str, str | None] = field(default_factory=dict)
 
     def add(self, prediction: Prediction, is_new: bool = True) -> None:
         """Count a prediction."""
         self.count(prediction.error if prediction.status == "failed" else None)
         self.unfamiliar += bool(prediction.comparison.unfamiliar)
         self.count_scale(prediction.slide_id, prediction.provenance)
+        self.count_regions(prediction.slide_id, prediction.provenance.regions)
 
     def count(self, failure: str | None, debug: bool = False) -> None:
         """Count a slide; report its failure, if any (with `debug`, within an `except`: after the traceback)."""
@@ -56,6 +60,11 @@ class Tally:
         """Count a slide whose microns per pixel are only nominal, if the model uses them."""
         if self.uses_mpp and scale.mpp_source == NOMINAL_SCALE and scale.mpp is not None:
             self.nominal[slide_id] = scale.mpp
+
+    def count_regions(self, slide_id: str, regions: RegionsUsed | None) -> None:
+        """Count a slide if it is not certain where the coordinates of its regions begin."""
+        if regions is not None and not regions.certain:
+            self.in_doubt[slide_id] = regions.origin
 
     def finish(self) -> None:
         """Raise the exit of a complete run: 0, or 1 where slides failed."""
@@ -80,6 +89,8 @@ class Tally:
                 f"{count} {_slides(count)} {'has' if count == 1 else 'have'} no microns per pixel; taken from the "
                 f"objective's power: {scales}. Where a scanner differs, give --mpp."
             )
+        if self.in_doubt:
+            say(regions_in_doubt(self.in_doubt))
         if self.unfamiliar:
             what, theirs = ("is", "its") if self.unfamiliar == 1 else ("are", "their")
             say(

@@ -35,6 +35,28 @@ ModelOutput = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+FiguresOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=user_path,
+        metavar="FOLDER",
+        help="Also write metrics.json, predictions.csv and the plots.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+PicturesOutput = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=user_path,
+        metavar="PNG|FOLDER",
+        help="A .png file for one slide, or a folder that gets one a slide.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Extend = Annotated[
     bool,
     typer.Option(

@@ -9,7 +9,7 @@ from ats_cli.records import COLOR_PROFILES
 from ats_cli.registry import EXHAUSTIVE, NESTED_SAMPLER
 
 if TYPE_CHECKING:
-    from ats_cli.slides import OpenOptions
+    from ats_cli.slides import OpenOptions, RegionOptions
 
 
 def sampling_settings(
@@ -40,14 +40,22 @@ def sampling_settings(
     return {name: value for name, value in named.items() if value is not None}
 
 
-def opening_settings(backend: str | None, plane: str | None, color_profile: str | None) -> dict[str, Any]:
-    """Return the settings of opening slides that the call names."""
+def opening_settings(
+    backend: str | None,
+    plane: str | None,
+    color_profile: str | None,
+    roi_class: list[str] | None = None,
+    roi_origin: str | None = None,
+) -> dict[str, Any]:
+    """Return the settings of opening slides, and files of regions, that the call names."""
     from ats_cli.slides import parse_plane
 
     named = {
         "backend": backend,
         "plane": str(parse_plane(plane)) if plane is not None else None,
         "color_profile": color_profile,
+        "roi_class": sorted(set(roi_class)) if roi_class else None,
+        "roi_origin": None if roi_origin == "auto" else roi_origin,
     }
     return {name: value for name, value in named.items() if value is not None}
 
@@ -60,6 +68,13 @@ def open_options(
 
     chosen_plane = None if plane is None else parse_plane(plane)
     return OpenOptions(backend, chosen_plane, color_profile or COLOR_PROFILES[0], download)
+
+
+def region_options(roi_class: list[str] | None, roi_origin: str | None) -> RegionOptions:
+    """Return how the call reads files of regions."""
+    from ats_cli.slides import RegionOptions
+
+    return RegionOptions(tuple(sorted(set(roi_class or ()))), roi_origin or "auto")
 
 
 def refuse_together(cluster: str | None, processes: int | None, shard: str | None) -> None:

@@ -20,6 +20,7 @@ else:
     BackendName = Literal[FORMATS.names]
 # Spelt out for the help page; a test compares them with `ats_cli.records`.
 ColorProfileName = Literal["none", "srgb"]
+RoiOriginName = Literal["auto", "bounds", "level0"]
 
 
 def positive(value: float | None) -> float | None:
@@ -99,7 +100,23 @@ Roi = Annotated[
         parser=user_path,
         metavar="FILE|FOLDER",
         help="Regions to draw tiles from, GeoJSON as QuPath writes it: one file, or a folder with SLIDE.geojson for "
-        "each slide. A manifest's column wins.",
+        "each slide. A manifest's column 'roi' wins.",
+        rich_help_panel=SLIDES,
+    ),
+]
+RoiClass = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Only regions of this class; may be given several times. Without it, all.",
+        rich_help_panel=SLIDES,
+    ),
+]
+RoiOrigin = Annotated[
+    RoiOriginName | None,
+    typer.Option(
+        help="Where coordinates of regions begin on a slide with bounds (`ats info`): at the bounds, as in QuPath, or "
+        "at level 0. Without it, auto: where the regions lie on the slide; in doubt, bounds.",
         rich_help_panel=SLIDES,
     ),
 ]

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.executors.slide_task import ModelConfig, OnProgress, SlideTask
 from ats_cli.records import Prediction
-from ats_cli.results.run.folder import RunFolder
 from ats_cli.slides import SlideSource
-from ats_cli.slides.options import OpenOptions
 from ats_cli.zoo import ModelFolder
 
 if TYPE_CHECKING:
@@ -99,14 +96,3 @@ def usable_cores() -> int:
 def part(sources: Sequence[SlideSource], number: int, parts: int) -> list[SlideSource]:
     """Return the `number`-th (from 1) of `parts` of the slides: every `parts`-th slide, so that parts are alike."""
     return list(sources[number - 1 :: parts])
-
-
-def slide_tasks(
-    sources: Iterable[SlideSource],
-    open_options: OpenOptions,
-    draw_options: DrawOptions,
-    run: RunFolder | None = None,
-) -> Iterator[SlideTask]:
-    """Yield a task per slide. `run`: where the tiles of shorter races are, which are not read again."""
-    for source in sources:
-        yield SlideTask(source, open_options, draw_options, None if run is None else run.before(source.slide_id))

@@ -9,10 +9,10 @@ from typing import Any
 
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.executors.predict_task import load_configured_model, predict_task
-from ats_cli.inference.executors.slide_task import ModelConfig, OnProgress, SlideTask
+from ats_cli.inference.executors.slide_task import ModelConfig, OnProgress, SlideTask, slide_tasks
 from ats_cli.records import Prediction
 from ats_cli.slides import SlideSource
-from ats_cli.slides.options import OpenOptions
+from ats_cli.slides.options import OpenOptions, RegionOptions
 from ats_cli.zoo import LoadedModel
 
 
@@ -24,16 +24,17 @@ def predict_many(
     plane: Any = None,
     color_profile: str = "none",
     download: bool = False,
+    regions: RegionOptions = RegionOptions(),
     **draw: Any,
 ) -> Iterator[Prediction]:
     """Yield one Prediction per slide, in order, each as it finishes.
 
-    `backend`, `plane`, `color_profile` and `download` are options of `open_slide`; `draw`: the fields of `DrawOptions`.
+    `backend`, `plane`, `color_profile` and `download` are options of `open_slide`; `regions`: how the files of regions
+    of `sources` are read; `draw`: the fields of `DrawOptions`.
     """
     open_options = OpenOptions(backend, plane, color_profile, download)
-    options = DrawOptions(**draw)
-    for source in sources:
-        yield predict_task(SlideTask(source, open_options, options), model)
+    for task in slide_tasks(sources, open_options, DrawOptions(**draw), regions):
+        yield predict_task(task, model)
 
 
 class InProcess:

@@ -24,12 +24,20 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
     # Taken before reading: the record of a slide that is replaced meanwhile has the fingerprint of the old file.
     mark = None if isinstance(source.path, RemotePath) else fingerprint(source.path)
     try:
+        if isinstance(task.regions, SlideError):
+            raise task.regions
         with open_with(source.path, task.open_options, source.mpp) as slide:
             # A remote fingerprint comes from the open slide: one request, and the version that is read.
             mark = mark or fingerprint_of(slide)
             opened = time.perf_counter() - start
             prediction = predict_slide(
-                slide, model, task.draw_options, slide_id=source.slide_id, before=task.before, on_progress=tiles_read
+                slide,
+                model,
+                task.draw_options,
+                slide_id=source.slide_id,
+                before=task.before,
+                on_progress=tiles_read,
+                regions=None if task.regions is None else task.regions.on(slide),
             )
     except SlideError as error:
         return failed(source, model, str(error), error.kind, mark)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ats_cli.errors import Failure
+from ats_cli.errors import Failure, SlideError
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.prediction_parts import ModelName, Provenance
 from ats_cli.records import Fingerprint, Prediction, TilesRead
+from ats_cli.results.run.folder import RunFolder
 from ats_cli.slides import SlideSource
-from ats_cli.slides.options import OpenOptions
+from ats_cli.slides.options import OpenOptions, RegionOptions
+from ats_cli.slides.regions.region_files import read_regions
+from ats_cli.slides.regions.slide_regions import Regions
 from ats_cli.zoo import ModelFolder
 
 OnProgress = Callable[[str, int, int], None]
@@ -31,13 +34,38 @@ class ModelConfig:
 class SlideTask:
     """One slide to predict.
 
-    `before`: the tiles of a shorter race that this one continues, or None.
+    `before`: the tiles of a shorter race that this one continues, or None. `regions`: where tiles may be drawn, or why
+    that is not known; None for the whole slide. Workers need not have the file that they come from.
     """
 
     source: SlideSource
     open_options: OpenOptions = field(default_factory=OpenOptions)
     draw_options: DrawOptions = field(default_factory=DrawOptions)
     before: TilesRead | None = None
+    regions: Regions | SlideError | None = None
+
+
+def slide_tasks(
+    sources: Iterable[SlideSource],
+    open_options: OpenOptions,
+    draw_options: DrawOptions,
+    region_options: RegionOptions = RegionOptions(),
+    run: RunFolder | None = None,
+) -> Iterator[SlideTask]:
+    """Yield a task per slide. `run`: where the tiles of shorter races are, which are not read again."""
+    for source in sources:
+        before = None if run is None else run.before(source.slide_id)
+        yield SlideTask(source, open_options, draw_options, before, _regions(source, region_options))
+
+
+def _regions(source: SlideSource, options: RegionOptions) -> Regions | SlideError | None:
+    """Return the regions of a slide, None for the whole slide; a file that cannot be used fails its slide only."""
+    if source.roi is None:
+        return None
+    try:
+        return read_regions(source.roi, options)
+    except SlideError as error:
+        return SlideError(str(error), error.kind, source.path.name)
 
 
 def failed(

@@ -9,13 +9,14 @@ from types import TracebackType
 from typing import Any
 
 from ats_cli.inference.evaluate import Labelled, Rows, at_budgets
-from ats_cli.inference.executors.executor import ExecutorOptions, slide_tasks, start_executor
-from ats_cli.inference.executors.slide_task import OnProgress
-from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_options_of
+from ats_cli.inference.executors.executor import ExecutorOptions, start_executor
+from ats_cli.inference.executors.slide_task import OnProgress, slide_tasks
+from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_options_of, region_options_of
 from ats_cli.records import MAX_UNREADABLE, Prediction
 from ats_cli.results.budget_figures import BudgetFigures, Truth
 from ats_cli.results.evaluation.report import Evaluation, check_writable
 from ats_cli.results.groups import GroupBy
+from ats_cli.slides.regions.region_files import with_regions
 from ats_cli.zoo import ModelFolder
 
 
@@ -26,6 +27,7 @@ class EvaluationRequest:
     labelled, rows: the slides with their labels, and which rows of their table they are.
     settings: those that the call names, by name. budgets: from the smallest; empty for the model's own, (None,) for all
     tiles. stops: a slide may stop before its budget is spent.
+    roi: as in PredictionRequest.
     output: the folder that is written; None for none.
     """
 
@@ -35,6 +37,7 @@ class EvaluationRequest:
     settings: Mapping[str, Any] = field(default_factory=dict)
     budgets: Sequence[int | None] = ()
     stops: bool = False
+    roi: Path | None = None
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     max_unreadable: float = MAX_UNREADABLE
     batch_size: int | None = None
@@ -50,9 +53,10 @@ class EvaluationRun:
 
     def __init__(self, request: EvaluationRequest) -> None:
         """Raise AtsError or OSError where the output cannot be written."""
-        self._sources = [one.source for one in request.labelled]
-        self._request = replace(request, executor=request.executor.for_slides(len(self._sources)))
         self._settings = {**DEFAULTS, **request.settings}
+        self._region_options = region_options_of(self._settings)
+        self._sources = with_regions([one.source for one in request.labelled], request.roi, self._region_options)
+        self._request = replace(request, executor=request.executor.for_slides(len(self._sources)))
         self._budgets = request.budgets or (request.model.spec.tiles,)
         truth = {one.source.slide_id: Truth(one.label, one.group) for one in request.labelled}
         self._evaluation = Evaluation(
@@ -101,7 +105,8 @@ class EvaluationRun:
                 threads=request.executor.threads,
                 max_unreadable=request.max_unreadable,
             )
-            return self._executor.predict(slide_tasks(self._sources, opening, drawing), on_progress)
+            tasks = slide_tasks(self._sources, opening, drawing, self._region_options)
+            return self._executor.predict(tasks, on_progress)
 
         sampler, limit = self._settings["sampler"], request.max_unreadable
         for budget, prediction in at_budgets(self._budgets, sampler, request.stops, at_budget, limit):

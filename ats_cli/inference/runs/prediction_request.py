@@ -21,6 +21,7 @@ class PredictionRequest:
     settings: those that the call names, by name; the others are of the run that is extended, or the defaults.
     model: a folder or a name, None for the default.
     max_unreadable, batch_size: as in `DrawOptions`.
+    roi: a file of regions, or a folder with one a slide, for slides that have none of their own; None for whole slides.
     download: whether remote slides may be fetched whole.
     shard: (I, N), predict only the I-th of N parts of the slides.
     output: the run folder; None for none. `extend`, `retry_failed`, `overwrite`: as the options of `ats predict`.
@@ -34,6 +35,7 @@ class PredictionRequest:
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     max_unreadable: float = MAX_UNREADABLE
     batch_size: int | None = None
+    roi: Path | None = None
     download: bool = False
     group_by: GroupBy | None = None
     shard: tuple[int, int] | None = None

@@ -9,14 +9,15 @@ from itertools import chain
 from types import TracebackType
 from typing import Protocol
 
-from ats_cli.inference.executors.executor import part, slide_tasks, start_executor
-from ats_cli.inference.executors.slide_task import OnProgress
+from ats_cli.inference.executors.executor import part, start_executor
+from ats_cli.inference.executors.slide_task import OnProgress, slide_tasks
 from ats_cli.inference.runs.prediction_request import PredictionRequest
-from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_options_of
+from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_options_of, region_options_of
 from ats_cli.inference.runs.run_start import begin_run, changed_files, open_run, sources_of_run
 from ats_cli.inference.runs.signals import delayed_signals
 from ats_cli.records import Prediction
 from ats_cli.registry import EXHAUSTIVE
+from ats_cli.slides.regions.region_files import with_regions
 from ats_cli.zoo import find_model
 
 
@@ -45,7 +46,7 @@ class PredictionRun:
         settings, model, executor = {**DEFAULTS, **request.settings}, request.model, request.executor
         if self._folder is not None and request.extend:
             run = self._folder
-            self.sources = sources_of_run(run, self.sources, request.mpp)
+            self.sources = sources_of_run(run, request)
             settings = {**DEFAULTS, **run.settings, **request.settings}
             model = model or run.model["folder"]
             if executor.precision == "auto":
@@ -53,6 +54,8 @@ class PredictionRun:
         self.model = find_model(model)
         if settings["sampler"] != EXHAUSTIVE:
             settings["tiles"] = settings["tiles"] or self.model.spec.tiles
+        self._region_options = region_options_of(settings)
+        self.sources = with_regions(self.sources, request.roi, self._region_options)
         if request.shard is not None:
             self.sources = part(self.sources, *request.shard)
         self._request = replace(request, executor=executor.for_slides(len(self.sources)))
@@ -126,7 +129,7 @@ class PredictionRun:
         )
         opening = open_options_of(self._settings, request.download)
         remaining = [source for source in self.sources if source.slide_id not in self._done]
-        tasks = slide_tasks(remaining, opening, drawing, self._folder)
+        tasks = slide_tasks(remaining, opening, drawing, self._region_options, self._folder)
 
         def report(slide_id: str, done: int, tiles: int) -> None:
             if drawing.exhaustive and done == 0:

@@ -8,9 +8,9 @@ from typing import Any
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.registry import DEFAULT_SAMPLER, EXHAUSTIVE
 from ats_cli.slides import parse_plane
-from ats_cli.slides.options import OpenOptions
+from ats_cli.slides.options import OpenOptions, RegionOptions
 
-# Settings that the call does not name. `tiles`: None for the model's own.
+# Settings that the call does not name. `tiles`: None for the model's own. `roi_origin`: None for "auto".
 DEFAULTS: dict[str, Any] = {
     "tiles": None,
     "sampler": DEFAULT_SAMPLER,
@@ -19,6 +19,8 @@ DEFAULTS: dict[str, Any] = {
     "backend": None,
     "plane": None,
     "color_profile": "none",
+    "roi_class": None,
+    "roi_origin": None,
 }
 
 
@@ -26,6 +28,11 @@ def open_options_of(settings: Mapping[str, Any], download: bool = False) -> Open
     """Return the options of `open_slide` in the settings of a run. `download` is no setting: it changes no result."""
     plane = settings["plane"]
     return OpenOptions(settings["backend"], parse_plane(plane) if plane else None, settings["color_profile"], download)
+
+
+def region_options_of(settings: Mapping[str, Any]) -> RegionOptions:
+    """Return how files of regions are read, from the settings of a run."""
+    return RegionOptions(tuple(settings["roi_class"] or ()), settings["roi_origin"] or "auto")
 
 
 def draw_options_of(settings: Mapping[str, Any], **others: Any) -> DrawOptions:

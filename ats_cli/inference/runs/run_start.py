@@ -17,6 +17,7 @@ from ats_cli.results.run.run_file import RunSlide
 from ats_cli.results.run_request import RunRequest
 from ats_cli.slides import AnyPath, SlideSource, slide_path
 from ats_cli.slides.identity.fingerprint import fingerprint
+from ats_cli.slides.regions.region_files import RegionFile
 from ats_cli.text import encodable, existing_path
 from ats_cli.zoo import ModelFolder
 
@@ -44,16 +45,19 @@ def open_run(request: PredictionRequest) -> RunFolder | None:
     return run
 
 
-def sources_of_run(run: RunFolder, sources: Sequence[SlideSource], mpp: float | None) -> list[SlideSource]:
-    """Return the slides of a run, then those of `sources` that are new to it.
+def sources_of_run(run: RunFolder, request: PredictionRequest) -> list[SlideSource]:
+    """Return the slides of a run, then those of the request that are new to it.
 
-    `sources` may name the new place of a slide that was moved, and its mpp; `mpp` is given for all of them.
+    The request may name the new place of a slide that was moved, its mpp and its regions.
     """
-    given = {source.slide_id: source for source in sources}
+    given = {source.slide_id: source for source in request.sources}
     old = []
-    for name, path, earlier_mpp, group in run.slides.values():
-        source = given.pop(name, None) or SlideSource(name, _path(path), mpp)
-        old.append(replace(source, mpp=source.mpp or earlier_mpp, group=source.group or group))
+    for slide in run.slides.values():
+        source = given.pop(slide.slide_id, None) or SlideSource(slide.slide_id, _path(slide.path), request.mpp)
+        roi = source.roi
+        if roi is None and request.roi is None and slide.roi is not None:
+            roi = RegionFile(existing_path(slide.roi), slide.roi_content)
+        old.append(replace(source, mpp=source.mpp or slide.mpp, group=source.group or slide.group, roi=roi))
     return old + list(given.values())
 
 
@@ -70,7 +74,7 @@ def begin_run(
     shard = None if request.shard is None else "{}/{}".format(*request.shard)
     return run.begin(
         RunRequest(
-            [RunSlide(source.slide_id, _text_of(source.path), source.mpp, source.group) for source in sources],
+            [_run_slide(source) for source in sources],
             settings,
             {"name": model.spec.name, "hash": model.hash, "folder": str(model.path.absolute())},
             model.spec.classes,
@@ -83,6 +87,11 @@ def begin_run(
         retry_failed=request.retry_failed,
         overwrite=request.overwrite,
     )
+
+
+def _run_slide(source: SlideSource) -> RunSlide:
+    roi, content = (None, None) if source.roi is None else (_text_of(source.roi.path), source.roi.content)
+    return RunSlide(source.slide_id, _text_of(source.path), source.mpp, source.group, roi, content)
 
 
 def changed_files(slide_ids: Sequence[str]) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ats_cli.errors import AtsError
-from ats_cli.records import AttentionMap
+from ats_cli.records import AttentionMap, RegionsUsed
 from ats_cli.results.heatmap import HeatmapOptions, write_heatmap
 from ats_cli.slides import SlideSource
 from ats_cli.slides.inputs.discovery import safe_name
 from ats_cli.slides.opening import open_with
-from ats_cli.slides.options import OpenOptions
+from ats_cli.slides.options import OpenOptions, RegionOptions
+from ats_cli.slides.regions.region_files import read_regions
 
 if TYPE_CHECKING:
     from ats_cli.slides.slide import View
@@ -28,6 +29,7 @@ class SlideHeatmap:
 
     view: the slide, each pixel of `view_downsample` level-0 pixels a side; None for the attention alone.
     size: (width, height) in level-0 pixels. mpp, mpp_source: its microns per pixel, and where they are known from.
+    regions: those that the attention is over; None for the whole slide.
     """
 
     attention: AttentionMap
@@ -36,6 +38,7 @@ class SlideHeatmap:
     size: tuple[int, int]
     mpp: float | None
     mpp_source: str | None
+    regions: RegionsUsed | None = None
 
     @property
     def problem(self) -> str | None:
@@ -52,6 +55,7 @@ def slide_heatmap(
     source: SlideSource,
     model: LoadedModel,
     open_options: OpenOptions,
+    region_options: RegionOptions = RegionOptions(),
     *,
     max_size: int,
     overlay: bool = True,
@@ -61,10 +65,19 @@ def slide_heatmap(
     from ats_cli.inference import attention_map
 
     with open_with(source.path, open_options, source.mpp) as slide:
-        attention = attention_map(slide, model, threads=threads)
+        regions = None if source.roi is None else read_regions(source.roi, region_options).on(slide)
+        attention = attention_map(slide, model, threads=threads, regions=regions)
         downsample = max(slide.width, slide.height, max_size) / max_size
         view = slide.scan_view(downsample, threads=threads) if overlay else None
-        return SlideHeatmap(attention, view, downsample, (slide.width, slide.height), slide.mpp, slide.mpp_source)
+        return SlideHeatmap(
+            attention,
+            view,
+            downsample,
+            (slide.width, slide.height),
+            slide.mpp,
+            slide.mpp_source,
+            None if regions is None else regions.used,
+        )
 
 
 def picture_paths(sources: Sequence[SlideSource], output: Path) -> list[Path]:

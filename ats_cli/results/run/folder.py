@@ -263,7 +263,7 @@ class RunFolder:
         counts = {"slides": len(self.slides), "ok": len(self._records) - failed, "failed": failed}
         run = {**self._run, "counts": counts, "settings": self.settings, "model": self.model}
         run["group_by"] = self.group_by._asdict() if self.group_by else None
-        run["slides"] = [slide._asdict() for slide in self.slides.values()]
+        run["slides"] = [slide.as_dict() for slide in self.slides.values()]
         write_whole(self.path / RUN, json_bytes(run, allow_nan=True))
 
     def _write_table(self) -> None:

@@ -16,12 +16,22 @@ RUN = "run.json"
 
 
 class RunSlide(NamedTuple):
-    """A slide of a run: its id, its absolute path, the microns per pixel that the user gave for it, and its group."""
+    """A slide of a run.
+
+    path: absolute. mpp: microns per pixel given by hand. group: its group. roi, roi_content: the absolute path of the
+    file of its regions, and a hash of its content. None for what was not given.
+    """
 
     slide_id: str
     path: str
     mpp: float | None = None
     group: str | None = None
+    roi: str | None = None
+    roi_content: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row of run.json; without regions for a slide that has none."""
+        return {key: value for key, value in self._asdict().items() if value is not None or not key.startswith("roi")}
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -69,5 +79,5 @@ def _is_slide(slide: RunSlide) -> bool:
         isinstance(slide.slide_id, str)
         and isinstance(slide.path, str)
         and (slide.mpp is None or (isinstance(slide.mpp, int | float) and slide.mpp > 0))
-        and isinstance(slide.group, str | None)
+        and all(isinstance(text, str | None) for text in (slide.group, slide.roi, slide.roi_content))
     )

@@ -74,6 +74,7 @@ def changed_slides(
     At the same path, a file has changed if its content or its time differs. At another path, it is the same slide,
     moved, if its content is equal. Raises AtsError for another file under the id of a slide of the run, and for a file
     of the run under another id. A slide counts as unchanged if its record has no fingerprint, or if none can be taken.
+    Raises it also for a slide with another mpp, or other regions.
     """
     now = _taken((slide.slide_id for slide in slides if _mark(records, slide.slide_id) is not None), take)
     ids = {slide.path: slide.slide_id for slide in of_run.values()}
@@ -93,6 +94,11 @@ def changed_slides(
         if not failed and slide.mpp != before.mpp:
             differ = f"mpp {_said(before.mpp)}, not {_said(slide.mpp)}"
             raise AtsError(f"{path}: slide {slide.slide_id} was read with {differ}. {other}")
+        if not failed and slide.roi_content != before.roi_content:
+            raise AtsError(
+                f"{path}: slide {slide.slide_id} was read with {_regions_of(before)}, and now has "
+                f"{_regions_of(slide)}. Give the same regions, or another folder with -o, or --overwrite to start over."
+            )
         if (
             mark is not None
             and mark_now is not None
@@ -121,6 +127,12 @@ def _is_moved(path: str, before: str, record: Prediction, now: Fingerprint | Non
         return record.provenance.fingerprint.content == now.content
     file = Path(path)
     return file.name == Path(before).name and file.is_file() and file.stat().st_size == record.cost.bytes_total
+
+
+def _regions_of(slide: RunSlide) -> str:
+    if slide.roi is None:
+        return "no regions"
+    return f"the regions {Path(slide.roi).name} ({slide.roi_content or 'not readable'})"
 
 
 def _said(value: object) -> str:

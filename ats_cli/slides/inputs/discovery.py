@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ats_cli.errors import SlideError
 from ats_cli.slides.formats.dicom.files import is_dicom, series_of_file
@@ -20,6 +20,9 @@ from ats_cli.slides.identity.file_state import absent
 from ats_cli.slides.inputs.folder_walk import SYSTEM_FOLDERS, FolderWalk
 from ats_cli.slides.remote.path import AnyPath, RemotePath, slide_path
 from ats_cli.text import printable
+
+if TYPE_CHECKING:
+    from ats_cli.slides.regions.region_files import RegionFile
 
 P = TypeVar("P", bound=AnyPath)
 
@@ -41,6 +44,7 @@ class SlideSource:
     path: absolute, also where it was named by a relative path: another process may run in another folder.
     mpp: microns per pixel given by hand, or None. group: what the slide is grouped by, or None.
     given: the path as it was named, which tables and records show.
+    roi: the file of the regions that its tiles are drawn from; None for the whole slide.
     """
 
     slide_id: str
@@ -48,6 +52,7 @@ class SlideSource:
     mpp: float | None = None
     group: str | None = None
     given: str = ""
+    roi: RegionFile | None = None
 
     def __post_init__(self) -> None:
         if not self.given:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ats_cli.errors import AtsError
 from ats_cli.records import DEFAULT_TASK
 from ats_cli.registry import TASKS
-from ats_cli.slides import AnyPath, OpenOptions, Slide, open_with, read_manifest
+from ats_cli.slides import AnyPath, OpenOptions, RegionOptions, Slide, open_with, read_manifest
 from ats_cli.slides.identity.fingerprint import fingerprint
 from ats_cli.slides.inputs.class_folders import class_folders
 from ats_cli.slides.inputs.data_summary import InputNotes
@@ -27,6 +27,7 @@ class LabelledSlide:
 
     `group`: the patient or the like that it shares with other slides, or "". `weight`: how much it counts. `roi`: the
     regions to draw from. `opening`: how it is opened. `content`: that of its fingerprint, "" if it is not taken.
+    `region_options`: how `roi` is read.
     """
 
     slide_id: str
@@ -39,6 +40,7 @@ class LabelledSlide:
     roi: Path | None = None
     opening: OpenOptions = OpenOptions()
     content: str = ""
+    region_options: RegionOptions = RegionOptions()
 
     def open(self) -> Slide:
         """The slide, open. Raises SlideError if it cannot be opened."""

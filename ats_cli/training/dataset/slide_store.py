@@ -4,17 +4,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.errors import SlideError
 from ats_cli.nets.geometry import Geometry, geometry_on
-from ats_cli.records import ModelSpec
+from ats_cli.records import ModelSpec, RegionsUsed
 from ats_cli.slides import Slide, tissue_mask
-from ats_cli.slides.inputs.regions import inside, read_regions
+from ats_cli.slides.regions.region_files import read_regions
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.view_cache import ViewCache
 
@@ -29,7 +28,7 @@ class SlideView:
     """The low-resolution view of a slide, or a crop of it.
 
     `pixels`: (view rows, view cols, 3) uint8. `allowed`: (rows, cols) bool, the positions that may be drawn. `top`,
-    `left`: row and column of the crop's first position on the slide.
+    `left`: row and column of the crop's first position on the slide. `regions`: those that it is restricted to.
     """
 
     pixels: NDArray[np.uint8]
@@ -37,6 +36,7 @@ class SlideView:
     geometry: Geometry
     top: int = 0
     left: int = 0
+    regions: RegionsUsed | None = None
 
     def boxes(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Tiles (n, 4) as x, y, width, height in level-0 pixels, of flat positions (n,) on the grid of `allowed`."""
@@ -79,31 +79,40 @@ def read_slide_view(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: 
             "no tissue",
         )
     if slide.roi is not None:
-        allowed &= _in_regions(slide.roi, geometry, allowed.shape)
+        regions = read_regions(slide.roi, slide.region_options).on(image)
+        allowed &= regions.positions(geometry.pitch, range(allowed.shape[0]), allowed.shape[1])
         if not allowed.any():
-            name = image.path.name
-            raise SlideError(f"{name}: none of its tissue lies in the regions of {slide.roi.name}. Check them.")
+            raise regions.nothing_to_draw(image.path.name)
+        return SlideView(view, allowed, geometry, regions=regions.used)
     return SlideView(view, allowed, geometry)
 
 
-def _in_regions(roi: Path, geometry: Geometry, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(rows, cols) bool: the positions with their centre in the regions."""
-    y, x = (np.asarray((np.arange(n) + 0.5) * geometry.pitch, np.float64) for n in shape)
-    return inside(read_regions(roi), x, y)
+class SlideCheck(NamedTuple):
+    """What `check_slides` found.
+
+    unreadable: slide id -> a sentence that says why a slide cannot be trained on. in_doubt: slide id -> where the
+    coordinates of its regions begin, if they would lie on the slide with the other origin too.
+    """
+
+    unreadable: dict[str, str]
+    in_doubt: dict[str, str | None]
 
 
-def unreadable(
+def check_slides(
     spec: ModelSpec, slides: list[LabelledSlide], threads: int, cache: ViewCache | None = None
-) -> dict[str, str]:
-    """The slides that cannot be trained on: slide id -> a sentence that says why.
+) -> SlideCheck:
+    """Find the slides that cannot be trained on.
 
     Their view or the tile of their middle position cannot be read, or their microns per pixel are not known.
     """
+    in_doubt: dict[str, str | None] = {}
 
     def problem(slide: LabelledSlide) -> str | None:
         try:
             with slide.open() as image:
                 view = read_slide_view(image, slide, spec, cache)
+                if view.regions is not None and not view.regions.certain:
+                    in_doubt[slide.slide_id] = view.regions.origin
                 positions = np.flatnonzero(view.allowed)
                 boxes = view.boxes(positions[len(positions) // 2 :][:1])
                 list(image.read_tiles(boxes, spec.features.patch_size, spec.background, threads=1))
@@ -113,7 +122,8 @@ def unreadable(
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         found = zip(slides, pool.map(problem, slides), strict=True)
-        return {slide.slide_id: why for slide, why in found if why is not None}
+        unreadable = {slide.slide_id: why for slide, why in found if why is not None}
+    return SlideCheck(unreadable, {s.slide_id: in_doubt[s.slide_id] for s in slides if s.slide_id in in_doubt})
 
 
 class SlideStore:

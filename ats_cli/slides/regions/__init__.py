@@ -1,0 +1,1 @@
+"""Regions of interest: files of them, their polygons, and where they lie on a slide."""
