@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ats_cli import load_model, open_slide, predict
 from ats_cli.app import run
 from ats_cli.errors import AtsError, SlideError
 from ats_cli.inference.evaluate import labelled_sources
 from ats_cli.registry import TASKS
+from ats_cli.results.evaluation.metrics import Table, auprc, auroc
 from ats_cli.slides import check_slide, read_manifest
 from ats_cli.slides.regions.region_files import read_regions
 from ats_cli.training import labelled_slides, split_off
+from ats_cli.training.loop.processes import computation
 from tests.ats_process import ats_series
 from tests.small import write_model
 
@@ -37,7 +41,6 @@ OPEN = {
     "one-file-in-two-classes",
     "regions-of-a-slide-with-bounds",
     "resume-with-folds-checked-too-late",
-    "small-2",
     "two-trainings-into-one-folder",
 }
 
@@ -318,8 +321,6 @@ def test_small(ats: Ats, tmp_path: Path) -> None:
     assert status == 0 and set(before) == {"日本", "link"}
     # Another slide under the same name is predicted anew.
     (slides / "日本.tif").unlink()
-    from PIL import Image
-
     with open_slide(DIGITS) as slide:
         Image.fromarray(slide.read_view(1)[::-1]).save(slides / "日本.tif")
     status, out, err = ats("predict", slides, "-m", "megapixel-digits", "--json", "-o", run_folder)
@@ -394,3 +395,48 @@ def test_one_class_in_two_spellings(
     assert read_manifest(tmp_path / "names.csv").rows[0].path == tmp_path / composed
     shutil.copy(slides[0].path, tmp_path / decomposed)
     assert read_manifest(tmp_path / "names.csv").rows[0].path == tmp_path / decomposed
+
+
+def test_small_2(ats: Ats, tmp_path: Path) -> None:
+    """All but names in another encoding (test_name_that_is_not_utf8)."""
+    slides = sorted((FAULTS / "one-class-in-two-spellings" / "slides").iterdir())
+    one_class = Table(np.zeros(4, np.int64), np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]))
+    assert np.isnan(auprc(one_class, one_class.ones)) and np.isnan(auroc(one_class, one_class.ones))
+
+    link, table = tmp_path / "link", tmp_path / "t.csv"
+    link.symlink_to("/nonexistent/scratch")
+    call = ("train", "--manifest", table, "--recipe", "digits-small", "--steps", 1, "--batch-size", 2)
+    white = tmp_path / "white.png"
+    Image.fromarray(np.full((64, 64, 3), 255, np.uint8)).save(white)
+
+    def written(column: str, *cells: object, paths: Sequence[Path] = slides) -> Path:
+        rows = [f"{path},{cell}" for path, cell in zip(paths, cells, strict=False)]
+        table.write_text("\n".join([f"slide,{column}", *rows]))
+        return table
+
+    written("label", *"abab")
+    for options in (("--lr", "inf", "-o", tmp_path / "m"), ("-o", link)):
+        status, _, err = ats(*call, *options)
+        assert status == 2 and ("training.lr must" in err or "a link to /nonexistent/scratch, which is" in err), err
+    for command in (["predict", DIGITS], ["heatmap", DIGITS], ["evaluate", "--manifest", written("label", "1", "2")]):
+        status, _, err = ats(*command, "-m", "megapixel-digits", "-o", link)
+        assert status == 2 and "a link to /nonexistent/scratch, which is not there" in err
+
+    for column in ("mpp", "weight"):
+        for cell in ("0_25", "1_0", "inf", "1e999"):
+            with pytest.raises(SlideError, match=f"row 3 has {column} '{cell}', which is not a number"):
+                read_manifest(written(column, 1, cell))
+    call = (*call, "--task", "regression", "-o", tmp_path / "m")
+    status, _, err = ats(*call, "--manifest", written("label", 1, "1_000"))
+    assert status == 2 and "row 3: label '1_000' is not a number" in err
+    status, _, err = ats(*call, "--manifest", written("label", 5, "5.0"))
+    assert status == 2 and "all 2 slides have the same number, 5" in err
+
+    written("label", *"aba", paths=[*slides[:2], white])
+    status, _, err = ats("train", "--manifest", table, "--mpp", 0.5, "-o", tmp_path / "m", "--val", 0)
+    assert status == 2 and "white: white.png: no tissue found" in err
+
+    with open_slide(DIGITS, mpp=0.5) as slide, pickle.loads(pickle.dumps(slide)) as again:
+        assert (again.path, again.mpp, again.levels) == (DIGITS.absolute(), 0.5, slide.levels)
+        assert np.array_equal(again.read_view(8), slide.read_view(8))
+    assert "threads of torch (OMP_NUM_THREADS)" in computation("cpu", 1, 1)  # which --resume compares

@@ -70,6 +70,8 @@ def _open(file: AnyPath, options: OpenOptions, mpp: float | None) -> Slide:
             raise
         # Errors of libraries become one line. Of a URL the cause is dropped, since it may contain the whole URL.
         raise unreadable(file, error) from (None if isinstance(file, RemotePath) else error)
+    # A process that is spawned opens the slide anew: its file handles and locks are of this one.
+    slide.reopened_by = open_with, (file if isinstance(file, RemotePath) else file.absolute(), options, mpp)
     if delete is not None:
         slide.on_close = weakref.finalize(slide, delete)
     return slide

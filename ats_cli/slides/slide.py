@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +61,7 @@ class Slide:
             raise SlideError(f"{mpp} is no microns-per-pixel. Give a number above 0, like --mpp 0.25.", name=path.name)
         self.path = path
         self.on_close: Callable[[], object] | None = None
+        self.reopened_by: tuple[Callable[..., Slide], tuple[Any, ...]] | None = None  # when it is pickled
         self._reader = reader = naming_reader(path.name, reader)
         self.identity = reader.identity or path.name
         self.levels: tuple[Level, ...] = reader.levels
@@ -203,10 +203,11 @@ class Slide:
     def __enter__(self) -> Slide:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return self.reopened_by or super().__reduce__()
 
     def __repr__(self) -> str:
         return f"<Slide {self.path.name} {self.width}x{self.height}, {len(self.levels)} levels, {self.reader}>"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ats_cli.errors import AtsError
+from ats_cli.results.files import refuse_dangling_link
 from ats_cli.training.loop.processes import first_process
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.settings import SETTINGS_FILE
@@ -16,7 +17,8 @@ VIEWS_FOLDER = "views.zarr"
 
 
 def refuse_non_empty(output: Path) -> None:
-    """Raise AtsError if the folder holds anything but cached views."""
+    """Raise AtsError if the folder holds anything but cached views, or is a link to what is not there."""
+    refuse_dangling_link(output)
     # Another process of this training, which torchrun started a moment earlier, may have made the views.
     if output.exists() and (not output.is_dir() or any(entry.name != VIEWS_FOLDER for entry in output.iterdir())):
         begun = any((folder / SETTINGS_FILE).is_file() for folder in _trainings(output))

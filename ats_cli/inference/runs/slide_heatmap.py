@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ats_cli.errors import AtsError
 from ats_cli.records import AttentionMap, RegionsUsed
+from ats_cli.results.files import refuse_dangling_link
 from ats_cli.results.heatmap import HeatmapOptions, write_heatmap
 from ats_cli.slides import SlideSource
 from ats_cli.slides.inputs.discovery import safe_name
@@ -82,6 +83,7 @@ def slide_heatmap(
 
 def picture_paths(sources: Sequence[SlideSource], output: Path) -> list[Path]:
     """Return the path of each slide's picture. AtsError if `output` is not suitable, or two paths would be equal."""
+    refuse_dangling_link(output)
     suffix = output.suffix.lower()
     if not output.is_dir():
         if suffix in OTHER_PICTURES:
