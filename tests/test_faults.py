@@ -34,10 +34,8 @@ DIGITS = Path(__file__).parents[1] / "examples" / "digits.tif"
 
 # Folders whose inputs are not all understood yet.
 OPEN = {
-    "balance-ignored-of-multi-label",
     "cluster-relative-paths",
     "cluster-worker-of-another-version",
-    "fold-that-learns-without-a-class",
     "one-file-in-two-classes",
     "regions-of-a-slide-with-bounds",
     "resume-with-folds-checked-too-late",
@@ -296,6 +294,41 @@ def test_train_val_test_folders_as_classes(ats: Ats, tmp_path: Path) -> None:
     shutil.copytree(folder / "val", folds / "fold2")
     status, _, err = ats("train", folds, "-o", tmp_path / "n", *TRAINING)
     assert status == 2 and "fold1" in err and "--folds" in err, err
+
+
+def test_fold_that_learns_without_a_class(ats: Ats, tmp_path: Path) -> None:
+    folder = FAULTS / "fold-that-learns-without-a-class"
+    for table, name, task in (("mixed.csv", "b", "multi-class"), ("rare_label.csv", "rare", "multi-label")):
+        train = ("train", "--manifest", folder / table, "--task", task, *TRAINING, "-o", tmp_path / "m")
+        for more, words in (("--folds", 2), "too few for a fold each"), ((), "too few to keep some for validation"):
+            status, _, err = ats(*train, *more)
+            assert status == 2 and f"class {name} has 1 " in err and words in err, err
+        for split, words in ("val", "no slide to train on"), ("test", "no slide to train on"):
+            lines = (folder / table).read_text().splitlines()
+            rows = [f"{line},{split if name in line.split(',')[1].split(';') else 'train'}" for line in lines[1:]]
+            (tmp_path / table).write_text("\n".join([f"{lines[0]},split", *rows]).replace(",p0,", ",,") + "\n")
+            given = ("--manifest", tmp_path / table, "--slides-root", folder)
+            status, _, err = ats("train", *given, "--task", task, *TRAINING, "-o", tmp_path / "m")
+            assert status == 2 and f"class {name} has {words}" in err, err
+    assert not (tmp_path / "m").exists()
+
+
+def test_balance_ignored_of_multi_label(ats: Ats, tmp_path: Path) -> None:
+    table = FAULTS / "balance-ignored-of-multi-label" / "labels.csv"
+    train = ("train", "--manifest", table, *TRAINING, "--threads", 1, "--task")
+    weights = []
+    for balance in ("none", "weights", "draws"):
+        output = tmp_path / balance
+        status, _, err = ats(*train, "multi-label", "--balance", balance, "-o", output)
+        assert status == 0, err
+        weights.append((output / "weights.safetensors").read_bytes())
+    assert len(set(weights)) == 3
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text("slide,label\n" + "".join(f"{table.parent}/slides/a{i}.png,{i}\n" for i in range(8)))
+    status, _, err = ats(
+        "train", "--manifest", numbers, *TRAINING, "--task", "regression", "--balance", "weights", "-o", tmp_path / "r"
+    )
+    assert status == 2 and "--balance" in err and "regression" in err, err
 
 
 def test_small(ats: Ats, tmp_path: Path) -> None:

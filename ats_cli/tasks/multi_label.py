@@ -65,7 +65,11 @@ class MultiLabel(ClassProbabilities):
         return ((logits > 0) == (targets > 0.5)).float().mean(1)
 
     def balanced(self, weights: Floats, labels: Sequence[str], classes: Sequence[str]) -> Floats:
-        return weights
+        """Each label, and having none, gives its slides the same total, which a slide adds up over its labels."""
+        found = np.array(self._indicators(labels, classes))
+        found = np.column_stack([found, ~found.any(1)])
+        totals = weights @ found
+        return np.asarray(weights * (found @ np.divide(1, totals, out=np.zeros_like(totals), where=totals > 0)))
 
     def baseline_loss(self, labels: Sequence[str], classes: Sequence[str], weights: Floats) -> float:
         shares = np.average(np.array(self._indicators(labels, classes)), axis=0, weights=weights)

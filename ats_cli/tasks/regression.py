@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ats_cli.errors import AtsError
 from ats_cli.number import parse_number
 from ats_cli.records import Prediction
 from ats_cli.tasks.task import Floats, Scale
@@ -82,7 +83,10 @@ class Regression:
         return ((logits - targets).abs() < 0.5).float().mean(1)
 
     def balanced(self, weights: Floats, labels: Sequence[str], classes: Sequence[str]) -> Floats:
-        return weights
+        raise AtsError(
+            "--balance lets all classes count alike, and the labels of a regression are numbers. Leave it out, or give "
+            "the slides weights in the manifest's column weight."
+        )
 
     def baseline_loss(self, labels: Sequence[str], classes: Sequence[str], weights: Floats) -> float:
         targets = self.targets(labels, classes, self.scale(labels)).double().numpy()

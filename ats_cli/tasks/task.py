@@ -131,7 +131,10 @@ class Task(Protocol):
         ...
 
     def balanced(self, weights: Floats, labels: Sequence[str], classes: Sequence[str]) -> Floats:
-        """Return slide weights (n,) by which all classes count alike; the same ones where labels are no classes."""
+        """Return slide weights (n,) by which all classes count alike.
+
+        Raises AtsError, a sentence, if labels are no classes.
+        """
         ...
 
     def baseline_loss(self, labels: Sequence[str], classes: Sequence[str], weights: Floats) -> float:

@@ -26,6 +26,7 @@ from ats_cli.training.options import DEFAULT_RECIPE, Callbacks, DataOptions, Rec
 from ats_cli.training.output import VIEWS_FOLDER, claim_output, fold_folder, refuse_non_empty
 from ats_cli.training.pretrained import lasting_weights, resolved
 from ats_cli.training.settings import as_json, write_settings
+from ats_cli.training.task import slide_weights
 from ats_cli.training.train import TrainingResult, train_model
 from ats_cli.zoo import load_model, save_model
 from ats_cli.zoo.find import find_model, find_recipe, lasting_name
@@ -75,6 +76,7 @@ def train_folder(
     with claim_output(output):
         cache = ViewCache(output / VIEWS_FOLDER, options.disk)
         spec = resolved(_spec_for(base, slides, recipe.name or output.resolve().name, overrides))
+        slide_weights(spec, slides)  # a task that cannot be balanced is refused before the slides are read
         if len(slides) > SLOW_CHECK:
             callbacks.on_message(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
         bad, in_doubt = check_slides(spec, slides, options.threads, cache)
@@ -104,14 +106,15 @@ class _Training:
 
     def run(self, slides: list[LabelledSlide], skipped: dict[str, str]) -> TrainingResult:
         """Cross-validate, train on all training slides, and write the model. `skipped`: slide id -> why."""
-        data, seed, stratify = self.data, self.options.seed, TASKS[self.spec.task].single_label
-        split = split_off(slides, 0 if data.folds else data.validation, seed, stratify)
+        data, seed, class_names = self.data, self.options.seed, TASKS[self.spec.task].class_names
+        fold_splits = folds(slides, data.folds, seed, class_names)
+        split: Split = [s for s in slides if s.split != "test"], []
+        if not data.folds:
+            split = split_off(slides, data.validation, seed, class_names)
         if self.spec.training.patience and not (split[1] or data.folds):
             raise AtsError("--patience needs validation slides. Keep some with --val, or leave it out.")
-        if data.folds:
-            split = [s for s in slides if s.split != "test"], []
         fold_figures: list[dict[str, float]] = []
-        for number, fold in enumerate(folds(slides, data.folds, seed, stratify), 1):
+        for number, fold in enumerate(fold_splits, 1):
             result = self.train(fold_folder(self.output, number), fold, choose_best=False)
             if result.interrupted:
                 return result

@@ -106,7 +106,9 @@ def test_a_folder_with_a_subfolder_a_class(tmp_path: Path) -> None:
     ]
     assert {f.source.mpp for f in found} == {0.5}
     assert len({f.group for f in found}) == 3
-    (tmp_path / "Dark").mkdir()
+    with pytest.raises(AtsError, match=r"no folders for the parts of a split\. Leave out --split"):
+        labelled_sources(tmp_path, None, None, CLASSES, "val")
+    write_slide(tmp_path / "Dark" / "a.tif", noise(32, 32))
     with pytest.raises(AtsError, match=r'"Dark" is not a class of the model.*Did you mean "dark"\?'):
         labelled_sources(tmp_path, None, None, CLASSES)
 
@@ -135,5 +137,3 @@ def test_a_manifest_has_labels_groups_and_splits(tmp_path: Path) -> None:
         assert said in str(error.value)
     with pytest.raises(AtsError, match=r"no row of split .val.\. Its splits: none\."):
         labelled_sources(None, manifest, None, CLASSES, "val")
-    with pytest.raises(AtsError, match="--split chooses rows of a manifest"):
-        labelled_sources(tmp_path, None, None, CLASSES, "val")
