@@ -301,6 +301,7 @@ def test_two_runs_on_one_folder_at_once_are_one_too_many(tmp_path: Path) -> None
     assert set(RunFolder(tmp_path).begin(RunRequest(slides("a", "b"), SETTINGS, MODEL, CLASSES, {}))) == {"a"}
 
 
+@pytest.mark.integration
 def test_the_lock_of_a_killed_process_holds_no_one_up(tmp_path: Path) -> None:
     code = f"""
 import os, signal

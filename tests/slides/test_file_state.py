@@ -228,6 +228,7 @@ def test_a_pipe_beside_the_files_of_a_dicom_series_is_passed_over(tmp_path: Path
         assert np.array_equal(open_slide(opened).read_view(1), picture(160, 200))
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell's pipe")
 def test_a_pipe_as_the_standard_input_is_no_slide() -> None:
     code = """

@@ -121,6 +121,7 @@ def test_unequal_microns_per_pixel_are_not_averaged(tmp_path: Path) -> None:
         slide.require_mpp()
 
 
+@pytest.mark.integration
 def test_libraries_that_few_slides_need_are_imported_when_one_does() -> None:
     code = "import sys, ats_cli.slides; print(*(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

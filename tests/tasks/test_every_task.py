@@ -134,6 +134,7 @@ def test_labels_from_which_nothing_can_be_learned(task: Task) -> None:
     assert task.labels_problem([label] * 3)
 
 
+@pytest.mark.integration
 def test_a_task_is_imported_without_torch() -> None:
     code = (
         "import sys; from ats_cli.registry import TASKS\n"

@@ -83,6 +83,7 @@ def test_a_wheel_has_no_package_called_models(installed: tuple[Path, Path]) -> N
     assert {name.split("/")[2] for name in names if name.startswith("ats_cli/_models/")} == set(SHIPPED)
 
 
+@pytest.mark.integration
 def test_an_editable_install_sees_an_edit_of_its_models(checkout: Path, tmp_path: Path) -> None:
     """An editable install is a path to the checkout: a stale copy inside the package must not be preferred."""
     stale = checkout / "ats_cli" / "_models" / "digits-small"
