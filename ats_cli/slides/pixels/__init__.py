@@ -1,1 +1,1 @@
-"""From native tiles to regions: decoding, colours, orientation, resampling, absent tiles."""
+"""From native tiles to regions: decoding, colours, orientation, resampling and missing tiles."""

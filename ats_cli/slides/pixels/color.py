@@ -1,4 +1,4 @@
-"""Colours as an embedded profile means them: from the scanner's own to sRGB, by LittleCMS through Pillow."""
+"""Convert pixels to sRGB by the ICC profile embedded in the file, with LittleCMS through Pillow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def in_srgb(reader: Reader) -> Reader:
 
 
 def profile_name(profile: bytes | None) -> str | None:
-    """What a profile calls itself; None if there is no profile."""
+    """Return the name of a profile; None if there is no profile."""
     if profile is None:
         return None
     try:
@@ -33,7 +33,7 @@ def profile_name(profile: bytes | None) -> str | None:
 
 
 class _InSrgb:
-    """All that `reader` is, but for the colours of what it reads: pixels as stored, before anything is averaged."""
+    """Delegates to `reader`, and converts the pixels that it reads, before any resampling."""
 
     def __init__(self, reader: Reader, convert: Callable[[Pixels], Pixels]) -> None:
         self._reader, self._convert = reader, convert
@@ -47,7 +47,7 @@ class _InSrgb:
 
 
 def _to_srgb(profile: bytes) -> Callable[[Pixels], Pixels]:
-    """What converts (rows, cols, 3) by the profile's own intent. A grey profile takes the first of three."""
+    """Return a function that converts (rows, cols, 3) by the profile's intent. Grey profiles use the first channel."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB ": "RGB", "GRAY": "L"}[source.profile.xcolor_space]
@@ -62,7 +62,7 @@ def _to_srgb(profile: bytes) -> Callable[[Pixels], Pixels]:
     def convert(pixels: Pixels) -> Pixels:
         image = Image.fromarray(np.ascontiguousarray(pixels if mode == "RGB" else pixels[..., 0]))
         converted = ImageCms.applyTransform(image, transform)
-        assert converted is not None  # None is for in place
+        assert converted is not None  # it returns None only for conversion in place
         return np.asarray(converted)
 
     return convert

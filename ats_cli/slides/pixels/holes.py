@@ -1,5 +1,6 @@
-"""What the levels of a slide lack, by their own index: a native tile that a lower level does not hold is read from the
-next finer one; it is background only where no finer level holds it, and background is white at every level."""
+"""Missing native tiles, by the file's index. A tile that a level lacks is read from the next finer level. It is
+background only if no finer level holds it, and background is white at every level.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +13,19 @@ from ats_cli.slides.pixels.absence import Absence
 from ats_cli.slides.reader import Box, Damage, InFinerLevel, Level, Region
 
 _Tiles = NDArray[np.bool_]
-# Where tiles of the first level are left out, GDAL builds the lower levels from black; JPEG adds a little.
+# Where level 0 lacks tiles, GDAL builds the lower levels from black; JPEG adds noise up to this value.
 _BLACK = 8
 _IN_FINER = InFinerLevel("not held at this level, and read from a finer one.")
 
 
 class Holes:
-    """`levels`: all that can be read, of which the first `stored` are the file's own. `finer(level)`: the next finer
-    level of one, None of the finest. `absent(level)`: the native tiles that it does not hold, as of `Reader`. `white`:
-    whether these are shown as white; else as the file says, the same at every level."""
+    """Finds missing native tiles, and marks or fills them in regions.
+
+    levels: all levels that can be read; the first `stored` are those of the file.
+    finer: returns the next finer level of a level; None for the finest.
+    absent: returns the native tiles that a level lacks, as `Reader.absent`.
+    white: whether missing tiles are shown as white; else they have the file's colour, the same at every level.
+    """
 
     def __init__(
         self,
@@ -36,20 +41,23 @@ class Holes:
         self._absences: dict[int, Absence | None] = {}
 
     def absence(self, level: int) -> Absence | None:
-        """Where a level shows background, as neither it nor any finer one holds a tile; None: nowhere."""
+        """Return where a level shows background: neither it nor a finer level holds a tile. None: nowhere."""
         if level not in self._absences:
             empty, _ = self._tiles(level)
             self._absences[level] = None if empty is None else Absence(self._levels[level], empty)
         return self._absences[level]
 
     def filled(self, level: int, boxes: Sequence[Box], regions: Iterator[Region]) -> Iterator[Region]:
-        """The regions that were read of a level: what only a finer level holds is marked as damage that is
-        `InFinerLevel`, and black where the finest level lacks a tile is white."""
+        """Yield the regions read from a level, with missing tiles marked or filled.
+
+        Tiles that only a finer level holds are marked as damage (`InFinerLevel`). Black pixels where the finest level
+        lacks a tile become white.
+        """
         finer = self._finer(level)
         if finer is None:
             return regions
         _, elsewhere = self._tiles(level)
-        # What is decoded from the finest level itself has no black in the place of what that lacks.
+        # Reduced levels decoded from the finest level have no black pixels for missing tiles.
         from_finest = finer == 0 and level >= self._stored
         base = self.absence(0) if self._white and not from_finest else None
         if elsewhere is None and base is None:
@@ -60,7 +68,7 @@ class Holes:
         )
 
     def _tiles(self, level: int) -> tuple[_Tiles | None, _Tiles | None]:
-        """Of the native tiles that a level does not hold, those that no finer level holds, and those that one does."""
+        """Return the native tiles that a level lacks: those that no finer level holds, and those that one does."""
         if level not in self._split:
             self._split[level] = self._compared(level)
         return self._split[level]
@@ -98,7 +106,7 @@ class Holes:
         return region._replace(damage=(*region.damage, *marks)) if marks else region
 
     def _whitened(self, level: int, box: Box, region: Region, base: Absence | None) -> Region:
-        mixed = level >= self._stored  # reduced: black is averaged with what is around it
+        mixed = level >= self._stored  # reduced levels average black with neighbours
         if base is None or region.pixels.size == 0 or (not mixed and region.pixels.min() > _BLACK):
             return region
         (x, y, width, height), d = box, self._levels[level].downsample
@@ -112,7 +120,7 @@ class Holes:
 
 
 def _runs(marked: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Where values in a row are True, [start, end) of each run.
+    """Return [start, end) of each run of True values.
 
     >>> list(_runs(np.array([True, False, True, True])))
     [(0, 1), (2, 4)]

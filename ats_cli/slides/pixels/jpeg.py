@@ -1,13 +1,13 @@
-"""JPEG tiles: decoded whole, or straight to a half, a quarter or an eighth of their size; damage is an error.
+"""Decode JPEG tiles at full size, or directly at a half, a quarter or an eighth. Damage is an error.
 
-What the components of a stream are is decided in one place, for every size: by the stream's own marker (Adobe's or
-JFIF's), else by the file around it (`JpegColours`). Only three components are ever transformed.
+The colours of a stream are decided in one place for all sizes: by its own marker (Adobe's or JFIF's), else by the
+file's tags (`JpegColours`). Only three components are transformed.
 
-libjpeg only warns of a stream that breaks off, or of which a part was never written, and fills up with grey or with
-shifted blocks. Such a warning is an error, so that no wrong pixels are taken for the slide's.
+libjpeg only warns of truncated or incomplete streams, and fills them with grey or with shifted blocks. Such a warning
+is an error here, so that no wrong pixels are shown.
 
-The inverse cosine transform of a block of 8 x 8 pixels can be computed at 4 x 4, 2 x 2 or 1 x 1: at 1 x 1 it is the
-block's mean to rounding, else near it. It costs the entropy decoding, which is what is left of the time.
+The inverse cosine transform of a block of 8 x 8 pixels can be computed at 4 x 4, 2 x 2 or 1 x 1. At 1 x 1 it is the
+block's mean up to rounding, else close to it. Reduced decoding takes little more than the entropy decoding.
 """
 
 from __future__ import annotations
@@ -27,28 +27,30 @@ REDUCTIONS = (2, 4, 8)
 # none, so at a reduced size such chroma would be interpolated from blocks twice or four times as wide as the pixels.
 _ONE_SIDED_CHROMA = {"422": 2, "440": 2, "411": 4, "441": 4}
 
-# Adobe's marker says whether three components are RGB or YCbCr, in a stream that leaves it to the file around it.
+# Adobe's marker states RGB or YCbCr. It is added to streams without a marker.
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 _DECODED_AS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _ACCEPTED = {"GRAY": ("Gray",), "RGB": ("RGB", "YCbCr", "Gray"), "CMYK": ("CMYK",)}
-# What encoders of scanners are known to leave before the end is a few bytes; more of them were meant for pixels.
+# Encoders of scanners leave a few extra bytes before the end. More extra bytes are damaged pixel data.
 _EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _MOST_EXTRA = 16
 
 
 @dataclass(frozen=True)
 class JpegColours:
-    """What the file around a stream says of it: how many components it has, and whether three are Y, Cb and Cr."""
+    """The components of a JPEG stream by the file's tags: their number, and whether three are Y, Cb and Cr."""
 
     components: int = 3
     ycbcr: bool = True
 
 
 def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduction: int = 1) -> Pixels:
-    """A JPEG stream as (rows, cols, components) uint8 at 1 / `reduction` of its size, rounded up; three are RGB.
+    """Decode a JPEG stream to (rows, cols, components) uint8, at 1 / `reduction` of its size, rounded up.
 
-    `tables`: the tables that an abbreviated stream leaves to its file. Raises ValueError, or imagecodecs' error, for
-    what is damaged.
+    Three components are returned as RGB.
+
+    tables: the shared tables of an abbreviated stream.
+    Raises ValueError, or imagecodecs' error, if the stream is damaged.
     """
     import simplejpeg
 
@@ -57,7 +59,7 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
     try:
         height, width, space, chroma = simplejpeg.decode_jpeg_header(whole)
     except ValueError:
-        kind = None  # a kind of JPEG that the strict decoder does not know, or no JPEG
+        kind = None  # a kind of JPEG that the strict decoder does not support, or no JPEG
     if kind is None:
         if reduction > 1:
             raise ValueError("this kind of JPEG cannot be reduced")
@@ -69,7 +71,7 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
     size = -(-height // decoded), -(-width // decoded)
 
     def strict(data: bytes) -> Pixels:
-        # Averaged over whole blocks of chroma: they are repeated, not interpolated with their neighbours.
+        # Averages cover whole chroma blocks, so chroma is repeated and not interpolated with neighbours.
         repeat = averaged > 1 and decoded > 1
         return np.asarray(
             simplejpeg.decode_jpeg(data, kind, fastupsample=repeat, min_height=size[0], min_width=size[1])
@@ -81,7 +83,7 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
         extra = _EXTRA.search(str(error))
         if extra is None or int(extra[1]) > _MOST_EXTRA:
             raise
-        # Without them the stream must be sound: a warning hides those after it.
+        # Decode again without the extra bytes, since a warning hides later ones.
         end = whole.index(b"\xff\xd9", whole.index(b"\xff\xda"))
         pixels = strict(whole[: end - int(extra[1])] + whole[end:])
     if pixels.shape[:2] != size:
@@ -90,26 +92,26 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
 
 
 def decode_whole(stream: bytes, tables: bytes | None, inside: Literal["RGB", "YCBCR"] | None) -> Pixels:
-    """A JPEG stream of three components as (rows, cols, 3) uint8 RGB.
+    """Decode a JPEG stream of three components to (rows, cols, 3) uint8 RGB. Raises as `decode_jpeg` does.
 
-    `inside`: what the components are; None for what the stream says, or YCbCr. Raises as `decode_jpeg` does.
+    inside: the kind of the components, for streams without a marker; None: YCbCr.
     """
     return decode_jpeg(stream, tables, JpegColours(3, inside != "RGB"))
 
 
 def refuse_damaged(stream: bytes, components: int) -> None:
-    """ValueError for a whole JPEG that another decoder would fill up where it is damaged."""
+    """Raise ValueError for a damaged JPEG file, whose damage other decoders would fill."""
     import simplejpeg
 
     try:
         simplejpeg.decode_jpeg_header(stream)
     except ValueError:
-        return  # a kind of JPEG that the strict decoder does not know
+        return  # a kind of JPEG that the strict decoder does not support
     decode_jpeg(stream, None, JpegColours(components), REDUCTIONS[-1])
 
 
 def _lenient(whole: bytes) -> Pixels:
-    """By a decoder that knows more kinds and reports no damage: what the stream itself shows of it is an error."""
+    """Decode with a decoder that supports more kinds and reports no damage. Check the stream's markers instead."""
     import imagecodecs
 
     if b"\xff\xd9" not in whole[-256:]:
@@ -123,7 +125,7 @@ def _lenient(whole: bytes) -> Pixels:
 
 
 def _whole(stream: bytes, tables: bytes | None, colours: JpegColours) -> bytes:
-    """A stream with its tables, that says what three components are."""
+    """Return the stream with its tables and with a marker of its colours."""
     if not stream.startswith(b"\xff\xd8"):
         raise ValueError("no JPEG stream")
     head = tables[:-2] if tables else b"\xff\xd8"

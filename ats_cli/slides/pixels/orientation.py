@@ -1,13 +1,13 @@
-"""Images that are stored turned or mirrored: which stored box lies under an upright one, and its pixels upright.
+"""Rotated and mirrored images: map boxes between the stored and the upright image, and turn pixels upright.
 
-`orientation` as TIFF and EXIF number it. From 5 to 8 rows and columns are exchanged; then either may run backwards.
+`orientation` is numbered as in TIFF and EXIF. From 5 to 8, rows and columns are exchanged. Either may be reversed.
 """
 
 from __future__ import annotations
 
 from ats_cli.slides.reader import Box, Damage, Level, Region
 
-# Whether, seen from the upright image, rows and columns are exchanged, and x and y run backwards in the stored one.
+# By orientation: whether rows and columns are exchanged, and whether stored x and y are reversed.
 _STORED = {
     1: (False, False, False), 2: (False, True, False), 3: (False, True, True), 4: (False, False, True),
     5: (True, False, False), 6: (True, False, True), 7: (True, True, True), 8: (True, True, False),
@@ -26,7 +26,7 @@ def upright_level(lv: Level, orientation: int) -> Level:
 
 
 def stored_box(box: Box, stored: Level, orientation: int) -> Box:
-    """Where the pixels of an upright box lie on the level as stored."""
+    """Return the box on the stored level with the pixels of an upright box."""
     exchanged, back_x, back_y = _STORED[orientation]
     x, y, width, height = (box[1], box[0], box[3], box[2]) if exchanged else box
     return (
@@ -38,7 +38,7 @@ def stored_box(box: Box, stored: Level, orientation: int) -> Box:
 
 
 def upright(region: Region, stored: Level, orientation: int) -> Region:
-    """A region of the level as stored, turned."""
+    """Return a region of the stored level, turned upright."""
     exchanged, back_x, back_y = _STORED[orientation]
     pixels = region.pixels[:: -1 if back_y else 1, :: -1 if back_x else 1]
     if exchanged:

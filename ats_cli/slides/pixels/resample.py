@@ -1,8 +1,9 @@
-"""The one resampling function: every pixel that leaves a slide at another scale goes through here.
+"""Resampling: every pixel that leaves a slide at another scale is computed here.
 
 Source pixel s covers [s, s + 1). Output pixel i is centred on `start + (i + 0.5) * scale` and is the mean of the
-source over a box of width max(scale, 1) around that centre, each source pixel weighed by its overlap. Shrinking,
-that is the exact area average; enlarging, it is exactly bilinear interpolation. It is separable: one `Taps` an axis.
+source over a box of width max(scale, 1) around that centre, each source pixel weighted by its overlap. This is
+the exact area average for shrinking, and exactly bilinear interpolation for enlarging. It is separable: one `Taps` per
+axis.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ _ROWS_AT_ONCE = 16
 
 
 class Taps(NamedTuple):
-    """Which source pixels make each output pixel of one axis: `source` and `weight` are (count, taps).
+    """The source pixels and weights of each output pixel along one axis.
 
-    `first` and `stop` bound the source pixels needed; `source` counts from `first`. `block` is the scale where pixels
-    lie on pixels (0 where they do not); the leading `full` output pixels are then the mean of `block` whole source
-    pixels in a row.
+    source, weight: (count, taps). Sources count from `first`.
+    first, stop: the source pixels needed, [first, stop).
+    block: the scale, if output pixels are means of whole source pixels; else 0.
+    full: the number of leading output pixels that are means of `block` whole source pixels.
     """
 
     source: NDArray[np.intp]
@@ -33,23 +35,24 @@ class Taps(NamedTuple):
     full: int = 0
 
     def part(self, start: int, stop: int) -> Taps:
-        """The taps of output pixels start to stop, over the same source; never by blocks."""
+        """Return the taps of output pixels [start, stop) over the same source, without blocks."""
         return Taps(self.source[start:stop], self.weight[start:stop], self.first, self.stop)
 
 
 def axis_taps(
     start: float, scale: float, count: int, size: int, extent: float, normalise: bool, skip: int = 0
 ) -> Taps | None:
-    """The taps of output pixels `skip` to `skip + count`; pixel 0 begins at `start`, in source pixels.
+    """Return the taps of output pixels [skip, skip + count); None if all of them lie outside the slide.
 
-    `size` is how many source pixels there are; `extent` where the slide really ends, in source pixels. Writers
-    round a level's size, so the two differ by a pixel at most: the last source pixel stands for all up to `extent`.
-    With `normalise`, the weights of what exists sum to 1; without, what is missing lies outside the slide.
-    None if nothing of it is inside.
+    start: where output pixel 0 begins, in source pixels.
+    size: number of source pixels.
+    extent: where the slide ends, in source pixels. Writers round a level's size, so it differs from `size` by up to one
+        pixel; the last source pixel covers the rest.
+    normalise: whether weights sum to 1. If not, the missing weight is outside the slide.
     """
     whole = math.floor(start) - 1
     if not skip and whole >= 0 and start + count * scale + 1 <= min(size, extent):
-        # Well inside, only the fraction matters, and tiles with whole corners all share one: a tile is many taps.
+        # Inside the slide only the fraction of `start` matters, so tiles can share cached taps.
         t = _taps_inside(start - whole, scale, count)
         return Taps(t.source, t.weight, t.first + whole, t.stop + whole, t.block, t.full)
     return _taps_at(start, scale, count, size, extent, normalise, skip)
@@ -58,7 +61,7 @@ def axis_taps(
 @lru_cache(maxsize=64)
 def _taps_inside(start: float, scale: float, count: int) -> Taps:
     taps = _taps_at(start, scale, count, 1 << 40, math.inf, False, 0)
-    assert taps is not None  # nothing is outside
+    assert taps is not None  # no pixel is outside
     return taps
 
 
@@ -67,7 +70,7 @@ def _taps_at(
 ) -> Taps | None:
     i = np.arange(skip, skip + count, dtype=np.float64)
     half = max(scale, 1.0) / 2
-    # An edge is computed as start + i * scale for both its neighbours, so that no rounding leaves a gap.
+    # Both neighbours compute their edge as start + i * scale, so rounding leaves no gap.
     if scale >= 1:
         low, high = start + i * scale, start + (i + 1) * scale
     else:
@@ -79,7 +82,7 @@ def _taps_at(
     inside_high = np.minimum(np.minimum(s + 1, high[:, None]), extent)
     weight = np.maximum(inside_high - inside_low, 0.0)
     if normalise:
-        # An output pixel wholly beyond the edge (by rounding of its count) takes the nearest pixel.
+        # An output pixel beyond the edge, from rounding of the count, takes the nearest source pixel.
         empty = weight.sum(axis=1) <= 0
         weight[empty, 0] = 1.0
         weight /= weight.sum(axis=1, keepdims=True)
@@ -90,7 +93,7 @@ def _taps_at(
         return None
     index = np.clip(s, 0, size - 1)
     lowest, highest = int(index[used].min()), int(index[used].max())
-    # Taps of weight zero may point anywhere; keep them inside what will be read.
+    # Taps of weight zero may point anywhere; keep them inside the source pixels needed.
     index = np.clip(index, lowest, highest) - lowest
     if not used[:, -1].any():
         index, weight = index[:, :-1], weight[:, :-1]
@@ -102,39 +105,40 @@ def _taps_at(
 
 
 def resample(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None = None) -> NDArray[np.uint8]:
-    """Resample `source` (rows.stop - rows.first, cols.stop - cols.first, 3), the part the taps need.
+    """Resample `source` to (count of rows, count of cols, 3) uint8, rounded to nearest.
 
-    Returns (count, count, 3) uint8, rounded to nearest. `fill` is the grey of what the weights leave out.
+    source: (rows.stop - rows.first, cols.stop - cols.first, 3), the pixels that the taps need.
+    fill: grey of the missing weight.
     """
     block = rows.block
     if not (block and block == cols.block and rows.full and cols.full):
-        return _weigh(source, rows, cols, fill)
-    # The interior by blocks, the last row and column by weights. Which way a pixel goes depends on the pixel
-    # alone, so that a strip of a view has the values of the whole.
+        return _weighted(source, rows, cols, fill)
+    # Compute the interior by blocks, and the last row and column by weights. The choice depends on the pixel alone, so
+    # a strip of a view has the values of the whole view.
     height, width = len(rows.source), len(cols.source)
     middle = _mean_of_blocks(source[: rows.full * block, : cols.full * block], block)
     if rows.full == height and cols.full == width:
         return middle
     out = np.empty((height, width, 3), dtype=np.uint8)
     out[: rows.full, : cols.full] = middle
-    out[:, cols.full :] = _weigh(source, rows.part(0, height), cols.part(cols.full, width), fill)
-    out[rows.full :, : cols.full] = _weigh(source, rows.part(rows.full, height), cols.part(0, cols.full), fill)
+    out[:, cols.full :] = _weighted(source, rows.part(0, height), cols.part(cols.full, width), fill)
+    out[rows.full :, : cols.full] = _weighted(source, rows.part(rows.full, height), cols.part(0, cols.full), fill)
     return out
 
 
-def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) -> NDArray[np.uint8]:
+def _weighted(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) -> NDArray[np.uint8]:
     height, width, channels = source.shape
     col_weight = cols.weight[..., None]
     flat = source.reshape(height, width * channels)
     out = np.empty((len(rows.source), len(cols.source), channels), dtype=np.uint8)
-    # A few rows at a time, so that what is in between stays in the processor's cache.
+    # A few rows at a time, so that intermediate values stay in the processor's cache.
     for start in range(0, len(rows.source), _ROWS_AT_ONCE):
         some = slice(start, start + _ROWS_AT_ONCE)
         narrow = _apply(flat, rows.source[some], rows.weight[some, :, None]).reshape(-1, width, channels)
-        turned = np.empty((width, channels, len(narrow)), dtype=np.float32)
-        for channel in range(channels):  # one by one, as turning pixels of three numbers takes numpy four times as long
-            turned[:, channel] = narrow[..., channel].T
-        mean = _apply(turned.reshape(width, -1), cols.source, col_weight).reshape(-1, channels, len(narrow))
+        transposed = np.empty((width, channels, len(narrow)), dtype=np.float32)
+        for channel in range(channels):  # one by one: numpy takes four times as long to transpose all three
+            transposed[:, channel] = narrow[..., channel].T
+        mean = _apply(transposed.reshape(width, -1), cols.source, col_weight).reshape(-1, channels, len(narrow))
         if fill is not None:
             covered = np.outer(cols.weight.sum(axis=1), rows.weight[some].sum(axis=1))
             mean += np.float32(fill) * (1 - covered)[:, None]
@@ -145,13 +149,13 @@ def _weigh(source: NDArray[np.uint8], rows: Taps, cols: Taps, fill: int | None) 
 
 
 def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Round to nearest; a hair over a half, as one half in float32 may come out a hair under."""
+    """Round to nearest. Adds slightly more than a half, since a half in float32 may be slightly less."""
     out: NDArray[np.uint8] = np.clip(values + np.float32(0.5001), 0, 255).astype(np.uint8)
     return out
 
 
 def _apply(source: NDArray[Any], index: NDArray[np.intp], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weigh and add rows of `source` (rows, n), one pass a tap: (count, taps), (count, taps, 1) -> (count, n)."""
+    """Add weighted rows of `source` (rows, n). index: (count, taps); weight: (count, taps, 1). Returns (count, n)."""
     total: NDArray[np.float32] = source[index[:, 0]] * weight[:, 0]
     product = np.empty_like(total)
     for tap in range(1, index.shape[1]):
@@ -161,7 +165,7 @@ def _apply(source: NDArray[Any], index: NDArray[np.intp], weight: NDArray[np.flo
 
 
 def _mean_of_blocks(source: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
-    """The mean of `block` x `block` squares, exact: summed in integers, halves round up."""
+    """Return the means of `block` x `block` squares, exact: integer sums, halves rounded up."""
     if block == 1:
         return source
     height, width, channels = source.shape
@@ -177,7 +181,7 @@ def _mean_of_blocks(source: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
 
 
 def square_means(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Means of squares of `side` pixels; the last of a row and of a column of what there is of it."""
+    """Return the means of squares of `side` pixels; at the edge, of the part of the square inside."""
     down, across = (axis_taps(0.0, float(side), -(-n // side), n, n, normalise=True) for n in pixels.shape[:2])
     assert down is not None and across is not None
     return resample(pixels, down, across)

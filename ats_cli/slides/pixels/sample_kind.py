@@ -1,7 +1,7 @@
-"""From samples of any kind to 8-bit RGB, by one rule for all readers; or a sentence where a file does not say how.
+"""Convert samples of any type to 8-bit RGB, by one rule for all readers.
 
-A value is shown as the file states, never by a guess from the pixels: 8 bits as they are; one bit as black and white;
-whatever else between the values that the file itself calls its lowest and highest, and refused where it names none.
+Values are shown as the file states, never by a guess from the pixels: 8 bits unchanged, one bit as black and white,
+other types between the lowest and highest value that the file states. Files that do not state these are refused.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from ats_cli.slides.reader import Pixels, over_white
 class PixelKind:
     """How the samples of a pixel make a colour.
 
-    `colours`: the first 1 (grey) or 3 (RGB) samples; then perhaps alpha, then what is ignored. `channel`: this sample
-    alone, as grey. `shown`: the values shown as black and as white, None for 0 and 255. `palette`: (n, 3) colours that
-    the one sample numbers. `inverted`: 0 is white. `ycc`: the three are Y, Cb, Cr as JPEG defines them.
+    colours: the number of colour samples, 1 (grey) or 3 (RGB). Alpha may follow; other samples are ignored.
+    channel: show only this sample, as grey.
+    shown: the values shown as black and as white; None for 0 and 255.
+    palette: (n, 3) colours, indexed by the sample.
+    inverted: whether 0 is white.
+    ycc: whether the three samples are Y, Cb and Cr as JPEG defines them.
     """
 
     colours: Literal[1, 3] = 3
@@ -37,7 +40,7 @@ class PixelKind:
 
 
 def to_rgb(samples: NDArray[Any], kind: PixelKind) -> Pixels:
-    """(rows, cols, samples), to (rows, cols, 3) uint8 RGB seen on white."""
+    """Convert (rows, cols, samples) to (rows, cols, 3) uint8 RGB over white."""
     if kind.palette is not None:
         painted: Pixels = kind.palette[np.minimum(samples[..., 0].astype(np.intp), len(kind.palette) - 1)]
         return painted
@@ -56,7 +59,7 @@ def to_rgb(samples: NDArray[Any], kind: PixelKind) -> Pixels:
 
 
 def shown_range(dtype: DTypeLike, bits: int, stated: tuple[float, float] | None = None) -> tuple[float, float] | None:
-    """`PixelKind.shown` of samples of a type of which `bits` are used, where the file states a lowest and highest.
+    """Return `PixelKind.shown` of a sample type. `bits`: those in use. `stated`: lowest and highest value, if stated.
 
     Raises SlideError if the file does not say which values are black and white.
     """
@@ -76,7 +79,7 @@ def shown_range(dtype: DTypeLike, bits: int, stated: tuple[float, float] | None 
 
 
 def stated_range(lowest: Any, highest: Any) -> tuple[float, float] | None:
-    """The range of values that two fields of a file name, a number or one for each sample; None if there is none."""
+    """Return the range of values from two fields of a file, each a number or one per sample; None if not stated."""
     low, high = _numbers(lowest), _numbers(highest)
     return (min(low, default=0.0), max(high)) if high else None
 
@@ -94,13 +97,13 @@ def _eight_bits(values: NDArray[Any], shown: tuple[float, float] | None) -> Pixe
         return values
     low, high = shown
     scaled = (values.astype(np.float32) - low) * np.float32(255 / (high - low))
-    # What is no number is shown as black; what lies outside is cut off.
+    # NaN is shown as black; values outside the range are clipped.
     out: Pixels = (np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255) + 0.5).astype(np.uint8)
     return out
 
 
 def _rgb_of_ycc(ycc: Pixels) -> Pixels:
-    """ITU-R BT.601 with the full range, in the fixed-point arithmetic of libjpeg and OpenSlide."""
+    """Convert by ITU-R BT.601 with full range, in the fixed-point arithmetic of libjpeg and OpenSlide."""
     y, cb, cr = (ycc[..., i].astype(np.int32) for i in range(3))
     cb, cr = cb - 128, cr - 128
     half = 1 << 15

@@ -1,27 +1,27 @@
-"""What a compressed stream says of its size, before a decoder believes it and sets memory aside."""
+"""The image size that a compressed stream states, to check it before a decoder allocates memory."""
 
 from __future__ import annotations
 
 import struct
 
-# Frames of JPEG: all of SOF0 to SOF15 but the three markers between them that are none; and that of JPEG-LS.
+# Start-of-frame markers of JPEG: SOF0 to SOF15 without the three other markers among them; and that of JPEG-LS.
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _JPEG_2000_WITHIN = 4096
 
 MOST_PIXELS = 1 << 24
-"""Of a native tile: it is decoded whole at every read that touches it, and several are in memory at a time."""
+"""Most pixels of a native tile. Tiles are decoded as a whole, and several are in memory at a time."""
 
 
 def refuse_large(data: bytes, most: int = MOST_PIXELS) -> None:
-    """ValueError for the stream of a native tile that promises more than `most` pixels."""
+    """Raise ValueError if the stream of a native tile states more than `most` pixels."""
     size = stream_size(data)
     if size is not None and size[0] * size[1] > most:
         raise ValueError(f"its stream promises {size[0]} x {size[1]} pixels")
 
 
 def stream_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) that a JPEG, JPEG 2000 or WebP stream promises; None where it does not say, or is another."""
+    """Return (width, height) that a JPEG, JPEG 2000 or WebP stream states; None for other streams."""
     try:
         if data[:2] == b"\xff\xd8":
             return _jpeg(data)

@@ -1,6 +1,6 @@
-"""Boxes of a level put together from the file's own tiles, each read and decoded once for all boxes that want it.
+"""Assemble regions from native tiles. Each tile is read and decoded once for all boxes that overlap it.
 
-Native tiles are numbered along the rows, from the level's corner.
+Native tiles are numbered along rows, from the level's corner.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from ats_cli.slides.reader import Box, Damage, Level, Pixels, Region
 
-# Boxes of one window; two windows are in memory at a time, so that it does not grow with the number of boxes.
+# Bytes of the boxes in one window. Two windows are in memory at a time, for any number of boxes.
 _WINDOW_BYTES = 24 * 1024 * 1024
-# Decoded tiles that are kept for further boxes; beyond it they are decoded again.
+# Bytes of decoded tiles to cache for further boxes. Tiles beyond it are decoded again.
 _SHARED_BYTES = 128 * 1024 * 1024
 _BOXES_AT_ONCE = 8
 
@@ -39,9 +39,9 @@ def read_tiled(
 ) -> Iterator[Region]:
     """Yield the region under each box of level `lv`, in order.
 
-    `decode(tile)`: a native tile as RGB, at least what of it lies on the level, or a sentence where it cannot be
-    read; called in threads, a window of boxes ahead of the one that is asked for. `ask(tiles)` comes before: the native
-    tiles that will be decoded next, to be given back in the order in which they come best.
+    decode: returns a native tile as RGB, at least the part inside the level; as a sentence, why it cannot be read. It
+        is called in threads, up to a window of boxes ahead.
+    ask: gets the native tiles that will be decoded next, and returns them in the best order of decoding.
     """
     across = tiles_across(lv)
     wanted = [_tiles_under(box, lv, across) for box in boxes]
@@ -61,7 +61,7 @@ def read_tiled(
 
     windows = _windows(boxes)
     if threads <= 1:
-        # In the caller's thread: it has, as a rule, others of its own.
+        # In the caller's thread.
         for window in windows:
             order, done = iter(begin(window)), {}
             for i in window:
@@ -80,7 +80,7 @@ def read_tiled(
             for window in windows:
                 handed_over = [(some, pool.submit(regions, some)) for some in _shares(begin(window), threads)]
                 begun.append((window, {i: future for some, future in handed_over for i in some}))
-                if len(begun) > 1:  # the next window is decoded while this one is used
+                if len(begun) > 1:  # decode the next window while the caller uses this one
                     yield from _in_order(*begun.popleft())
             while begun:
                 yield from _in_order(*begun.popleft())
@@ -89,29 +89,29 @@ def read_tiled(
 
 
 class _Shared:
-    """Tiles by number, decoded when asked for; one that several boxes want is kept until the last has had it."""
+    """A cache of decoded tiles. A tile that several boxes overlap stays until the last of them has used it."""
 
     def __init__(self, decode: Callable[[int], Pixels | str], users: dict[int, int], tile_bytes: int) -> None:
         self._decode, self._users = decode, users
         self._locks = {tile: threading.Lock() for tile in users}
-        self._kept: dict[int, Pixels | str] = {}
-        self._room = _SHARED_BYTES // tile_bytes
+        self._cached: dict[int, Pixels | str] = {}
+        self._capacity = _SHARED_BYTES // tile_bytes
 
     def get(self, tile: int) -> Pixels | str:
         if tile not in self._locks:
             return self._decode(tile)
         with self._locks[tile]:
-            pixels = self._kept.pop(tile, None)
+            pixels = self._cached.pop(tile, None)
             if pixels is None:
                 pixels = self._decode(tile)
             self._users[tile] -= 1
-            if self._users[tile] and len(self._kept) < self._room:
-                self._kept[tile] = pixels
+            if self._users[tile] and len(self._cached) < self._capacity:
+                self._cached[tile] = pixels
             return pixels
 
 
 def _shares(order: list[int], threads: int) -> Iterator[list[int]]:
-    """What a thread takes at a time: a few boxes, as handing over one alone costs a tenth of its decoding."""
+    """Yield groups of boxes for threads. Submitting a single box costs a tenth of its decoding."""
     count = max(1, min(_BOXES_AT_ONCE, len(order) // (4 * threads)))
     return (order[start : start + count] for start in range(0, len(order), count))
 
@@ -133,7 +133,7 @@ def _tile_bytes(lv: Level) -> int:
 
 
 def _windows(boxes: Sequence[Box]) -> Iterator[range]:
-    """Runs of boxes that fit into memory together (one box at least)."""
+    """Yield runs of boxes that fit into one window, each with at least one box."""
     start = held = 0
     for i, (_, _, width, height) in enumerate(boxes):
         if i > start and held + width * height * 3 > _WINDOW_BYTES:
@@ -145,7 +145,7 @@ def _windows(boxes: Sequence[Box]) -> Iterator[range]:
 
 
 def _paste(box: Box, lv: Level, across: int, tiles: list[int], get: Callable[[int], Pixels | str]) -> Region:
-    """The box, put together from the native tiles under it."""
+    """Assemble the region of a box from the native tiles under it."""
     x, y, width, height = box
     if len(tiles) == 1 and (width, height) == (lv.tile_width, lv.tile_height):
         pixels = get(tiles[0])
@@ -169,5 +169,5 @@ def _paste(box: Box, lv: Level, across: int, tiles: list[int], get: Callable[[in
         if out is None:
             out = np.empty((height, width, 3), dtype=np.uint8)
         out[y0 - y : y1 - y, x0 - x : x1 - x] = part
-    assert out is not None  # a box has a tile under it
+    assert out is not None  # a box overlaps at least one tile
     return Region(out, tuple(damage))
