@@ -74,6 +74,8 @@ class Provenance:
     """The file that a prediction was computed from, and the precision of the computation.
 
     regions: those that the tiles were drawn from; None for the whole slide.
+    size: (width, height) of level 0. bounds: (x, y, width, height), the part of level 0 that QuPath shows; None for
+    all. pitch: side of a position in level-0 pixels.
     """
 
     mpp: float | None = field(default=None, metadata=csv(150))
@@ -82,6 +84,9 @@ class Provenance:
     regions: RegionsUsed | None = None
     fingerprint: Fingerprint | None = None
     precision: str | None = field(default=None, metadata=csv(170))
+    size: tuple[int, ...] | None = None
+    bounds: tuple[int, ...] | None = None
+    pitch: float | None = None
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,7 @@ class TilesRead:
     readable: (n,) bool. A tile that could not be read has weight and terms 0.
     log_z: for a race, log of the sum of exp(logit) over all positions: attention = exp(logit - log_z).
     features: (n, d) summaries of the tiles' features, for a model that computes slide embeddings.
+    region: (rows, cols) bool, the positions from which tiles could be drawn; None in older runs.
     """
 
     positions: NDArray[np.int64]
@@ -194,6 +195,26 @@ class TilesRead:
     grid: tuple[int, int]
     log_z: float | None = None
     features: NDArray[np.float64] | None = None
+    region: NDArray[np.bool_] | None = None
+
+
+Need = Literal["tiles", "attention", "view", "patches"]
+"""What a writer is made from: `Prediction.tile_arrays`, or a field of `SlidePixels`."""
+
+
+@dataclass(frozen=True)
+class SlidePixels:
+    """Pictures of a slide for the writers that need them.
+
+    attention: the attention over all positions. view: (rows, cols, 3) uint8, the slide in low resolution; each of its
+    pixels is `view_downsample` level-0 pixels a side. patches: (n, p, p, 3) uint8, the tiles that were read, in the
+    order of `TilesRead`; those that could not be read are the colour of the background.
+    """
+
+    attention: AttentionMap | None = None
+    view: NDArray[np.uint8] | None = None
+    view_downsample: float = 1.0
+    patches: NDArray[np.uint8] | None = None
 
 
 class Fingerprint(NamedTuple):
@@ -252,3 +273,4 @@ class Prediction:
     se_value: float | None = field(default=None, metadata=csv(61))
     drawn: tuple[DrawnTile, ...] = field(default=(), metadata=NOT_WRITTEN)
     tile_arrays: TilesRead | None = field(default=None, repr=False, compare=False, metadata=NOT_WRITTEN)
+    pixels: SlidePixels | None = field(default=None, repr=False, compare=False, metadata=NOT_WRITTEN)

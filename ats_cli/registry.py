@@ -109,12 +109,13 @@ TASKS: Registry[Task] = Registry(
     },
 )
 
-# Each writes a file of this name for every slide of a run.
+# Each writes a file or folder of this name for every slide of a run, or for those of runs that ask for it.
 WRITERS: Registry[Writer] = Registry(
     "output writer",
     {
         "draw.npz": "ats_cli.results.writers.draw_npz:WRITER",
         "tiles.csv": "ats_cli.results.writers.tiles_csv:WRITER",
+        "tiles.geojson": "ats_cli.results.writers.tiles_geojson:WRITER",
         "prediction.json": "ats_cli.results.writers.prediction_json:WRITER",
     },
 )

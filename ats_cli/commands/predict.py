@@ -36,6 +36,7 @@ def command(
     extend: o.Extend = False,
     retry_failed: o.RetryFailed = False,
     overwrite: o.OverwriteRun = False,
+    geojson: o.GeoJson = False,
     json: o.JsonLines = False,
     group_by: o.GroupBy = None,
     group_weights: o.GroupWeights = "equal",
@@ -61,7 +62,13 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.options.settings import opening_settings, refuse_together, sampling_settings, shard_of
+    from ats_cli.commands.options.settings import (
+        opening_settings,
+        outputs_of,
+        refuse_together,
+        sampling_settings,
+        shard_of,
+    )
 
     sampling = sampling_settings(tiles, sampler, adaptive, confidence, exhaustive, seed)
     settings = sampling | opening_settings(backend, plane, color_profile, roi_class, roi_origin)
@@ -96,6 +103,7 @@ def command(
         extend=extend,
         retry_failed=retry_failed,
         overwrite=overwrite,
+        outputs=outputs_of({"geojson": geojson}),
         arguments=sys.argv[1:],
     )
     run = PredictionRun(request, notify=ignore if quiet else say)
@@ -115,4 +123,5 @@ def command(
             if output is None
             else f"{output} has them, and the same call {continues}."
         )
+    tally.failed_outputs = run.failed_outputs
     tally.finish()

@@ -1,7 +1,7 @@
 """Attention over a whole slide: the low-resolution view through the attention network, strip by strip."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,7 @@ class StripTotals:
     cells: all positions of the grid.
     positions: those that can be drawn.
     missing, damaged: those of the strips.
+    bits: which positions can be drawn, a bit each; rows of each strip.
     """
 
     cells: int = 0
@@ -58,14 +59,21 @@ class StripTotals:
     damaged: int = 0
     problem: str | None = None
     embedding: SlideEmbedding | None = None
+    bits: list[NDArray[np.uint8]] = field(default_factory=list)
 
     def add(self, strip: AttentionStrip) -> None:
+        drawable = strip.logits > -np.inf
         self.cells += strip.logits.size
-        self.positions += int(np.count_nonzero(strip.logits > -np.inf))
+        self.positions += int(np.count_nonzero(drawable))
+        self.bits.append(np.packbits(drawable, axis=1))
         self.missing += int(np.count_nonzero(strip.missing))
         self.damaged += int(np.count_nonzero(strip.damaged))
         self.problem = self.problem or strip.problem
         self.embedding = strip.embedding if self.embedding is None else self.embedding.merge(strip.embedding)
+
+    def region(self, cols: int) -> NDArray[np.bool_]:
+        """Return which positions can be drawn, (rows, cols)."""
+        return np.unpackbits(np.concatenate(self.bits), axis=1, count=cols).astype(np.bool_)
 
     @property
     def damaged_share(self) -> float:

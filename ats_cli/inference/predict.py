@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +14,10 @@ from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.draws.plan import DrawPlan, plan_draw
 from ats_cli.inference.draws.resume_race import resume_race
 from ats_cli.inference.estimate import Estimate, attention_mass, estimate_from, with_answer
+from ats_cli.inference.slide_pixels import with_pixels
 from ats_cli.inference.tile_terms import TileTerms, read_tile_terms
 from ats_cli.prediction_parts import Comparison, Cost, ModelName, Provenance, Sampling
-from ats_cli.records import DrawnTile, Fingerprint, Prediction, TilesRead
+from ats_cli.records import DrawnTile, Fingerprint, Need, Prediction, TilesRead
 from ats_cli.registry import TASKS
 from ats_cli.sampling import Betting, lowest_margins, mass_lost
 from ats_cli.slides import Slide
@@ -33,6 +34,7 @@ def predict_slide(
     *,
     slide_id: str | None = None,
     before: TilesRead | None = None,
+    needs: Collection[Need] = (),
     on_progress: Callable[[int, int], None] | None = None,
     regions: SlideRegions | None = None,
 ) -> Prediction:
@@ -40,6 +42,7 @@ def predict_slide(
 
     before: a shorter race over this slide with the same seed. Its tiles are not read again, except those that could not
     be read.
+    needs: the fields of `SlidePixels` to add to the prediction, for writers.
     on_progress: called as tiles are read, with the number read and the number to read.
     regions: tiles are drawn from these only.
 
@@ -97,13 +100,14 @@ def predict_slide(
             bytes_total=slide.bytes_total,
             seconds={stage: round(value, 4) for stage, value in seconds.items()},
         ),
-        provenance=_provenance(context),
+        provenance=_provenance(context, plan),
         comparison=_comparison(model, embedding),
         model=ModelName(model.name, model.hash),
         drawn=() if options.exhaustive else _drawn_tiles(plan, tiles, estimate, bias, model.spec.task),
         tile_arrays=_tile_arrays(plan, tiles, estimate, bias, with_embedding),
     )
-    return with_answer(prediction, estimate)
+    prediction = with_answer(prediction, estimate)
+    return with_pixels(prediction, context, needs, plan.attention) if needs else prediction
 
 
 def with_opening(prediction: Prediction, mark: Fingerprint | None, opened: float, total: float) -> Prediction:
@@ -139,6 +143,20 @@ def _mass_unreadable(plan: DrawPlan, tiles: TileTerms, max_unreadable: float) ->
     return share
 
 
+def _provenance(context: PredictionContext, plan: DrawPlan) -> Provenance:
+    slide = context.slide
+    return Provenance(
+        mpp=slide.mpp,
+        mpp_source=slide.mpp_source,
+        reader=slide.reader,
+        regions=None if context.regions is None else context.regions.used,
+        precision=context.model.precision,
+        size=(slide.width, slide.height),
+        bounds=None if slide.bounds is None else tuple(slide.bounds),
+        pitch=plan.geometry.pitch,
+    )
+
+
 def _embedding(plan: DrawPlan, tiles: TileTerms, estimate: Estimate) -> Floats | None:
     """Return the vector by which slides are compared: of the view's channels, then of the tiles' features."""
     of_view = plan.totals.embedding
@@ -152,11 +170,6 @@ def _comparison(model: LoadedModel, embedding: Floats | None) -> Comparison:
     if score is None or reference is None:
         return Comparison(embedding=embedding)
     return Comparison(score > 1, score, reference.reference_slides, embedding)
-
-
-def _provenance(context: PredictionContext) -> Provenance:
-    slide, regions = context.slide, None if context.regions is None else context.regions.used
-    return Provenance(slide.mpp, slide.mpp_source, slide.reader, regions, precision=context.model.precision)
 
 
 def _drawn_tiles(
@@ -194,4 +207,5 @@ def _tile_arrays(plan: DrawPlan, tiles: TileTerms, estimate: Estimate, bias: Flo
         grid=plan.grid,
         log_z=None if plan.race is None else plan.race.log_z,
         features=tiles.features if with_embedding else None,
+        region=plan.totals.region(plan.grid[1]),
     )

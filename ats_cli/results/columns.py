@@ -84,6 +84,11 @@ CODECS = {
         lambda value, classes: list(value),
         lambda value, classes: tuple(value) if isinstance(value, list) else value,
     ),
+    "tuple[int, ...]": Codec(
+        lambda value: isinstance(value, tuple) and all(isinstance(number, int) for number in value),
+        lambda value, classes: list(value),
+        lambda value, classes: tuple(value) if isinstance(value, list) else value,
+    ),
     "tuple[float, ...]": PER_CLASS,
     "Failure": _one_of(get_args(Failure)),
     "Fingerprint": _named_tuple(Fingerprint),

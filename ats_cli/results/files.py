@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,21 +20,35 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises OSError with the name of the file, not of the temporary one, if it cannot be written.
     """
-    write_together({path: content})
+
+    def write(part: Path) -> None:
+        part.write_bytes(content)
+
+    write_together({path: write})
 
 
-def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write several files, path -> content, as `write_whole` does. They are renamed in order, once all are written.
+def write_if_new(path: Path, content: bytes) -> None:
+    """Write a file unless it has this content already. OSError as `write_whole`."""
+    if not path.is_file() or path.read_bytes() != content:
+        write_whole(path, content)
 
-    If the disk is full, no file has changed.
+
+def write_together(writes: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write several files or folders: each function writes to the path that it is given, which is then renamed.
+
+    All are written before the first is renamed, in the order given, so where the disk is full, none has changed.
+    OSError as `write_whole`.
     """
-    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
+    beside = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in writes}
     path = Path()
     try:
-        for path, content in contents.items():
+        for path, write in writes.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside[path].write_bytes(content)
+            delete(beside[path])
+            write(beside[path])
         for path, part in beside.items():
+            if part.is_dir():  # a folder replaces no folder that has files
+                delete(path)
             part.replace(path)
     except OSError as error:
         error.filename, error.filename2 = str(path), None
@@ -41,7 +56,15 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     finally:
         for part in beside.values():
             with suppress(OSError):
-                part.unlink(missing_ok=True)
+                delete(part)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; nothing if there is none. OSError where that fails."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def refuse_dangling_link(path: Path) -> None:
@@ -57,7 +80,7 @@ def delete_parts(folder: Path) -> None:
     """Delete the temporary files of an interrupted process anywhere below `folder`."""
     for part in folder.rglob(".*.part"):
         with suppress(OSError):
-            part.unlink()
+            delete(part)
 
 
 def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
@@ -79,7 +102,7 @@ class _Lines:
         self._text.write(line.removesuffix("\r\n") + "\n")
 
 
-def json_bytes(value: object, allow_nan: bool = False) -> bytes:
-    """Return an indented JSON document in UTF-8. Names that are not valid Unicode are escaped."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=allow_nan, indent=2)
+def json_bytes(value: object, allow_nan: bool = False, indent: int | None = 2) -> bytes:
+    """Return a JSON document in UTF-8 that any parser reads whatever names are in it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=allow_nan, indent=indent)
     return (json_text(text) + "\n").encode("utf-8")

@@ -1,18 +1,15 @@
-"""What an output writer is: one file in the folder of each slide of a run."""
+"""What an output writer is: one file, or folder of files, in the folder of each slide of a run."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
-from ats_cli.records import Prediction
+from ats_cli.records import Need, Prediction
 
 
 class Writer(Protocol):
-    """Writes one file per slide. `name` is the file's name; no slide may have a folder of that name.
-
-    `needs_tiles`: the file is made from `prediction.tile_arrays`, so it is left out for slides without tiles
-    (those that failed). The other fields of a prediction are always there.
-    """
+    """Writes one file, or folder, per slide. `name` is its name; no slide may have a folder of that name."""
 
     @property
     def name(self) -> str: ...
@@ -22,8 +19,22 @@ class Writer(Protocol):
         ...
 
     @property
-    def needs_tiles(self) -> bool: ...
+    def option(self) -> str:
+        """The option of `ats predict` that asks for it, such as "geojson" or "attention=ome-zarr"; "" for always."""
+        ...
 
-    def content(self, prediction: Prediction) -> bytes:
-        """Return the content of the file. The run folder writes it, whole and together with the slide's others."""
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What it is made from, besides the record.
+
+        "tiles" is `prediction.tile_arrays`; it is left out for slides that failed, which have none. "attention",
+        "view" and "patches" are fields of `prediction.pixels`.
+        """
+        ...
+
+    def write(self, path: Path, prediction: Prediction) -> None:
+        """Write to `path`, where nothing is yet. The run folder moves it to its name, together with the slide's others.
+
+        Raises OSError.
+        """
         ...

@@ -17,13 +17,13 @@ Run = Callable[..., tuple[int, str, str]]
 class CentresGeoJson:
     """The centres of the tiles as GeoJSON points."""
 
-    name, summary, needs_tiles = "centres.geojson", "the centres of the tiles", True
+    name, summary, option, needs = "centres.geojson", "the centres of the tiles", "", ("tiles",)
 
-    def content(self, prediction: Prediction) -> bytes:
+    def write(self, path: Path, prediction: Prediction) -> None:
         assert prediction.tile_arrays is not None
         x, y, width, height = prediction.tile_arrays.boxes.T
         centres = [[float(a), float(b)] for a, b in zip(x + width / 2, y + height / 2, strict=True)]
-        return json.dumps({"type": "MultiPoint", "coordinates": centres}).encode()
+        path.write_text(json.dumps({"type": "MultiPoint", "coordinates": centres}))
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ class Tally:
     """Counts slides and reports failures on stderr as they occur.
 
     total: slides of the call. quiet: no warnings at the end. uses_mpp: the model's scales are in microns.
+    failed_outputs: slides of which an optional output could not be written.
     nominal: microns per pixel by slide id, of slides that state only the power of the objective.
     in_doubt: by slide id, where the coordinates of regions begin that would lie on the slide with the other origin too.
     """
@@ -36,6 +37,7 @@ class Tally:
     done: int = 0
     failed: int = 0
     unfamiliar: int = 0
+    failed_outputs: int = 0
     nominal: dict[str, float] = field(default_factory=dict)
     in_doubt: dict[str, str | None] = field(default_factory=dict)
 
@@ -71,7 +73,7 @@ class Tally:
         self._warn()
         if self.failed:
             say(f"{self.failed} of {self.total} {_slides(self.total)} failed.")
-        raise typer.Exit(1 if self.failed else 0)
+        raise typer.Exit(1 if self.failed or self.failed_outputs else 0)
 
     def interrupted(self, saved: str) -> typer.Exit:
         """Say what remains of an interrupted run, `saved`, and return its exit, 130."""

@@ -73,6 +73,14 @@ RetryFailed = Annotated[
 OverwriteRun = Annotated[
     bool, typer.Option("--overwrite", help="Start the run over: its results are deleted.", rich_help_panel=OUTPUT)
 ]
+GeoJson = Annotated[
+    bool,
+    typer.Option(
+        "--geojson",
+        help="Also write tiles.geojson for each slide: the tiles and the region of the positions, for QuPath.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 JsonLines = Annotated[
     bool,
     typer.Option("--json", help="One JSON object a slide, a line each, as each finishes.", rich_help_panel=OUTPUT),

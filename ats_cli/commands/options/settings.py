@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ats_cli.errors import AtsError
@@ -75,6 +76,13 @@ def region_options(roi_class: list[str] | None, roi_origin: str | None) -> Regio
     from ats_cli.slides import RegionOptions
 
     return RegionOptions(tuple(sorted(set(roi_class or ()))), roi_origin or "auto")
+
+
+def outputs_of(options: Mapping[str, bool | str | None]) -> frozenset[str]:
+    """Return the optional outputs that a call asks for: names of options, with "=" and the value where there is one."""
+    return frozenset(
+        name if value is True else f"{name}={value}" for name, value in options.items() if value not in (None, False)
+    )
 
 
 def refuse_together(cluster: str | None, processes: int | None, shard: str | None) -> None:

@@ -9,6 +9,7 @@ from ats_cli.inference.attention_pass import AttentionPass, StripTotals
 from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.nets.geometry import Geometry
+from ats_cli.records import AttentionMap
 from ats_cli.registry import EXHAUSTIVE, SAMPLERS
 from ats_cli.sampling import Draw, StreamedRace, draw, slide_rng, slide_seed
 from ats_cli.sampling.hilbert import hilbert_order
@@ -23,6 +24,7 @@ class DrawPlan:
     draw: the drawn positions, in the order of reading.
     effective_positions: 1 / sum of squared attention.
     race: the race that the draw is the beginning of, if its sampler is nested.
+    attention: the whole map, if the sampler needs it.
     """
 
     geometry: Geometry
@@ -31,6 +33,7 @@ class DrawPlan:
     draw: Draw
     effective_positions: float
     race: StreamedRace | None = None
+    attention: AttentionMap | None = None
 
     def boxes(self) -> NDArray[np.float64]:
         """Return the tiles (n, 4): x, y, width, height in level-0 pixels."""
@@ -58,7 +61,8 @@ def plan_draw(context: PredictionContext, options: DrawOptions) -> DrawPlan:
     if stream is None:
         attention, totals = attention_pass.attention()
         drawn = draw(attention.values, tiles, sampler, slide_rng(options.seed, identity))
-        return DrawPlan(geometry, grid, totals, drawn, float(1 / np.square(attention.values).sum()))
+        effective_positions = float(1 / np.square(attention.values).sum())
+        return DrawPlan(geometry, grid, totals, drawn, effective_positions, attention=attention)
     totals, effective = StripTotals(), EffectivePositions()
     for strip in attention_pass.strips():
         totals.add(strip)
@@ -81,7 +85,7 @@ def _plan_every_position(attention_pass: AttentionPass) -> DrawPlan:
     drawn = attention[positions]
     draw_of_all = Draw(positions, drawn, drawn, np.ones(len(positions), np.int64), EXHAUSTIVE)
     effective = float(1 / np.square(drawn).sum())
-    return DrawPlan(attention_pass.geometry, (rows, cols), totals, draw_of_all, effective)
+    return DrawPlan(attention_pass.geometry, (rows, cols), totals, draw_of_all, effective, attention=attention_map)
 
 
 class EffectivePositions:

@@ -8,8 +8,10 @@ from ats_cli.errors import SlideError, clean
 from ats_cli.inference.compute.device import resolve_device, resolve_precision
 from ats_cli.inference.compute.forward_pool import set_one_thread_per_pass
 from ats_cli.inference.compute.malloc_tuning import tune_malloc
+from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.executors.slide_task import ModelConfig, OnProgress, SlideTask, failed
 from ats_cli.inference.predict import predict_slide, with_opening
+from ats_cli.inference.slide_pixels import with_pixels
 from ats_cli.records import Prediction
 from ats_cli.slides import RemotePath
 from ats_cli.slides.identity.fingerprint import fingerprint, fingerprint_of
@@ -30,14 +32,19 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
             # A remote fingerprint comes from the open slide: one request, and the version that is read.
             mark = mark or fingerprint_of(slide)
             opened = time.perf_counter() - start
+            regions = None if task.regions is None else task.regions.on(slide)
+            if task.predicted is not None:
+                context = PredictionContext(slide, model, task.draw_options.threads, regions)
+                return with_pixels(task.predicted, context, task.needs)
             prediction = predict_slide(
                 slide,
                 model,
                 task.draw_options,
                 slide_id=source.slide_id,
                 before=task.before,
+                needs=task.needs,
                 on_progress=tiles_read,
-                regions=None if task.regions is None else task.regions.on(slide),
+                regions=regions,
             )
     except SlideError as error:
         return failed(source, model, str(error), error.kind, mark)

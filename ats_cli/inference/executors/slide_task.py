@@ -9,8 +9,9 @@ from typing import Any
 from ats_cli.errors import Failure, SlideError
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.prediction_parts import ModelName, Provenance
-from ats_cli.records import Fingerprint, Prediction, TilesRead
+from ats_cli.records import Fingerprint, Need, Prediction, TilesRead
 from ats_cli.results.run.folder import RunFolder
+from ats_cli.results.run.slide_files import optional_writers
 from ats_cli.slides import SlideSource
 from ats_cli.slides.options import OpenOptions, RegionOptions
 from ats_cli.slides.regions.region_files import read_regions
@@ -34,8 +35,11 @@ class ModelConfig:
 class SlideTask:
     """One slide to predict.
 
-    `before`: the tiles of a shorter race that this one continues, or None. `regions`: where tiles may be drawn, or why
-    that is not known; None for the whole slide. Workers need not have the file that they come from.
+    before: the tiles of a shorter race that this one continues, or None.
+    regions: where tiles may be drawn, or why that is not known; None for the whole slide. Workers need not have the
+    file that they come from.
+    predicted: what was predicted of the slide already; only pixels are added to it.
+    needs: the pixels that writers of the run need.
     """
 
     source: SlideSource
@@ -43,6 +47,8 @@ class SlideTask:
     draw_options: DrawOptions = field(default_factory=DrawOptions)
     before: TilesRead | None = None
     regions: Regions | SlideError | None = None
+    predicted: Prediction | None = None
+    needs: frozenset[Need] = frozenset()
 
 
 def slide_tasks(
@@ -53,12 +59,14 @@ def slide_tasks(
     run: RunFolder | None = None,
 ) -> Iterator[SlideTask]:
     """Yield a task per slide. `run`: where the tiles of shorter races are, which are not read again."""
+    writers = [] if run is None else optional_writers(run.outputs)
+    needs = frozenset(need for writer in writers for need in writer.needs) - {"tiles"}
     for source in sources:
         before = None if run is None else run.before(source.slide_id)
-        yield SlideTask(source, open_options, draw_options, before, _regions(source, region_options))
+        yield SlideTask(source, open_options, draw_options, before, regions_of(source, region_options), needs=needs)
 
 
-def _regions(source: SlideSource, options: RegionOptions) -> Regions | SlideError | None:
+def regions_of(source: SlideSource, options: RegionOptions) -> Regions | SlideError | None:
     """Return the regions of a slide, None for the whole slide; a file that cannot be used fails its slide only."""
     if source.roi is None:
         return None

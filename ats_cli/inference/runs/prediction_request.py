@@ -25,6 +25,7 @@ class PredictionRequest:
     download: whether remote slides may be fetched whole.
     shard: (I, N), predict only the I-th of N parts of the slides.
     output: the run folder; None for none. `extend`, `retry_failed`, `overwrite`: as the options of `ats predict`.
+    outputs: options that ask for optional outputs of each slide, as `Writer.option`.
     arguments: the command line, for the run folder's record.
     """
 
@@ -43,4 +44,5 @@ class PredictionRequest:
     extend: bool = False
     retry_failed: bool = False
     overwrite: bool = False
+    outputs: frozenset[str] = frozenset()
     arguments: Sequence[str] = ()

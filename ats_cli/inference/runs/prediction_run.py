@@ -9,14 +9,17 @@ from itertools import chain
 from types import TracebackType
 from typing import Protocol
 
+from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.executors.executor import part, start_executor
-from ats_cli.inference.executors.slide_task import OnProgress, slide_tasks
+from ats_cli.inference.executors.slide_task import OnProgress, SlideTask, regions_of, slide_tasks
 from ats_cli.inference.runs.prediction_request import PredictionRequest
 from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_options_of, region_options_of
-from ats_cli.inference.runs.run_start import begin_run, changed_files, open_run, sources_of_run
+from ats_cli.inference.runs.run_start import begin_run, changed_files, open_run, sentence_about_reading, sources_of_run
 from ats_cli.inference.runs.signals import delayed_signals
 from ats_cli.records import Prediction
 from ats_cli.registry import EXHAUSTIVE
+from ats_cli.results.run.folder import RunFolder
+from ats_cli.slides.options import OpenOptions
 from ats_cli.slides.regions.region_files import with_regions
 from ats_cli.zoo import find_model
 
@@ -35,7 +38,8 @@ class PredictionRun:
 
     A context manager: the model is loaded and the run folder is opened on entry, both end on exit.
 
-    sources: the slides, in order. model: the model's folder. `notify` is called with sentences for the user.
+    sources: the slides, in order. model: the model's folder. failed_outputs: slides of which an output is not written.
+    `notify` is called with sentences for the user.
     """
 
     def __init__(self, request: PredictionRequest, notify: Callable[[str], None]) -> None:
@@ -61,6 +65,7 @@ class PredictionRun:
         self._request = replace(request, executor=executor.for_slides(len(self.sources)))
         self._settings = settings
         self._done: dict[str, Prediction] = {}
+        self.failed_outputs = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> PredictionRun:
@@ -98,6 +103,8 @@ class PredictionRun:
         """
         sinks = list(sinks)
         try:
+            if self._folder is not None and self._request.outputs:
+                self._add_outputs(self._folder, on_progress)
             for prediction, is_new in chain(self._earlier(), self._new(on_progress)):
                 with delayed_signals():  # a slide that is written is also counted and printed
                     if self._folder is not None and is_new:
@@ -114,25 +121,54 @@ class PredictionRun:
                     self._folder.end()
         return False
 
+    def _add_outputs(self, run: RunFolder, on_progress: OnProgress) -> None:
+        """Write what slides that are done lack of the outputs asked for; pixels are read only where one needs them."""
+        tasks = []
+        for source in self.sources:
+            lacking = run.lacking(source.slide_id) if source.slide_id in self._done else None
+            if lacking is None:
+                continue
+            prediction, needs = lacking[0], lacking[1] - {"tiles"}
+            if needs:
+                options = self._open_options(), self._draw_options()
+                regions = regions_of(source, self._region_options)
+                tasks.append(SlideTask(source, *options, None, regions, prediction, needs))
+            else:
+                run.add_outputs(prediction)
+        if tasks:
+            self._notify(sentence_about_reading(len(tasks), frozenset().union(*(task.needs for task in tasks))))
+        for found in self._executor.predict(tasks, on_progress):
+            if found.status == "failed":
+                self.failed_outputs += 1
+                self._notify(f"{found.error} Its outputs are not written.")
+            else:
+                with delayed_signals():
+                    run.add_outputs(found)
+
+    def _open_options(self) -> OpenOptions:
+        return open_options_of(self._settings, self._request.download)
+
+    def _draw_options(self) -> DrawOptions:
+        request = self._request
+        return draw_options_of(
+            self._settings,
+            batch_size=request.batch_size,
+            threads=request.executor.threads,
+            max_unreadable=request.max_unreadable,
+        )
+
     def _earlier(self) -> Iterator[tuple[Prediction, bool]]:
         for source in self.sources:
             if source.slide_id in self._done:
                 yield self._done[source.slide_id], False
 
     def _new(self, on_progress: OnProgress) -> Iterator[tuple[Prediction, bool]]:
-        request = self._request
-        drawing = draw_options_of(
-            self._settings,
-            batch_size=request.batch_size,
-            threads=request.executor.threads,
-            max_unreadable=request.max_unreadable,
-        )
-        opening = open_options_of(self._settings, request.download)
+        options = self._draw_options()
         remaining = [source for source in self.sources if source.slide_id not in self._done]
-        tasks = slide_tasks(remaining, opening, drawing, self._region_options, self._folder)
+        tasks = slide_tasks(remaining, self._open_options(), options, self._region_options, self._folder)
 
         def report(slide_id: str, done: int, tiles: int) -> None:
-            if drawing.exhaustive and done == 0:
+            if options.exhaustive and done == 0:
                 self._notify(f"{slide_id}: reading all {tiles} tiles.")
             on_progress(slide_id, done, tiles)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ats_cli.errors import AtsError
 from ats_cli.inference.runs.prediction_request import PredictionRequest
-from ats_cli.records import Prediction
+from ats_cli.records import Need, Prediction
 from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.provenance import facts
 from ats_cli.results.run.run_file import RunSlide
+from ats_cli.results.run.slide_files import optional_writers
 from ats_cli.results.run_request import RunRequest
 from ats_cli.slides import AnyPath, SlideSource, slide_path
 from ats_cli.slides.identity.fingerprint import fingerprint
@@ -29,6 +30,7 @@ def open_run(request: PredictionRequest) -> RunFolder | None:
     extend, overwrite = request.extend, request.overwrite
     if request.output is None:
         options = {"--extend": extend, "--retry-failed": request.retry_failed, "--overwrite": overwrite}
+        options |= {f"--{option.replace('=', ' ')}": True for option in sorted(request.outputs)}
         for option, given in options.items():
             if given:
                 raise AtsError(f"{option} is about a run folder. Name it with -o.")
@@ -37,7 +39,8 @@ def open_run(request: PredictionRequest) -> RunFolder | None:
         raise AtsError("--extend goes on from a run and --overwrite starts it over. Leave one of them out.")
     if extend and "tiles" not in request.settings:
         raise AtsError("--extend needs the number of tiles to come to. Give --tiles.")
-    run = RunFolder(request.output)
+    optional_writers(request.outputs)
+    run = RunFolder(request.output, request.outputs)
     if extend and not run.exists:
         raise AtsError(
             f"{request.output}: no run here to extend. Run it with --sampler {NESTED_SAMPLER} first, without --extend."
@@ -99,6 +102,13 @@ def changed_files(slide_ids: Sequence[str]) -> str:
     more = f" and {len(slide_ids) - NAMED} more" if len(slide_ids) > NAMED else ""
     names = ", ".join(slide_ids[:NAMED])
     return f"{names}{more}: the file has changed since it was predicted. It is predicted anew."
+
+
+def sentence_about_reading(slides: int, needs: Collection[Need]) -> str:
+    """Return the sentence about what is read again for outputs that are added to finished slides."""
+    parts = {"attention": "the low-resolution view", "view": "the low-resolution view", "patches": "the drawn tiles"}
+    read = " and ".join(dict.fromkeys(text for need, text in parts.items() if need in needs))
+    return f"{slides} slides are predicted already: only {read} are read again, for the outputs asked for."
 
 
 def _text_of(path: AnyPath) -> str:

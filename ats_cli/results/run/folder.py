@@ -14,7 +14,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,21 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ats_cli.errors import AtsError
-from ats_cli.records import DEFAULT_TASK, SCHEMA_VERSION, Prediction, TilesRead
+from ats_cli.records import DEFAULT_TASK, SCHEMA_VERSION, Need, Prediction, TilesRead
 from ats_cli.registry import NESTED_SAMPLER
-from ats_cli.results.files import delete_parts, json_bytes, write_whole
+from ats_cli.results.files import delete_parts, json_bytes, write_if_new, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.run.provenance import now
 from ats_cli.results.run.run_file import RUN, RunSlide, read_run
 from ats_cli.results.run.same_run import TakeFingerprint, changed_slides, refuse_other_settings
-from ats_cli.results.run.slide_files import copy_slide, delete_slide, slide_folder, write_slide
+from ats_cli.results.run.slide_files import (
+    add_outputs,
+    copy_slide,
+    delete_slide,
+    missing_outputs,
+    slide_folder,
+    write_slide,
+)
 from ats_cli.results.run.table import predictions_csv
 from ats_cli.results.run_request import RunRequest
 from ats_cli.results.writers.draw_npz import read_draw
@@ -45,23 +52,22 @@ TABLE_QUICK, TABLE_SHARE = 0.01, 0.05
 class RunFolder:
     """A run folder, new or with slides. Nothing is written before `begin`.
 
-    settings: by name, as stored. model: {name, hash, folder}. slides: by id, in order. group_by: None if they are not
-    grouped.
-    changed: ids of the slides of the request whose file has changed since it was predicted.
-    whole: whether the run is complete when `end` is called.
+    settings: by name, of the run as it is on disk. model: {name, hash, folder}. slides: by id, in order.
+    outputs: options that ask for optional outputs of each slide. group_by: how slides are grouped, or None.
+    changed: ids of the slides, of those begun with, whose file is another than the one that was predicted.
+    whole: whether the run is complete once `end` is called.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raise AtsError for a folder with other content than a run."""
-        self.path = path
+    def __init__(self, path: Path, outputs: Collection[str] = ()) -> None:
+        """Raise AtsError for a folder that holds something else than a run."""
+        self.path, self.outputs = path, outputs
         self._lock = FileLock(path / LOCK)
         self._classes: tuple[str, ...] = ()
         self._task = DEFAULT_TASK
         self._working = False
         self.changed: list[str] = []
         self.whole = True
-        self._begun_in: tuple[int, int] | None = None
-        self._table_written, self._table_cost = 0.0, 0.0
+        self._begun_in, self._table_written, self._table_cost = _place(path), 0.0, 0.0
         self._read()
 
     def _read(self) -> None:
@@ -152,10 +158,24 @@ class RunFolder:
         if _failed(prediction) and earlier is not None and not _failed(earlier):
             return
         self._check_place()
-        write_slide(self._folder(prediction.slide_id), prediction)
+        write_slide(self._folder(prediction.slide_id), prediction, self.outputs)
         self._records[prediction.slide_id] = without_tiles(prediction)
         if self._table_cost <= max(TABLE_QUICK, TABLE_SHARE * (time.perf_counter() - self._table_written)):
             self._write_table()
+
+    def lacking(self, slide_id: str) -> tuple[Prediction, frozenset[Need]] | None:
+        """Return what was predicted of a slide that lacks one of `outputs`, and what those are made from."""
+        record = self._records.get(slide_id)
+        writers = missing_outputs(self._folder(slide_id), self.outputs)
+        if record is None or _failed(record) or not writers:
+            return None
+        needs = frozenset(need for writer in writers for need in writer.needs)
+        return replace(record, tile_arrays=read_draw(self._folder(slide_id))), needs
+
+    def add_outputs(self, prediction: Prediction) -> None:
+        """Write the outputs that a slide lacks."""
+        self._check_place()
+        add_outputs(self._folder(prediction.slide_id), prediction, self.outputs)
 
     def take(self, other: RunFolder, slide_id: str) -> bool:
         """Copy a slide's files from another run. Return whether it has a prediction there."""
@@ -269,24 +289,19 @@ class RunFolder:
     def _write_table(self) -> None:
         clock = time.perf_counter()
         found = [self._records[s] for s in self.slides if s in self._records]
-        _write_if_new(self.path / "predictions.csv", predictions_csv(self._classes, found, self._task))
+        write_if_new(self.path / "predictions.csv", predictions_csv(self._classes, found, self._task))
         part = self.shard is not None or self._run.get("parts_missing")
         if self.group_by is not None and not part:  # a part lacks slides of a group
             groups = grouped(self._group_of(), self._records, self.group_by.weights)
-            _write_if_new(self.path / GROUPS, groups_csv(self._classes, groups, self._task))
+            write_if_new(self.path / GROUPS, groups_csv(self._classes, groups, self._task))
         self._table_written = time.perf_counter()
         self._table_cost = self._table_written - clock
-
-
-def _write_if_new(path: Path, content: bytes) -> None:
-    if not path.is_file() or path.read_bytes() != content:
-        write_whole(path, content)
 
 
 def without_tiles(prediction: Prediction) -> Prediction:
     """Return a prediction without its large arrays."""
     comparison = replace(prediction.comparison, embedding=None)
-    return replace(prediction, tile_arrays=None, drawn=(), comparison=comparison)
+    return replace(prediction, tile_arrays=None, pixels=None, drawn=(), comparison=comparison)
 
 
 def _failed(prediction: Prediction) -> bool:

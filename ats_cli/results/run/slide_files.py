@@ -1,13 +1,17 @@
-"""The folder of one slide in a run: the files of all registered writers, the record last."""
+"""The folder of one slide in a run: the files of registered writers, the record last."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from ats_cli.errors import AtsError
-from ats_cli.records import Prediction
+from ats_cli.records import Need, Prediction
 from ats_cli.registry import WRITERS
-from ats_cli.results.files import write_together
+from ats_cli.results.files import delete, write_together
+from ats_cli.results.writer import Writer
 from ats_cli.results.writers.prediction_json import RECORD, read_record
 
 
@@ -25,26 +29,78 @@ def slide_folder(slides: Path, slide_id: str) -> Path:
     return folder
 
 
-def write_slide(folder: Path, prediction: Prediction) -> None:
-    """Write a slide's files. The record comes last: where there is one, the others are there too."""
+def optional_writers(options: Collection[str]) -> list[Writer]:
+    """Return the writers that one of the options asks for. AtsError, naming all, for an option that no writer has."""
     writers = [WRITERS[name] for name in WRITERS]
-    files = {w.name: w.content(prediction) for w in writers if prediction.tile_arrays is not None or not w.needs_tiles}
-    write_together({folder / name: files[name] for name in sorted(files, key=RECORD.__eq__)})
+    known = [writer.option for writer in writers if writer.option]
+    for option in options:
+        if option not in known:
+            raise AtsError(f"no output is called {option!r}. Choose from {', '.join(dict.fromkeys(known))}.")
+    return [writer for writer in writers if writer.option in options]
+
+
+def missing_outputs(folder: Path, options: Collection[str]) -> list[Writer]:
+    """Return the writers that the options ask for and whose output the slide does not have."""
+    return [writer for writer in optional_writers(options) if not (folder / writer.name).exists()]
+
+
+def write_slide(folder: Path, prediction: Prediction, options: Collection[str] = ()) -> None:
+    """Write a slide's files: those of every run, and those that an option asks for.
+
+    The record comes last: where there is one, the others are there too. Outputs of an earlier prediction are deleted.
+    """
+    always = [WRITERS[name] for name in WRITERS if not WRITERS[name].option]
+    writers = sorted([*always, *optional_writers(options)], key=lambda writer: writer.name == RECORD)
+    _write(folder, prediction, writers)
+    for name in set(WRITERS) - {writer.name for writer in writers}:
+        delete(folder / name)
+
+
+def add_outputs(folder: Path, prediction: Prediction, options: Collection[str]) -> None:
+    """Write the outputs that the options ask for and that the slide does not have yet."""
+    _write(folder, prediction, missing_outputs(folder, options))
+
+
+def _write(folder: Path, prediction: Prediction, writers: list[Writer]) -> None:
+    available = _available(prediction)
+    chosen = [writer for writer in writers if available.issuperset(writer.needs)]
+    write_together({folder / writer.name: partial(writer.write, prediction=prediction) for writer in chosen})
+
+
+def _available(prediction: Prediction) -> set[Need]:
+    """Return what writers can be given of a slide."""
+    pixels, available = prediction.pixels, set[Need]()
+    if prediction.tile_arrays is not None:
+        available.add("tiles")
+    if pixels is not None:
+        fields: dict[Need, object] = {
+            "attention": pixels.attention, "view": pixels.view, "patches": pixels.patches
+        }  # fmt: skip
+        available |= {need for need, value in fields.items() if value is not None}
+    return available
 
 
 def copy_slide(source: Path, folder: Path) -> Prediction | None:
     """Copy a slide's files, the record last; return its prediction, or None if there is no valid record."""
     record = read_record(source)
     if record is not None:
-        names = sorted((f.name for f in source.iterdir() if f.is_file() and f.name[0] != "."), key=RECORD.__eq__)
-        write_together({folder / name: (source / name).read_bytes() for name in names})
+        files = [file for file in source.iterdir() if file.name[0] != "." and (file.is_file() or file.name in WRITERS)]
+        files.sort(key=lambda file: file.name == RECORD)
+        write_together({folder / file.name: partial(_copy, file) for file in files})
     return record
+
+
+def _copy(source: Path, path: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, path)
+    else:
+        shutil.copyfile(source, path)
 
 
 def delete_slide(folder: Path, slides: Path) -> None:
     """Delete a slide's files, and the folders up to `slides` that are then empty. Other files stay."""
     for name in WRITERS:
-        (folder / name).unlink(missing_ok=True)
+        delete(folder / name)
     while folder != slides and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import zlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ats_cli.records import SCHEMA_VERSION, Prediction, TilesRead
+from ats_cli.records import SCHEMA_VERSION, Need, Prediction, TilesRead
 
 DRAW = "draw.npz"
 ARRAYS = ("positions", "attention", "weights", "draws", "boxes", "terms", "readable", "bias")
@@ -15,18 +16,21 @@ OPTIONAL = {"features"}
 
 
 class DrawNpz:
-    name, summary, needs_tiles = DRAW, "the tiles as arrays, from which --extend continues", True
+    name, summary = DRAW, "the tiles as arrays, from which --extend continues"
+    option = ""
+    needs: tuple[Need, ...] = ("tiles",)
 
-    def content(self, prediction: Prediction) -> bytes:
+    def write(self, path: Path, prediction: Prediction) -> None:
         tiles = prediction.tile_arrays
         assert tiles is not None
         log_z = np.float64(np.nan if tiles.log_z is None else tiles.log_z)
         arrays = {name: getattr(tiles, name) for name in ARRAYS}
         if tiles.features is not None:
             arrays["features"] = tiles.features
-        file = io.BytesIO()
-        np.savez(file, schema_version=np.int64(SCHEMA_VERSION), grid=np.array(tiles.grid), log_z=log_z, **arrays)
-        return file.getvalue()
+        if tiles.region is not None:
+            arrays["region"] = _packed(tiles.region)
+        with path.open("wb") as file:
+            np.savez(file, schema_version=np.int64(SCHEMA_VERSION), grid=np.array(tiles.grid), log_z=log_z, **arrays)
 
 
 WRITER = DrawNpz()
@@ -39,10 +43,23 @@ def read_draw(folder: Path) -> TilesRead | None:
             rows, cols = map(int, file["grid"].tolist())
             log_z = float(file["log_z"])
             arrays = {name: file[name] for name in (*ARRAYS, *(OPTIONAL & set(file.files)))}
-        tiles = TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z)
+            region = _unpacked(file["region"], rows, cols) if "region" in file.files else None
+        tiles = TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z, region=region)
         return tiles if _is_whole(tiles) else None
     except Exception:  # a damaged zip raises many kinds; without its tiles a draw starts from the beginning
         return None
+
+
+def _packed(region: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return a mask as compressed bits."""
+    return np.frombuffer(zlib.compress(np.packbits(region).tobytes()), np.uint8)
+
+
+def _unpacked(packed: NDArray[np.uint8], rows: int, cols: int) -> NDArray[np.bool_]:
+    """Return the mask that `_packed` compressed. Raises ValueError or zlib.error for other bytes."""
+    unpack = zlib.decompressobj()
+    bits = np.frombuffer(unpack.decompress(packed.tobytes(), rows * cols // 8 + 1), np.uint8)
+    return np.unpackbits(bits, count=rows * cols).astype(np.bool_).reshape(rows, cols)
 
 
 def _is_whole(tiles: TilesRead) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ats_cli.records import Prediction
+from ats_cli.records import Need, Prediction
 from ats_cli.results.files import json_bytes
 from ats_cli.results.record import finite_json, prediction_dict, prediction_from
 
@@ -12,10 +12,12 @@ RECORD = "prediction.json"
 
 
 class PredictionJson:
-    name, summary, needs_tiles = RECORD, "the record of the slide, as --json prints it", False
+    name, summary = RECORD, "the record of the slide, as --json prints it"
+    option = ""
+    needs: tuple[Need, ...] = ()
 
-    def content(self, prediction: Prediction) -> bytes:
-        return json_bytes(prediction_dict(prediction))
+    def write(self, path: Path, prediction: Prediction) -> None:
+        path.write_bytes(json_bytes(prediction_dict(prediction)))
 
 
 WRITER = PredictionJson()

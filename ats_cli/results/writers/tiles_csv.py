@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from ats_cli.records import DEFAULT_TASK, Prediction, TilesRead
+from pathlib import Path
+
+from ats_cli.records import DEFAULT_TASK, Need, Prediction, TilesRead
 from ats_cli.registry import TASKS
 from ats_cli.results.files import csv_bytes
 
 
 class TilesCsv:
-    name, summary, needs_tiles = (
-        "tiles.csv",
-        "one row per drawn tile, its box first",
-        True,
-    )
+    name, summary = "tiles.csv", "one row per drawn tile, its box first"
+    option = ""
+    needs: tuple[Need, ...] = ("tiles",)
 
-    def content(self, prediction: Prediction) -> bytes:
+    def write(self, path: Path, prediction: Prediction) -> None:
         assert prediction.tile_arrays is not None
-        return csv_bytes(tile_rows(prediction.classes, prediction.tile_arrays, prediction.task))
+        path.write_bytes(csv_bytes(tile_rows(prediction.classes, prediction.tile_arrays, prediction.task)))
 
 
 WRITER = TilesCsv()

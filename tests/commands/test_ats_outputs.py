@@ -1,0 +1,82 @@
+"""Optional outputs of `ats predict`: written with the prediction, or added to a finished run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+from shapely.geometry import shape
+from shapely.ops import unary_union
+
+pytestmark = pytest.mark.integration
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def features(run: Path, slide_id: str) -> list[dict]:
+    document = json.loads((run / "slides" / slide_id / "tiles.geojson").read_text())
+    assert document["type"] == "FeatureCollection"
+    return document["features"]
+
+
+def test_geojson_holds_what_qupath_imports(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    """The rules of QuPath's import: ids are UUIDs, classifications have a colour, measurements are numbers."""
+    run = tmp_path / "run"
+    assert ats("predict", slides, "-m", model, "-n", 5, "-o", run, "--geojson")[0] == 1, "one slide cannot be read"
+    record = json.loads((run / "slides" / "one" / "prediction.json").read_text())
+    found = features(run, "one")
+    assert len({UUID(feature["id"]) for feature in found}) == len(found)
+    region, *tiles = found
+    assert region["properties"]["objectType"] == "annotation" and len(tiles) == 5
+    assert shape(region["geometry"]).is_valid
+    evidence = np.zeros(len(record["classes"]))
+    for tile in tiles:
+        properties = tile["properties"]
+        assert properties["objectType"] == "tile" and properties["isLocked"] is True
+        assert properties["classification"]["name"] in record["classes"]
+        assert [type(part) for part in properties["classification"]["color"]] == [int] * 3
+        assert all(isinstance(value, float) for value in properties["measurements"].values())
+        assert all(isinstance(value, str) for value in properties["metadata"].values())
+        (ring,) = tile["geometry"]["coordinates"]
+        assert ring[0] == ring[-1] and len(ring) == 5
+        evidence += [properties["measurements"][f"evidence_{name}"] for name in record["classes"]]
+    bias = np.load(run / "slides" / "one" / "draw.npz")["bias"]
+    assert np.allclose(evidence + bias, list(record["logits"].values()), atol=1e-5)
+    # Tiles are centred on their positions.
+    centres = [shape(tile["geometry"]).centroid for tile in tiles]
+    assert all(shape(region["geometry"]).covers(centre) for centre in centres)
+    assert not (run / "slides" / "broken" / "tiles.geojson").exists()
+
+
+def test_outputs_added_later_are_those_of_the_first_call(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    for name, later in (("at-once", []), ("later", ["--geojson"])):
+        call = ["predict", slides, "-m", model, "-n", 5, "-o", tmp_path / name]
+        ats(*call, *([] if later else ["--geojson"]))
+        if later:
+            assert not list((tmp_path / name).rglob("tiles.geojson"))
+            (slides / "broken.svs").unlink()
+            status, _, err = ats(*call, *later)
+            assert status == 0 and "read again" not in err
+    for slide_id in ("one", "two [x]"):
+        assert features(tmp_path / "at-once", slide_id) == features(tmp_path / "later", slide_id)
+    tiles = [shape(feature["geometry"]) for feature in features(tmp_path / "later", "one")[1:]]
+    assert unary_union(tiles).area > 0
+
+
+def test_an_output_needs_a_run_folder(ats: Run, model: Path, slides: Path) -> None:
+    status, _, err = ats("predict", slides / "one.png", "-m", model, "--geojson")
+    assert status == 2 and "--geojson" in err and "-o" in err
+
+
+def test_outputs_of_an_earlier_prediction_do_not_stay(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    call = ["predict", slides / "one.png", "-m", model, "--sampler", "murthy", "-o", tmp_path / "run"]
+    ats(*call, "-n", 4, "--geojson")
+    assert len(features(tmp_path / "run", "one")) == 5
+    assert ats(*call, "-n", 8, "--extend")[0] == 0
+    assert not (tmp_path / "run" / "slides" / "one" / "tiles.geojson").exists()
+    assert ats(*call, "-n", 8, "--extend", "--geojson")[0] == 0
+    assert len(features(tmp_path / "run", "one")) == 9
