@@ -52,9 +52,7 @@ def predict_slide(
     microns per pixel and the model needs them; if `before` was drawn on another slide.
     """
     options = options or DrawOptions()
-    if options.confidence is not None and not TASKS[model.spec.task].can_settle:
-        what = f"{slide.path.name}: a {model.spec.task} model has no class to settle."
-        raise SlideError(f"{what} Leave out --adaptive and --confidence.")
+    _refuse_confidence(slide, model, options)
     start = time.perf_counter()
     context = PredictionContext(slide, model, options.threads, regions)
     plan = plan_draw(context, options)
@@ -118,6 +116,13 @@ def with_opening(prediction: Prediction, mark: Fingerprint | None, opened: float
         cost=replace(prediction.cost, seconds=seconds),
         provenance=replace(prediction.provenance, fingerprint=mark),
     )
+
+
+def _refuse_confidence(slide: Slide, model: LoadedModel, options: DrawOptions) -> None:
+    """Raise SlideError where the draw is to stop at a settled class and the model has no classes."""
+    if options.confidence is not None and not TASKS[model.spec.task].can_settle:
+        what = f"{slide.path.name}: a {model.spec.task} model has no class to settle."
+        raise SlideError(f"{what} Leave out --adaptive and --confidence.")
 
 
 def _stopping_rule(model: LoadedModel, bias: Floats, confidence: float) -> Betting:

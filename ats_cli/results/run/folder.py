@@ -63,8 +63,7 @@ class RunFolder:
         self.path, self.outputs = path, outputs
         self._lock = FileLock(path / LOCK)
         self._classes: tuple[str, ...] = ()
-        self._task = DEFAULT_TASK
-        self._working = False
+        self._task, self._working = DEFAULT_TASK, False
         self.changed: list[str] = []
         self.whole = True
         self._begun_in, self._table_written, self._table_cost = _place(path), 0.0, 0.0
