@@ -1,51 +1,47 @@
-"""A race over more positions than fit in memory: logits come in blocks, only the first arrivals are kept.
+"""A race over more positions than fit in memory: logits come in blocks, only the first arrivals are stored.
 
-Position k arrives at e_k / a_k. Without the normaliser of a_k = exp(logit_k - log Z), log e_k - logit_k gives the same
-order, so unnormalised logits do; log Z is summed up along the way and gives the attention of the few in the end.
+Position k arrives at e_k / a_k with a_k = exp(logit_k - log Z). log e_k - logit_k gives the same order, so the race
+needs no normalised logits. log Z is accumulated over the blocks and gives the attention of the first arrivals.
 
-Notable here: the noise of a position depends on the seed and the position alone. Each takes one step of a generator
-that can be wound forward, so that neither the size of the blocks nor who feeds them changes the draw, and n tiles
-are the first n of any m > n.
+The noise of a position depends on the seed and the position only: each position takes one step of a generator that can
+be advanced to any step. So the draw does not depend on the size of the blocks, and n tiles are the first n of any
+m > n.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.sampling.draw import Draw
+from ats_cli.sampling.logit_stream import LogitStream
 from ats_cli.sampling.sampler import Sampler
 
 Floats = NDArray[np.float64]
 
-# Logits worked on at a time: temporaries of a few MB, whatever the size of a block.
-PIECE = 1 << 18
-
 
 def log_noise(seed: int, start: int, count: int) -> Floats:
-    """log e_k of the positions start .. start + count - 1, for e_k standard exponential.
+    """Return log e_k, e_k standard exponential, of the positions start to start + count - 1.
 
-    float64 throughout: in float32, noise that is exactly 0 turns up once in some ten million positions and wins the
-    race whatever the attention.
+    All in float64: in float32, about one position in ten million has a noise of exactly 0, which wins the race with any
+    attention.
     """
     bits = np.random.PCG64(seed)
     bits.advance(start)
     uniform = np.random.Generator(bits).random(count)
-    # e = -log(1 - u). An exact 0 (once in 10^16) would win against anything: take the least e there is instead.
+    # e = -log(1 - u). An exact 0 (once in 10^16) would win against all others: use the smallest other e instead.
     exponential = np.maximum(-np.log1p(-uniform), 2.0**-54)
     return np.asarray(np.log(exponential))
 
 
-class StreamedRace:
+class StreamedRace(LogitStream):
     """The first `tiles` arrivals among all positions fed so far. Memory does not grow with the positions.
 
-    `seed`: of the noise, a non-negative integer (`slide_seed`). `sampler`: nested; it weighs the tiles.
+    seed: of the noise, a non-negative integer (`slide_seed`). sampler: a nested one, for the weights.
     """
 
     def __init__(self, tiles: int, seed: int, sampler: Sampler) -> None:
-        if tiles < 1:
-            raise ValueError(f"at least one tile must be drawn, not {tiles}")
-        self.tiles, self.seed, self._sampler = tiles, seed, sampler
-        self.fed = 0
-        # Positions that can be drawn at all: logit above -inf.
+        super().__init__(tiles)
+        self.seed, self._sampler = seed, sampler
+        # Positions that can be drawn: those with a logit above -inf.
         self.candidates = 0
         self._keys, self._logits = np.empty(0), np.empty(0)
         self._positions = np.empty(0, np.int64)
@@ -53,24 +49,12 @@ class StreamedRace:
 
     @property
     def log_z(self) -> float:
-        """log of the sum of exp(logit) over all positions fed; -inf before any has attention."""
+        """The log of the sum of exp(logit) over all positions fed; -inf before any has attention."""
         return float(self._largest + np.log(self._total)) if self.candidates else -np.inf
 
-    def feed(self, logits: NDArray[np.floating]) -> None:
-        """Take in the next positions, in order: unnormalised logits of any shape and float type; -inf is never drawn.
-
-        Raises ValueError for NaN or +inf.
-        """
-        flat = logits.reshape(-1)
-        for start in range(0, len(flat), PIECE):
-            self._feed_piece(np.asarray(flat[start : start + PIECE], np.float64))
-
-    def _feed_piece(self, logits: Floats) -> None:
-        highest = float(logits.max())
-        if not highest < np.inf:
-            raise ValueError(f"logits must be numbers or -inf (positions {self.fed} to {self.fed + len(logits) - 1})")
+    def _add(self, logits: Floats, highest: float) -> None:
         keys = log_noise(self.seed, self.fed, len(logits)) - logits
-        # All that cannot be among the first is left out before anything is sorted.
+        # Leave out all that cannot be among the first before sorting.
         slowest = self._keys[-1] if len(self._keys) == self.tiles else np.inf
         near = np.flatnonzero(keys < slowest)
         if len(near):
@@ -80,18 +64,16 @@ class StreamedRace:
             self._keys = keys[first]
             self._positions = np.concatenate([self._positions, self.fed + near])[first]
             self._logits = np.concatenate([self._logits, logits[near]])[first]
-        if highest > -np.inf:
-            largest = max(self._largest, highest)
-            before = self._total * np.exp(self._largest - largest) if self.candidates else 0.0
-            self._total = float(before + np.exp(logits - largest).sum())
-            self._largest = largest
-            self.candidates += int(np.count_nonzero(logits > -np.inf))
-        self.fed += len(logits)
+        largest = max(self._largest, highest)
+        before = self._total * np.exp(self._largest - largest) if self.candidates else 0.0
+        self._total = float(before + np.exp(logits - largest).sum())
+        self._largest = largest
+        self.candidates += int(np.count_nonzero(logits > -np.inf))
 
     def draw(self, tiles: int | None = None) -> Draw:
-        """The draw so far, in order of arrival; of the first `tiles` if given.
+        """Return the draw so far in order of arrival, of the first `tiles` if given.
 
-        Raises ValueError when no position has attention, or for more tiles than the race holds.
+        Raises ValueError if no position has attention, or for more tiles than the race has.
         """
         tiles = self.tiles if tiles is None else tiles
         if not 1 <= tiles <= self.tiles:
