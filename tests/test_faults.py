@@ -24,6 +24,7 @@ from ats_cli.slides import check_slide, read_manifest
 from ats_cli.slides.regions.region_files import read_regions
 from ats_cli.training import labelled_slides, split_off
 from ats_cli.training.loop.processes import computation
+from ats_cli.training.output import claim_output
 from tests.ats_process import ats_series
 from tests.small import write_model
 
@@ -38,8 +39,6 @@ OPEN = {
     "cluster-worker-of-another-version",
     "one-file-in-two-classes",
     "regions-of-a-slide-with-bounds",
-    "resume-with-folds-checked-too-late",
-    "two-trainings-into-one-folder",
 }
 
 Ats = Callable[..., tuple[int, str, str]]
@@ -329,6 +328,39 @@ def test_balance_ignored_of_multi_label(ats: Ats, tmp_path: Path) -> None:
         "train", "--manifest", numbers, *TRAINING, "--task", "regression", "--balance", "weights", "-o", tmp_path / "r"
     )
     assert status == 2 and "--balance" in err and "regression" in err, err
+
+
+TRAIN = ("--recipe", "digits-small", "--batch-size", 8, "--threads", 1, "--device", "cpu", "--quiet")
+
+
+def test_two_trainings_into_one_folder(ats: Ats, tmp_path: Path) -> None:
+    slides, output = FAULTS / "two-trainings-into-one-folder" / "slides", tmp_path / "m"
+    call = ("train", slides, "-o", output, *TRAIN, "--steps", 3)
+    with claim_output(output):
+        for more in ((), ("--resume",)):
+            status, _, err = ats(*call, "--seed", 1, *more)
+            assert status == 2 and "another training writes into this folder" in err
+    assert ats(*call, "--seed", 0)[0] == 0
+    status, _, err = ats(*call, "--seed", 1, "--resume")
+    assert status == 2 and "begun with --seed 0, not with --seed 1" in err
+    assert len((output / "history.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_resume_with_folds_checked_too_late(ats: Ats, tmp_path: Path) -> None:
+    slides = FAULTS / "resume-with-folds-checked-too-late" / "slides"
+    for begun, resumed, words in (
+        ((), ("--folds", 2), "begun without --folds, not with --folds 2."),
+        (("--folds", 2), (), "begun with --folds 2, not without --folds."),
+        (("--folds", 2), ("--folds", 3), "begun with --folds 2, not with --folds 3."),
+    ):
+        output = tmp_path / "-".join(map(str, ("m", *begun)))
+        call = ("train", slides, "-o", output, *TRAIN, "--steps", 2)
+        if not output.exists():
+            assert ats(*call, *begun)[0] == 0
+        before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.suffix}
+        status, _, err = ats(*call, "--resume", *resumed)
+        assert status == 2 and words in err, err
+        assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.suffix} == before
 
 
 def test_small(ats: Ats, tmp_path: Path) -> None:

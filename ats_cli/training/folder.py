@@ -20,12 +20,18 @@ from ats_cli.training.dataset.labelled import LabelledSlide, labelled_data, with
 from ats_cli.training.dataset.slide_store import check_slides
 from ats_cli.training.dataset.split import Split, folds, split_off
 from ats_cli.training.dataset.view_cache import ViewCache
-from ats_cli.training.loop.processes import computation, first_process
+from ats_cli.training.loop.processes import computation, first_process, torch_threads
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.options import DEFAULT_RECIPE, Callbacks, DataOptions, RecipeOptions, TrainOptions
 from ats_cli.training.output import VIEWS_FOLDER, claim_output, fold_folder, refuse_non_empty
 from ats_cli.training.pretrained import lasting_weights, resolved
-from ats_cli.training.settings import as_json, write_settings
+from ats_cli.training.settings import (
+    STEPS,
+    as_json,
+    refuse_other_settings,
+    threads_begun_with,
+    write_settings,
+)
 from ats_cli.training.task import slide_weights
 from ats_cli.training.train import TrainingResult, train_model
 from ats_cli.zoo import load_model, save_model
@@ -73,10 +79,14 @@ def train_folder(
         callbacks.on_message(note)
     if data.roi is not None:
         slides = _with_regions(slides, data.roi, callbacks)
-    with claim_output(output):
-        cache = ViewCache(output / VIEWS_FOLDER, options.disk)
+    with claim_output(output, options.resume), torch_threads(threads_begun_with(output)):
         spec = resolved(_spec_for(base, slides, recipe.name or output.resolve().name, overrides))
+        if first_process():
+            # Before the long reading of the views: a call that cannot be carried out does nothing.
+            known = _settings(spec, data, recipe, options)
+            refuse_other_settings(output, known, unknown=() if recipe.epochs is None else (STEPS,))
         slide_weights(spec, slides)  # a task that cannot be balanced is refused before the slides are read
+        cache = ViewCache(output / VIEWS_FOLDER, options.disk)
         if len(slides) > SLOW_CHECK:
             callbacks.on_message(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
         bad, in_doubt = check_slides(spec, slides, options.threads, cache)
@@ -113,9 +123,13 @@ class _Training:
             split = split_off(slides, data.validation, seed, class_names)
         if self.spec.training.patience and not (split[1] or data.folds):
             raise AtsError("--patience needs validation slides. Keep some with --val, or leave it out.")
+        parts = {fold_folder(self.output, number): fold for number, fold in enumerate(fold_splits, 1)}
+        # All are compared, the slides too, before the first step.
+        for folder, of_folder in {self.output: split, **parts}.items():
+            self.write_settings(folder, of_folder)
         fold_figures: list[dict[str, float]] = []
-        for number, fold in enumerate(fold_splits, 1):
-            result = self.train(fold_folder(self.output, number), fold, choose_best=False)
+        for number, (folder, fold) in enumerate(parts.items(), 1):
+            result = self.train(folder, fold)
             if result.interrupted:
                 return result
             figures = result.metrics["validation"]
@@ -123,28 +137,34 @@ class _Training:
             self.callbacks.on_message(
                 f"fold {number} of {data.folds}: accuracy {figures['accuracy']:.3f}, loss {figures['loss']:.3f}"
             )
-        result = self.train(self.output, split, choose_best=True)
+        result = self.train(self.output, split)
         metrics = result.metrics | _summary_of_folds(fold_figures) | ({"skipped": skipped} if skipped else {})
         result = replace(result, metrics=metrics)
         self.write(result, split)
         return result
 
-    def train(self, folder: Path, split: Split, choose_best: bool) -> TrainingResult:
-        """Train one model. Its settings, checkpoints and history are in `folder`."""
-        spec, options = self.spec, replace(self.options, choose_best=choose_best)
-        if self.recipe.epochs is not None:
-            spec = _with_epochs(spec, self.recipe.epochs, len(split[0]))
-        settings = as_json(
-            {"seed": options.seed, "precision": options.precision, "choose": choose_best, "init": self.recipe.init}
-            | {"recipe": spec_table(spec)}
-            | {"reading": _changed_options(self.data.opening)}
-            | {"regions": self._regions(split)}
-        )
-        if first_process():
-            computed = computation(options.device, options.devices, options.parts)
-            write_settings(folder, settings, split, self.command, computed, self.callbacks.on_message)
+    def spec_of(self, split: Split) -> ModelSpec:
+        """The spec with the number of steps on this split."""
+        return self.spec if self.recipe.epochs is None else _with_epochs(self.spec, self.recipe.epochs, len(split[0]))
+
+    def write_settings(self, folder: Path, split: Split) -> None:
+        """Write the settings of one training into `folder`, or compare them with those that it was begun with."""
+        if not first_process():
+            return
+        options, is_whole = self.options, folder == self.output
+        settings = _settings(self.spec_of(split), self.data, self.recipe, options, is_whole)
+        settings |= as_json({"regions": self._regions(split)})
+        computed = computation(options.device, options.devices, options.parts)
+        on_message = self.callbacks.on_message if is_whole else Callbacks().on_message
+        write_settings(folder, settings, split, self.command, computed, on_message)
+
+    def train(self, folder: Path, split: Split) -> TrainingResult:
+        """Train one model; its checkpoints and history are in `folder`. That of a fold is the one of its last step."""
+        options = replace(self.options, choose_best=folder == self.output)
         log = TrainingLog(folder, options.checkpoint_every)
-        return train_model(spec, *split, options, log=log, cache=self.cache, init=self.init, callbacks=self.callbacks)
+        return train_model(
+            self.spec_of(split), *split, options, log=log, cache=self.cache, init=self.init, callbacks=self.callbacks
+        )
 
     def _regions(self, split: Split) -> dict[str, Any]:
         """How files of regions are read, and a hash of them all, as settings of the training; None for no regions."""
@@ -167,6 +187,18 @@ class _Training:
             save_model(self.output, result.nets, result.metrics, model_card(spec, result.metrics, self.command))
         if first_process() and not interrupted:
             add_out_of_distribution(self.output, *split, self.options.device, self.options.threads, self.data.opening)
+
+
+def _settings(
+    spec: ModelSpec, data: DataOptions, recipe: RecipeOptions, options: TrainOptions, is_whole: bool = True
+) -> dict[str, Any]:
+    """The settings that a resumed training must have, as JSON values. `is_whole`: not the training of a fold."""
+    return as_json(
+        {"seed": options.seed, "precision": options.precision, "choose": is_whole, "init": recipe.init}
+        | {"recipe": spec_table(spec)}
+        | {"reading": _changed_options(data.opening)}
+        | ({"folds": data.folds or None} if is_whole else {})
+    )
 
 
 def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) -> list[LabelledSlide]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ats_cli.errors import AtsError
 from ats_cli.results.files import refuse_dangling_link
 from ats_cli.training.loop.processes import first_process
@@ -13,40 +15,54 @@ from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.settings import SETTINGS_FILE
 from ats_cli.zoo.folder import WEIGHTS_FILE
 
-VIEWS_FOLDER = "views.zarr"
+VIEWS_FOLDER, LOCK = "views.zarr", ".lock"
 
 
 def refuse_non_empty(output: Path) -> None:
-    """Raise AtsError if the folder holds anything but cached views, or is a link to what is not there."""
+    """Raise AtsError if the folder holds anything but cached views, or is a link to a folder that is not there."""
     refuse_dangling_link(output)
     # Another process of this training, which torchrun started a moment earlier, may have made the views.
-    if output.exists() and (not output.is_dir() or any(entry.name != VIEWS_FOLDER for entry in output.iterdir())):
+    own = (VIEWS_FOLDER, LOCK)
+    if output.exists() and (not output.is_dir() or any(entry.name not in own for entry in output.iterdir())):
         begun = any((folder / SETTINGS_FILE).is_file() for folder in _trainings(output))
         hint = " To go on with the training in it, --resume." if begun else ""
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o.{hint}")
 
 
 @contextmanager
-def claim_output(output: Path) -> Iterator[None]:
-    """Make the folder before the long work. A new one is removed if the work ends without a checkpoint.
+def claim_output(output: Path, resume: bool = False) -> Iterator[None]:
+    """Make the folder before the long work and lock it: one training at a time writes into a folder.
 
-    Only the first of several processes tests and removes it: another may end before the first has written a checkpoint.
-    Raises AtsError if it cannot be written.
+    The lock ends with the process, whatever ends it. A new folder is removed if the work ends without a checkpoint.
+    Only the first of several processes of one training locks and removes it: another may end before the first has
+    written a checkpoint. Raises AtsError if the folder cannot be written, if another training writes into it, or,
+    without `resume`, if it is not empty.
     """
+    refuse_dangling_link(output)
     first = first_process()
     new = first and not output.exists()
+    lock = FileLock(output / LOCK)
     try:
         output.mkdir(parents=True, exist_ok=True)
         if first:
+            lock.acquire(blocking=False)
             with tempfile.TemporaryFile(dir=output):
                 pass
+    except Timeout:
+        raise AtsError(
+            f"{output}: another training writes into this folder. Wait until it has ended, or give another folder with "
+            "-o."
+        ) from None
     except OSError as error:
         raise AtsError(f"{output}: cannot be written ({error.strerror}). Give another folder with -o.") from error
     try:
+        if first and not resume:
+            refuse_non_empty(output)  # again: another training may have come to its end in the meantime
         yield
     finally:
         if new and not _with_checkpoint(output):
             shutil.rmtree(output, ignore_errors=True)
+        lock.release()
 
 
 def interruption_message(output: Path) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,19 @@ from ats_cli.results.files import csv_bytes, json_bytes, write_whole
 from ats_cli.results.run.provenance import facts, now
 from ats_cli.slides import AnyPath
 from ats_cli.training.dataset.split import Split
+from ats_cli.training.loop.processes import TORCH_THREADS
 
+OPTIONS = {
+    **{name: f"--{name}" for name in ("seed", "precision", "init", "folds", "tiles", "task", "name")},
+    **{f"training.{name}": f"--{name.replace('_', '-')}" for name in ("lr", "batch_size", "sampler", "balance")},
+    **{f"training.{name}": f"--{name.replace('_', '-')}" for name in ("steps", "lr_features", "patience")},
+    **{f"reading.{name}": f"--{name.replace('_', '-')}" for name in ("backend", "plane", "color_profile")},
+    "regions.class": "--roi-class", "regions.origin": "--roi-origin", "regions.content": "regions of the hash",
+    "features.net": "--features", "features.pretrained": "--pretrained", "attention.net": "--attention-net",
+}  # fmt: skip
+"""The options of `ats train` that settings come from."""
+
+STEPS = "recipe.training.steps"
 SETTINGS_FILE, SPLIT_FILE = "training.json", "split.csv"
 
 
@@ -52,16 +64,10 @@ def _check_settings(
     computation: dict[str, Any],
     on_message: Callable[[str], None],
 ) -> None:
-    before = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))
-    settings_before = _flat(before["settings"])
-    differ = [f"another {key}" for key, value in _flat(settings).items() if settings_before.get(key) != value]
-    differ += _split_difference((output / SPLIT_FILE).read_bytes(), table)
-    if differ:
-        raise AtsError(
-            f"{output}: this training was begun with {differ[0]}. Go on with the same call and --resume, or train "
-            "into a new folder."
-        )
-    own = before["environment"].get("computation", computation)
+    refuse_other_settings(output, settings)
+    if difference := _split_difference((output / SPLIT_FILE).read_bytes(), table):
+        raise AtsError(_begun(output, difference))
+    own = _content(output)["environment"].get("computation", computation)
     others = [f"{key} {own.get(key)}, now {value}" for key, value in computation.items() if own.get(key) != value]
     if others:
         on_message(
@@ -70,23 +76,67 @@ def _check_settings(
         )
 
 
-def _split_difference(before: bytes, table: bytes) -> list[str]:
-    """Return the difference of two versions of split.csv, if any.
+def refuse_other_settings(output: Path, settings: dict[str, Any], unknown: Sequence[str] = ()) -> None:
+    """Raise AtsError if the training in `output`, if there is one, was begun with other settings.
+
+    `unknown`: names, like "recipe.training.steps", that are not compared.
+    """
+    if not (output / SETTINGS_FILE).exists():
+        return
+    before = _flat(_content(output)["settings"])
+    for key, value in _flat(settings).items():
+        if before.get(key) != value and key not in unknown:
+            raise AtsError(_begun(output, f"{_said(key, before.get(key))}, not {_said(key, value)}"))
+
+
+def _content(output: Path) -> dict[str, Any]:
+    file = output / SETTINGS_FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {"settings": dict(content["settings"]), "environment": dict(content["environment"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise AtsError(f"{file}: not the settings of a training ({error}). Train into a new folder.") from error
+
+
+def _begun(output: Path, difference: str) -> str:
+    return (
+        f"{output}: this training was begun {difference}. Go on with the same call and --resume, or train into a new "
+        "folder."
+    )
+
+
+def threads_begun_with(output: Path) -> int | None:
+    """Return in how many threads torch computed when the training in `output` was begun; None if that is not known."""
+    try:
+        threads = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))["environment"]["computation"]
+        return int(threads[TORCH_THREADS])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _said(key: str, value: Any) -> str:
+    """Return "with --lr 0.1" or "without --folds", the setting named as its option, if it has one."""
+    option = OPTIONS.get(key.removeprefix("recipe."), key)
+    return f"without {option}" if value in (None, "") else f"with {option} {value}"
+
+
+def _split_difference(before: bytes, table: bytes) -> str:
+    """Return the difference of two versions of split.csv, if any, else "".
 
     A file with the same id and content is the same slide wherever it lies. A column `content` that `before` lacks is
     ignored.
     """
     if before == table:
-        return []
+        return ""
     old, new = (list(csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))) for content in (before, table))
     contents = {row["slide_id"]: row.get("content") for row in old}
     ignored = {"path"} if all(contents.values()) else {"path", "content"} if None in contents.values() else set()
     if _without(old, ignored) == _without(new, ignored):
-        return []
+        return ""
     for row in new:
         if contents.get(row["slide_id"], row["content"]) not in (row["content"], None):
-            return [f"another file as {row['slide_id']}"]
-    return ["other slides, or another split of them"]
+            return f"with another file as {row['slide_id']}"
+    return "with other slides, or another split of them (--val, or the table or folder of slides, differs)"
 
 
 def _without(rows: list[dict[str, str]], ignored: set[str]) -> list[dict[str, str]]:

@@ -62,9 +62,9 @@ def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
 def lasting_name(name: str, folder: ModelFolder) -> str:
     """Return what names `folder`, found by `name`, from any working directory.
 
-    That is its absolute path, or the name itself of a shipped model and of one of the hub.
+    That is its real path, or the name itself of a shipped model and of one of the hub.
     """
-    return name if is_hub_name(name) or folder.path.parent == shipped_folder() else str(folder.path)
+    return name if is_hub_name(name) or folder.path.parent == shipped_folder() else str(folder.path.resolve())
 
 
 def model_names() -> list[str]:

@@ -24,9 +24,11 @@ from small import small_spec, square, write_model, write_slide
 from trainings import train_into
 
 from ats_cli.errors import AtsError
+from ats_cli.inference.executors.executor import usable_cores
 from ats_cli.records import FeatureSpec
 from ats_cli.training.loop import interrupts
 from ats_cli.training.loop.interrupts import stop_requests
+from ats_cli.training.loop.processes import TORCH_THREADS
 from ats_cli.training.output import interruption_message
 from ats_cli.training.train import TrainingProgress
 
@@ -229,14 +231,23 @@ def test_a_process_that_gets_ctrl_c_says_what_is_kept_and_goes_on(
     }
 
 
-def test_other_threads_of_torch_are_said(given: dict[str, Any], tmp_path: Path) -> None:
+def test_it_goes_on_in_as_many_threads_as_it_was_begun_with(given: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever OMP_NUM_THREADS says then: the weights are the same. More than there are cores are not taken, said."""
     said: list[str] = []
-    train_into(output=tmp_path / "model", on_message=said.append, **given)
-    assert said == []
     threads = torch.get_num_threads()
-    torch.set_num_threads(threads + 1)
+    train_into(output=tmp_path / "whole" / "m", **given)
+    cut = given | {"output": tmp_path / "cut" / "m", "on_message": said.append}
+    train_into(on_progress=lambda p: interrupt() if p.step == 3 else None, **cut)
+    torch.set_num_threads(other := 2 if threads == 1 else 1)
     try:
-        train_into(output=tmp_path / "model", on_message=said.append, **given)
+        train_into(**cut)
+        assert torch.get_num_threads() == other
     finally:
         torch.set_num_threads(threads)
-    assert len(said) == 1 and f"OMP_NUM_THREADS) {threads}, now {threads + 1}. Its weights will differ" in said[0]
+    # More threads than cores would be slow.
+    assert said == [] or usable_cores() < threads
+    assert said or facts(tmp_path / "cut" / "m") == facts(tmp_path / "whole" / "m")
+    file, said[:] = tmp_path / "cut" / "m" / "training.json", []
+    file.write_text(file.read_text().replace(f'"{TORCH_THREADS}": {threads}', f'"{TORCH_THREADS}": 4000'))
+    train_into(**cut)
+    assert len(said) == 1 and f"OMP_NUM_THREADS) 4000, now {threads}. Its weights will differ" in said[0]

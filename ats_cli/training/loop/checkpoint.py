@@ -1,5 +1,6 @@
 """A checkpoint is one file: tensors in safetensors, all other state as JSON in its header. Nothing executable."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from ats_cli.errors import AtsError
 from ats_cli.results.files import write_whole
 
 Tensors = dict[str, Tensor]
+CHECKSUM = "sha256"
 
 
 def write_checkpoint(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
-    """Write one file, atomically. `state` holds JSON values only."""
+    """Write one file, atomically, with a checksum. `state` holds JSON values only."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(on_cpu, {"state": json.dumps(state)}))
+    # One entry of the header only: safetensors writes several in any order.
+    write_whole(path, save(on_cpu, {"state": json.dumps({**state, CHECKSUM: _digest(on_cpu, state)})}))
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -26,11 +29,24 @@ def read_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        written = state.pop(CHECKSUM, None)  # earlier versions wrote none
+        if written is not None and written != _digest(tensors, state):
+            raise ValueError("its content differs from its checksum")
+        return tensors, state
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise AtsError(
             f"{path}: not a readable checkpoint ({error}). Delete it, or train into a new folder."
         ) from error
+
+
+def _digest(tensors: Tensors, state: dict[str, Any]) -> str:
+    """Return the SHA-256 of contiguous tensors on the CPU, with their names and shapes, and of the state."""
+    digest = hashlib.sha256(json.dumps(state).encode())
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[0]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> Tensors:

@@ -2,14 +2,18 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from ats_cli.errors import AtsError
+from ats_cli.inference.executors.executor import usable_cores
 from ats_cli.nets.model import Model
 
+TORCH_THREADS = "threads of torch (OMP_NUM_THREADS)"
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -45,13 +49,29 @@ def first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
+@contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Within the block torch computes in `threads` threads; None for as many as before.
+
+    A sum over threads depends on their number in its last digits, so a resumed training takes the number that it was
+    begun with, unless that is more than the cores of this process.
+    """
+    before = torch.get_num_threads()
+    if threads is not None and threads <= max(before, usable_cores()):
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def computation(device: str, devices: int, parts: int) -> dict[str, Any]:
     """The settings that decide the order of additions, and so the last digits of the weights."""
     return {
         "device": device,
         "processes": int(os.environ.get("WORLD_SIZE", devices)),
         "parts": parts,
-        "threads of torch (OMP_NUM_THREADS)": torch.get_num_threads(),
+        TORCH_THREADS: torch.get_num_threads(),
         "torch": torch.__version__,
     }
 
