@@ -116,6 +116,10 @@ WRITERS: Registry[Writer] = Registry(
         "draw.npz": "ats_cli.results.writers.draw_npz:WRITER",
         "tiles.csv": "ats_cli.results.writers.tiles_csv:WRITER",
         "tiles.geojson": "ats_cli.results.writers.tiles_geojson:WRITER",
+        "attention.ome.tiff": "ats_cli.results.writers.attention_map:OME_TIFF",
+        "attention-rgb.ome.tiff": "ats_cli.results.writers.attention_map:OME_TIFF_RGB",
+        "attention.ome.zarr": "ats_cli.results.writers.attention_map:OME_ZARR",
+        "attention-0.4.ome.zarr": "ats_cli.results.writers.attention_map:OME_ZARR_04",
         "prediction.json": "ats_cli.results.writers.prediction_json:WRITER",
     },
 )

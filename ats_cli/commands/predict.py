@@ -37,6 +37,7 @@ def command(
     retry_failed: o.RetryFailed = False,
     overwrite: o.OverwriteRun = False,
     geojson: o.GeoJson = False,
+    attention: o.AttentionFormat = None,
     json: o.JsonLines = False,
     group_by: o.GroupBy = None,
     group_weights: o.GroupWeights = "equal",
@@ -103,7 +104,7 @@ def command(
         extend=extend,
         retry_failed=retry_failed,
         overwrite=overwrite,
-        outputs=outputs_of({"geojson": geojson}),
+        outputs=outputs_of({"geojson": geojson, "attention": attention}),
         arguments=sys.argv[1:],
     )
     run = PredictionRun(request, notify=ignore if quiet else say)

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
 from shapely.geometry import shape
 from shapely.ops import unary_union
 
@@ -80,3 +82,38 @@ def test_outputs_of_an_earlier_prediction_do_not_stay(ats: Run, model: Path, sli
     assert not (tmp_path / "run" / "slides" / "one" / "tiles.geojson").exists()
     assert ats(*call, "-n", 8, "--extend", "--geojson")[0] == 0
     assert len(features(tmp_path / "run", "one")) == 9
+
+
+def test_attention_maps_are_written_with_the_prediction_and_added_to_a_finished_run(
+    ats: Run, model: Path, slides: Path, tmp_path: Path
+) -> None:
+    run, folder = tmp_path / "run", tmp_path / "run" / "slides" / "one"
+    call = ["predict", slides / "one.png", "-m", model, "-n", 5, "-o", run]
+    assert ats(*call, "--attention", "ome-tiff")[0] == 0
+    values = tifffile.imread(folder / "attention.ome.tiff")
+    record = json.loads((folder / "prediction.json").read_text())
+    draw = np.load(folder / "draw.npz")
+    drawn = values.ravel()[draw["positions"]] / record["positions"]
+    assert np.allclose(drawn, draw["attention"], rtol=1e-5), "in multiples of the average over positions"
+    assert tifffile.imread(folder / "attention-rgb.ome.tiff").shape == (*values.shape, 3)
+    status, _, err = ats(*call, "--attention", "ome-zarr")
+    assert status == 0 and "only the low-resolution view is read again" in err
+    assert np.array_equal(zarr.open_group(folder / "attention.ome.zarr", mode="r")["0"][:], values)
+    (slides / "one.png").unlink()
+    status, _, err = ats(*call, "--attention", "ome-zarr-0.4")
+    assert status != 0 and "one.png" in err
+    assert (folder / "attention.ome.zarr" / "zarr.json").is_file()
+
+
+def test_an_added_map_of_a_slide_that_is_gone_is_status_one(
+    ats: Run, model: Path, slides: Path, tmp_path: Path
+) -> None:
+    (slides / "broken.svs").unlink()
+    call = ["predict", "-m", model, "-n", 5, "-o", tmp_path / "run", "--processes", 0]
+    manifest = tmp_path / "slides.csv"
+    manifest.write_text("slide\n" + "\n".join(str(path) for path in slides.glob("*.png")))
+    assert ats(*call, "--manifest", manifest)[0] == 0
+    (slides / "one.png").write_bytes(b"no picture at all")
+    status, _, err = ats(*call, "--manifest", manifest, "--attention", "ome-zarr")
+    assert status == 1 and "one.png" in err
+    assert (tmp_path / "run" / "slides" / "two [x]" / "attention.ome.zarr").is_dir()

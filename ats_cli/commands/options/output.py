@@ -81,6 +81,15 @@ GeoJson = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+AttentionFormat = Annotated[
+    Literal["ome-tiff", "ome-zarr", "ome-zarr-0.4"] | None,
+    typer.Option(
+        "--attention",
+        help="Also write the attention over each slide as a map: ome-tiff (values and colours), or ome-zarr. QuPath "
+        "reads OME-Zarr up to 0.4.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 JsonLines = Annotated[
     bool,
     typer.Option("--json", help="One JSON object a slide, a line each, as each finishes.", rich_help_panel=OUTPUT),

@@ -106,9 +106,9 @@ def changed_files(slide_ids: Sequence[str]) -> str:
 
 def sentence_about_reading(slides: int, needs: Collection[Need]) -> str:
     """Return the sentence about what is read again for outputs that are added to finished slides."""
-    parts = {"attention": "the low-resolution view", "view": "the low-resolution view", "patches": "the drawn tiles"}
+    parts = {"attention": "the low-resolution view", "view": "the low-resolution view", "patches": "what was drawn"}
     read = " and ".join(dict.fromkeys(text for need, text in parts.items() if need in needs))
-    return f"{slides} slides are predicted already: only {read} are read again, for the outputs asked for."
+    return f"{slides} slides are predicted already: only {read} is read again, for the outputs asked for."
 
 
 def _text_of(path: AnyPath) -> str:
