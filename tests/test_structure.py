@@ -52,7 +52,7 @@ HEAVY = {
 
 LINES, FILES_OF_A_FOLDER, FUNCTION_LINES, PARAMETERS, COMMAND_LINES, PASSED_ON = 320, 14, 80, 8, 130, 3
 
-# Not as the whole name of a file, folder, class, function, parameter, field or column.
+# Not as the whole name of a file, folder, class, function, parameter, field, attribute or column.
 BANNED = {
     "look", "see", "seen", "told", "kept", "diary", "watch", "crew", "here", "going", "chance", "heap", "shorter",
     "described", "traits", "familiarity", "passes", "one", "many", "house", "room", "face", "job", "held", "right",
@@ -260,10 +260,12 @@ def test_a_class_has_its_name_alone() -> None:
 
 
 def names_given() -> Iterator[str]:
-    """Names of files and folders, classes, functions, parameters, annotated fields, and columns of tables."""
+    """Names of files and folders, classes, functions, parameters, fields, attributes, and columns of tables."""
     for name in FILES:
         yield from name.removesuffix(".py").split("/")
         for node in ast.walk(tree(name)):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                yield node.attr
             if isinstance(node, ast.Assign | ast.AnnAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 columns = any("COLUMNS" in ast.unparse(target) for target in targets) and node.value

@@ -115,8 +115,8 @@ def command(
             say("interrupted. Figures of some of the slides would mislead: nothing was written.")
             raise
     tally.unfamiliar = len(run.unfamiliar)
-    for one in labelled:
-        tally.count(run.failed.get(one.source.slide_id))
+    for slide in labelled:
+        tally.count(run.failed.get(slide.source.slide_id))
     progress.end(quiet)
     figures, record = run.figures()
     if figures:

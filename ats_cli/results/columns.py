@@ -70,7 +70,7 @@ PER_CLASS = Codec(
     lambda value, classes: tuple(math.nan if value[name] is None else value[name] for name in classes),
 )
 SECONDS = Codec(
-    lambda value: isinstance(value, dict) and all(one is None or _is_number(one) for one in value.values()),
+    lambda value: isinstance(value, dict) and all(number is None or _is_number(number) for number in value.values()),
     lambda value, classes: {stage: finite(number) for stage, number in value.items()},
 )
 CODECS = {

@@ -93,8 +93,8 @@ def train_folder(
         if in_doubt:
             callbacks.on_message(regions_in_doubt(in_doubt))
         slides = with_content(_readable(slides, bad, data.skip_bad, spec, callbacks), options.threads)
-        job = _Training(output, spec, data, recipe, options, cache, init, command, callbacks)
-        result = job.run(slides, bad)
+        training = _Training(output, spec, data, recipe, options, cache, init, command, callbacks)
+        result = training.run(slides, bad)
         if first_process() and not result.interrupted:
             cache.delete()
     return result

@@ -55,10 +55,10 @@ class EvaluationRun:
         """Raise AtsError or OSError where the output cannot be written."""
         self._settings = {**DEFAULTS, **request.settings}
         self._region_options = region_options_of(self._settings)
-        self._sources = with_regions([one.source for one in request.labelled], request.roi, self._region_options)
+        self._sources = with_regions([slide.source for slide in request.labelled], request.roi, self._region_options)
         self._request = replace(request, executor=request.executor.for_slides(len(self._sources)))
         self._budgets = request.budgets or (request.model.spec.tiles,)
-        truth = {one.source.slide_id: Truth(one.label, one.group) for one in request.labelled}
+        truth = {slide.source.slide_id: Truth(slide.label, slide.group) for slide in request.labelled}
         self._evaluation = Evaluation(
             truth, request.model.spec.classes, self._budgets, request.group_by, request.model.spec.task
         )
@@ -96,16 +96,16 @@ class EvaluationRun:
         """Yield each slide's prediction at each budget, and count it in the figures."""
         request = self._request
         self._settings["precision"] = self._executor.precision
-        opening = open_options_of(self._settings)
+        open_options = open_options_of(self._settings)
 
         def at_budget(budget: int | None) -> Iterator[Prediction]:
-            drawing = draw_options_of(
+            draw_options = draw_options_of(
                 {**self._settings, "tiles": budget},
                 batch_size=request.batch_size,
                 threads=request.executor.threads,
                 max_unreadable=request.max_unreadable,
             )
-            tasks = slide_tasks(self._sources, opening, drawing, self._region_options)
+            tasks = slide_tasks(self._sources, open_options, draw_options, self._region_options)
             return self._executor.predict(tasks, on_progress)
 
         sampler, limit = self._settings["sampler"], request.max_unreadable

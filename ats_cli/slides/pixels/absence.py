@@ -18,10 +18,10 @@ class Absence:
 
     def __init__(self, level: Level, absent: NDArray[np.bool_]) -> None:
         self._level = level
-        # Summed-area table of the tiles held: a box of any size takes four look-ups.
+        # Summed-area table of the tiles stored: a box of any size takes four look-ups.
         counted = np.int32 if absent.size < 2**31 else np.int64
-        self._held = np.zeros((absent.shape[0] + 1, absent.shape[1] + 1), dtype=counted)
-        inner = self._held[1:, 1:]
+        self._stored = np.zeros((absent.shape[0] + 1, absent.shape[1] + 1), dtype=counted)
+        inner = self._stored[1:, 1:]
         inner[:] = ~absent
         for axis in (0, 1):  # in place: a level may have many millions of tiles
             np.cumsum(inner, axis=axis, out=inner)
@@ -29,32 +29,32 @@ class Absence:
     @property
     def complete(self) -> bool:
         """Whether the file holds no native tile of the level."""
-        return not self._held[-1, -1]
+        return not self._stored[-1, -1]
 
     def of(self, boxes: _Floats) -> NDArray[np.bool_]:
         """Return (N,) bool for boxes (N, 4), x, y, width, height. Boxes outside the slide are not absent."""
         left, right = self._tiles(boxes[:, 0], boxes[:, 2], 1)
         top, bottom = self._tiles(boxes[:, 1], boxes[:, 3], 0)
-        return self._none_held(top, bottom, left, right)
+        return self._none_stored(top, bottom, left, right)
 
     def grid(self, x: _Floats, y: _Floats, side: float) -> NDArray[np.bool_]:
         """Return (rows, cols) bool for squares with corners at `x` (cols,) and `y` (rows,)."""
         left, right = self._tiles(x, side, 1)
         top, bottom = self._tiles(y, side, 0)
-        return self._none_held(top[:, None], bottom[:, None], left, right)
+        return self._none_stored(top[:, None], bottom[:, None], left, right)
 
     def _tiles(self, start: _Floats, length: _Floats | float, axis: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the native tiles [first, stop) along an axis of `_held` under [start, start + length)."""
+        """Return the native tiles [first, stop) along an axis of `_stored` under [start, start + length)."""
         tile = (self._level.tile_height, self._level.tile_width)[axis]
-        most = self._held.shape[axis] - 1
+        most = self._stored.shape[axis] - 1
         first = np.floor(np.floor(start / self._level.downsample) / tile)
         stop = np.ceil(np.ceil((start + length) / self._level.downsample) / tile)
         return np.clip(first, 0, most).astype(np.intp), np.clip(stop, 0, most).astype(np.intp)
 
-    def _none_held(
+    def _none_stored(
         self, top: NDArray[np.intp], bottom: NDArray[np.intp], left: NDArray[np.intp], stop: NDArray[np.intp]
     ) -> NDArray[np.bool_]:
-        table = self._held
-        held = table[bottom, stop] - table[top, stop] - table[bottom, left] + table[top, left]
-        empty: NDArray[np.bool_] = (held == 0) & (stop > left) & (bottom > top)
+        table = self._stored
+        stored = table[bottom, stop] - table[top, stop] - table[bottom, left] + table[top, left]
+        empty: NDArray[np.bool_] = (stored == 0) & (stop > left) & (bottom > top)
         return empty
