@@ -174,11 +174,11 @@ class Slide:
         boxes: (N, 4) floats, x, y, width, height in level-0 pixels; they may reach beyond the slide.
         fill: grey of the pixels outside the slide.
         """
-        wanted = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        if not np.isfinite(wanted).all() or (wanted[:, 2:] <= 0).any():
+        l0_boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        if not np.isfinite(l0_boxes).all() or (l0_boxes[:, 2:] <= 0).any():
             raise ValueError("boxes must be finite, with widths and heights above 0")
-        copied = self._copied(wanted, size, threads)
-        return copied if copied is not None else self._read_planned(wanted.tolist(), size, fill, threads)
+        copied = self._copied(l0_boxes, size, threads)
+        return copied if copied is not None else self._read_planned(l0_boxes.tolist(), size, fill, threads)
 
     def scan_level(self, level: int, boxes: Sequence[Box], threads: int = 4) -> Iterator[Region]:
         """Yield the region under each box, in pixels of the level and inside its bounds, without resampling."""
@@ -264,7 +264,7 @@ class Slide:
         for plan, level in zip(plans, levels, strict=True):
             if plan is not None:
                 by_level.setdefault(level, []).append(_box(*plan))
-        streams = {level: self._read(level, wanted, threads) for level, wanted in by_level.items()}
+        streams = {level: self._read(level, l_boxes, threads) for level, l_boxes in by_level.items()}
         jobs = (
             partial(self._patch, box, level, plan, None if plan is None else next(streams[level]), size, fill)
             for box, plan, level in zip(boxes, plans, levels, strict=True)

@@ -19,15 +19,15 @@ def in_order(jobs: Iterable[Callable[[], T]], threads: int, ahead: int) -> Itera
         for job in jobs:
             yield job()
         return
-    begun: deque[Future[T]] = deque()
+    pending: deque[Future[T]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for job in jobs:
-                begun.append(pool.submit(job))
-                if len(begun) > ahead:
-                    yield begun.popleft().result()
-            while begun:
-                yield begun.popleft().result()
+                pending.append(pool.submit(job))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in begun:
+            for future in pending:
                 future.cancel()

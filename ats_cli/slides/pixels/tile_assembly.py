@@ -35,29 +35,29 @@ def read_tiled(
     boxes: Sequence[Box],
     decode: Callable[[int], Pixels | str],
     threads: int,
-    ask: Callable[[set[int]], Sequence[int]] = sorted,
+    request: Callable[[set[int]], Sequence[int]] = sorted,
 ) -> Iterator[Region]:
     """Yield the region under each box of level `lv`, in order.
 
     decode: returns a native tile as RGB, at least the part inside the level; as a sentence, why it cannot be read. It
         is called in threads, up to a window of boxes ahead.
-    ask: gets the native tiles that will be decoded next, and returns them in the best order of decoding.
+    request: gets the native tiles that will be decoded next, and returns them in the best order of decoding.
     """
     across = tiles_across(lv)
-    wanted = [_tiles_under(box, lv, across) for box in boxes]
-    users = Counter(itertools.chain.from_iterable(wanted))
+    tiles_of_box = [_tiles_under(box, lv, across) for box in boxes]
+    users = Counter(itertools.chain.from_iterable(tiles_of_box))
     shared = _Shared(decode, {tile: count for tile, count in users.items() if count > 1}, _tile_bytes(lv))
 
-    asked: set[int] = set()
+    requested: set[int] = set()
 
     def region(i: int) -> Region:
-        return _paste(boxes[i], lv, across, wanted[i], shared.get)
+        return _paste(boxes[i], lv, across, tiles_of_box[i], shared.get)
 
     def begin(window: range) -> list[int]:
-        new = {tile for i in window for tile in wanted[i]} - asked
-        asked.update(new)
-        rank = {tile: number for number, tile in enumerate(ask(new))}
-        return sorted(window, key=lambda i: min((rank[t] for t in wanted[i] if t in rank), default=0))
+        new = {tile for i in window for tile in tiles_of_box[i]} - requested
+        requested.update(new)
+        rank = {tile: number for number, tile in enumerate(request(new))}
+        return sorted(window, key=lambda i: min((rank[t] for t in tiles_of_box[i] if t in rank), default=0))
 
     windows = _windows(boxes)
     if threads <= 1:
@@ -74,16 +74,16 @@ def read_tiled(
     def regions(some: list[int]) -> dict[int, Region]:
         return {i: region(i) for i in some}
 
-    begun: deque[tuple[range, dict[int, Future[dict[int, Region]]]]] = deque()
+    pending: deque[tuple[range, dict[int, Future[dict[int, Region]]]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for window in windows:
-                handed_over = [(some, pool.submit(regions, some)) for some in _shares(begin(window), threads)]
-                begun.append((window, {i: future for some, future in handed_over for i in some}))
-                if len(begun) > 1:  # decode the next window while the caller uses this one
-                    yield from _in_order(*begun.popleft())
-            while begun:
-                yield from _in_order(*begun.popleft())
+                submitted = [(some, pool.submit(regions, some)) for some in _shares(begin(window), threads)]
+                pending.append((window, {i: future for some, future in submitted for i in some}))
+                if len(pending) > 1:  # decode the next window while the caller uses this one
+                    yield from _in_order(*pending.popleft())
+            while pending:
+                yield from _in_order(*pending.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -116,9 +116,9 @@ def _shares(order: list[int], threads: int) -> Iterator[list[int]]:
     return (order[start : start + count] for start in range(0, len(order), count))
 
 
-def _in_order(window: range, begun: dict[int, Future[dict[int, Region]]]) -> Iterator[Region]:
+def _in_order(window: range, pending: dict[int, Future[dict[int, Region]]]) -> Iterator[Region]:
     for i in window:
-        yield begun[i].result().pop(i)
+        yield pending[i].result().pop(i)
 
 
 def _tiles_under(box: Box, lv: Level, across: int) -> list[int]:

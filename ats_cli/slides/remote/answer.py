@@ -91,8 +91,8 @@ def content_range(header: str | None, start: int, stop: int) -> int:
     if found is None:
         raise no_ranges()
     first, last, size = map(int, found.groups())
-    asked = max(0, size + start) if start < 0 else start
-    if first != asked or last >= asked + expected(start, stop, size):
+    requested_start = max(0, size + start) if start < 0 else start
+    if first != requested_start or last >= requested_start + expected(start, stop, size):
         raise other_bytes()
     return size
 

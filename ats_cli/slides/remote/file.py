@@ -172,7 +172,7 @@ class _HeaderStream(io.RawIOBase):
     def __init__(self, source: RemoteFile, fetch: Fetch) -> None:
         self._source, self._fetch, self._at = source, fetch, 0
 
-    def ask(self, start: int, stop: int) -> Callable[[], bytes]:
+    def request(self, start: int, stop: int) -> Callable[[], bytes]:
         """Request bytes [start, stop). The call that is returned waits for them."""
         stop = max(start, min(stop, self._source.size))
         blocks = self._source.blocks_of(start, stop, self._fetch) if stop > start else []
@@ -180,7 +180,7 @@ class _HeaderStream(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         stop = self._source.size if size is None or size < 0 else self._at + size
-        data = self.ask(self._at, stop)()
+        data = self.request(self._at, stop)()
         self._at += len(data)
         return data
 

@@ -25,7 +25,7 @@ class FsspecObject:
         self.loop: asyncio.AbstractEventLoop = self._fs.loop
         self._place = place
         self._known: asyncio.Future[tuple[int, str | None]] | None = None
-        self._asked = 0.0
+        self._requested_at = 0.0
 
     async def get(self, start: int, stop: int) -> Answer:
         try:
@@ -52,8 +52,8 @@ class FsspecObject:
         """Return size and version. Concurrent calls share one request; a failed one is repeated."""
         known = self._known
         failed = known is not None and known.done() and (known.cancelled() or known.exception() is not None)
-        if known is None or failed or time.monotonic() > self._asked + _VERSION_SECONDS:
-            self._asked = time.monotonic()
+        if known is None or failed or time.monotonic() > self._requested_at + _VERSION_SECONDS:
+            self._requested_at = time.monotonic()
             known = self._known = asyncio.ensure_future(self._facts())
         return await asyncio.shield(known)
 

@@ -71,7 +71,7 @@ class HttpObject:
         with self._translated_errors([]):
             # Each byte received extends the time limit.
             async with asyncio.timeout(time_limit(0)) as limit, self._reply({}) as reply:
-                begun = self.loop.time()
+                started = self.loop.time()
                 self._check(reply)
                 if (reply.content_length or 0) > most:
                     raise _does_not_fit(reply.content_length, most)
@@ -79,7 +79,7 @@ class HttpObject:
                     received += len(part)
                     if received > most:
                         raise _does_not_fit(received, most)
-                    limit.reschedule(begun + time_limit(received))
+                    limit.reschedule(started + time_limit(received))
                     with _full_disk():
                         file.write(part)
         return received

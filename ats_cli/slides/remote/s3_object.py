@@ -66,8 +66,8 @@ class S3Object:
         if self._signed is None or time.monotonic() > self._sign_again:
             self._sign_again = time.monotonic() + _SIGNED_SECONDS / 2
             client = await self._fs.get_s3(self._place["Bucket"])
-            where = {**self._fs.req_kw, **self._place}
-            url = await client.generate_presigned_url("get_object", Params=where, ExpiresIn=_SIGNED_SECONDS)
+            params = {**self._fs.req_kw, **self._place}
+            url = await client.generate_presigned_url("get_object", Params=params, ExpiresIn=_SIGNED_SECONDS)
             self._signed = HttpObject(self.path, fsspec.filesystem("https"), url)
         return self._signed
 

@@ -84,12 +84,12 @@ class DicomReader:
         store = self._stores[level]
         reads: dict[int, Callable[[], bytes]] = {}
 
-        def ask(tiles: set[int]) -> list[int]:
+        def request(tiles: set[int]) -> list[int]:
             placed = sorted((*_place(store, tile), tile) for tile in tiles)
             for file, fetch in enumerate(fetches):
                 ranges = [(offset, count, tile) for in_file, offset, count, tile in placed if in_file == file and count]
-                asked = fetch([(offset, count) for offset, count, _ in ranges])
-                reads.update(zip((tile for _, _, tile in ranges), asked, strict=True))
+                requested = fetch([(offset, count) for offset, count, _ in ranges])
+                reads.update(zip((tile for _, _, tile in ranges), requested, strict=True))
             return [tile for *_, tile in placed]
 
         def decode_tile(tile: int) -> Pixels | str:
@@ -99,7 +99,7 @@ class DicomReader:
 
         with contextlib.ExitStack() as stack:
             fetches = [stack.enter_context(source.opened()) for source in store.instance.sources]
-            yield from read_tiled(self.levels[level], boxes, decode_tile, threads, ask)
+            yield from read_tiled(self.levels[level], boxes, decode_tile, threads, request)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
         lv, store = self.levels[level], self._stores[level]
@@ -135,8 +135,8 @@ class DicomReader:
             raise
         except Exception as error:
             row, col = divmod(tile, tiles_across(lv))
-            where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
-            return str(unreadable(self._path, error, f"{where} is damaged or cut short"))
+            place = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
+            return str(unreadable(self._path, error, f"{place} is damaged or cut short"))
 
     def _read_by_items(self, level: int, tile: int) -> bytes | None:
         """Return the bytes of a native tile by the items of its files, without tables; None if they do not give it."""

@@ -28,32 +28,33 @@ _WIDTH, _HEIGHT = 256, 257
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
-class Asks(Protocol):
-    """`ask(start, stop)` requests bytes and returns a call that waits for them."""
+class RangeRequests(Protocol):
+    """`request(start, stop)` requests bytes and returns a call that waits for them."""
 
-    def ask(self, start: int, stop: int) -> Callable[[], bytes]: ...
+    def request(self, start: int, stop: int) -> Callable[[], bytes]: ...
 
 
-def walk_tiff(stream: Asks) -> None:
+def walk_tiff(stream: RangeRequests) -> None:
     """Request every directory of a TIFF and the values it points to. Does nothing for other files."""
-    head = stream.ask(0, 16)()
+    head = stream.request(0, 16)()
     form = _form(head)
     if form is None:
         return
     next_ones = [form.first(head)]
-    seen: set[int] = set()
+    visited: set[int] = set()
     pending: list[Callable[[], bytes]] = []
     for _ in range(_LONGEST_CHAIN):
-        next_ones = [at for at in dict.fromkeys(next_ones) if at and at not in seen]
+        next_ones = [at for at in dict.fromkeys(next_ones) if at and at not in visited]
         if not next_ones:
             break
-        seen.update(next_ones)
-        directories = [(at, stream.ask(at, at + _DIRECTORY_BYTES)) for at in next_ones]
+        visited.update(next_ones)
+        directories = [(at, stream.request(at, at + _DIRECTORY_BYTES)) for at in next_ones]
         next_ones = []
         for at, read in directories:
             values, more, following = form.directory(at, read())
-            pending += [stream.ask(start, stop) for start, stop in values]
-            next_ones += [*following, *(at for start, stop in more for at in form.offsets(stream.ask(start, stop)()))]
+            pending += [stream.request(start, stop) for start, stop in values]
+            lists = [stream.request(start, stop)() for start, stop in more]
+            next_ones += [*following, *(at for data in lists for at in form.offsets(data))]
     for read in pending:
         read()
 
@@ -69,12 +70,12 @@ def refuse_many_directories(stream: BinaryIO) -> None:
     if form is None:
         return
     named = [form.first(head)]
-    seen, sizes, lists = set[int](), set[tuple[int, int]](), 0
+    visited, sizes, lists = set[int](), set[tuple[int, int]](), 0
     while named:
         at = named.pop()
-        if not at or at in seen:
+        if not at or at in visited:
             continue
-        seen.add(at)
+        visited.add(at)
         stream.seek(at)
         data = stream.read(form.prefix)
         stop = form.length(data)
@@ -85,7 +86,7 @@ def refuse_many_directories(stream: BinaryIO) -> None:
         named += following
         lists += sum(end - start for start, end in elsewhere) // form.wide
         sizes.add(form.size(data))
-        if len(seen) + lists > _MOST_DIRECTORIES:
+        if len(visited) + lists > _MOST_DIRECTORIES:
             raise SlideError(
                 f"more than {_MOST_DIRECTORIES} directories in this TIFF. Export the image you mean by itself."
             )

@@ -95,9 +95,9 @@ def _series(tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSe
     files = set(re.findall(r'FileName="([^"]*)"', tiff.ome_metadata or "")) if tiff.is_ome else set()
     if len(files) > 1:
         raise SlideError("an OME-TIFF spread over several files. Export it as one file.")
-    wanted = (plane or Plane()).requested.get("series")
-    if wanted is not None:
-        return tiff.series[check("series", wanted, len(tiff.series))]
+    series = (plane or Plane()).requested.get("series")
+    if series is not None:
+        return tiff.series[check("series", series, len(tiff.series))]
     if tiff.is_svs and tiff.series[0].name == "Baseline":
         return tiff.series[0]  # Aperio's first directory is the slide, by definition
     names = [series.name or "" for series in tiff.series]

@@ -89,32 +89,32 @@ class TiffReader:
 
     def _read_stored(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         lv, _, store, _ = self._served[level]
-        asked: dict[int, list[_Segment]] = {}
+        requested: dict[int, list[_Segment]] = {}
 
         def places(tiles: list[int]) -> list[list[Range]]:
             found = zip(store.offsets[:, tiles].T.tolist(), store.counts[:, tiles].T.tolist(), strict=True)
             return [list(zip(*tile, strict=True)) for tile in found]
 
-        def segments(where: list[list[Range]]) -> list[list[_Segment]]:
+        def segments(tiles: list[list[Range]]) -> list[list[_Segment]]:
             """Return (call, bytes) for each segment of each tile; an empty list for a tile that the file lacks."""
-            there = [tile if all(at and count for at, count in tile) else [] for tile in where]
-            reads = iter(fetch([place for tile in there for place in tile]))
-            return [[(next(reads), count) for _, count in tile] for tile in there]
+            held = [tile if all(at and count for at, count in tile) else [] for tile in tiles]
+            reads = iter(fetch([place for tile in held for place in tile]))
+            return [[(next(reads), count) for _, count in tile] for tile in held]
 
-        def ask(tiles: set[int]) -> list[int]:
+        def request(tiles: set[int]) -> list[int]:
             order = sorted(tiles)
             placed = sorted(zip(places(order), order, strict=True))
             order = [tile for _, tile in placed]
-            asked.update(zip(order, segments([where for where, _ in placed]), strict=True))
+            requested.update(zip(order, segments([ranges for ranges, _ in placed]), strict=True))
             return order
 
         def decode(tile: int) -> Pixels | str:
             # Request a tile again if it was dropped before a later box needed it.
-            mine = asked.pop(tile, None)
-            return self._tile(level, tile, segments(places([tile]))[0] if mine is None else mine)
+            first = requested.pop(tile, None)
+            return self._tile(level, tile, segments(places([tile]))[0] if first is None else first)
 
         with self.source.opened() as fetch:
-            yield from read_tiled(lv, boxes, decode, threads, ask)
+            yield from read_tiled(lv, boxes, decode, threads, request)
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
         lv, _, store, _ = self._served[level]
@@ -158,8 +158,8 @@ class TiffReader:
         except SlideError:
             raise
         except Exception as error:
-            where = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
-            return str(unreadable(self.source.path, error, f"{where} is damaged or cut short"))
+            place = f"tile at x {col * lv.tile_width}, y {row * lv.tile_height} of level {level}"
+            return str(unreadable(self.source.path, error, f"{place} is damaged or cut short"))
 
 
 def _decoded(store: Store, tile: int, data: bytes, count: int, reduction: int, least: tuple[int, int]) -> NDArray[Any]:

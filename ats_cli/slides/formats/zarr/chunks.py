@@ -47,8 +47,8 @@ class Chunks:
         sides = array.shards or array.chunks
         self._grid = tuple(-(-s // side) for s, side in zip(array.shape, sides, strict=True))
         # Matches keys as the metadata defines them: each index once, without leading zeros.
-        asked = re.escape(array.metadata.encode_chunk_key((0,) * array.ndim))
-        self._asked = re.compile(re.sub("0", r"(0|[1-9]\\d*)", asked))
+        pattern = re.escape(array.metadata.encode_chunk_key((0,) * array.ndim))
+        self._key_pattern = re.compile(re.sub("0", r"(0|[1-9]\\d*)", pattern))
 
     def lacks(self, chunk: Cell) -> bool:
         """Whether the store lacks a chunk. Call it just after reading the chunk."""
@@ -78,7 +78,7 @@ class Chunks:
         per = dict(zip(axes, self._per_shard(), strict=True))
         found = np.zeros((counts["y"], counts["x"]), dtype=np.bool_)
         if self._shards is None:
-            listed = [cell for _, cell, as_asked in self._listed() if as_asked or cell in self.elsewhere]
+            listed = [cell for _, cell, is_defined in self._listed() if is_defined or cell in self.elsewhere]
             index = dict(zip(axes, np.array(listed, dtype=np.intp).reshape(-1, array.ndim).T, strict=True))
             shown = np.ones(len(listed), dtype=np.bool_)
             for axis, (a, b) in cells.items():
@@ -89,8 +89,8 @@ class Chunks:
             found[ys[whole], xs[whole]] = True
             return found
         order = [axes.index("y"), axes.index("x"), *(i for i, axis in enumerate(axes) if axis not in "yx")]
-        for _, shard, as_asked in self._listed():
-            if not as_asked and shard not in self.elsewhere:
+        for _, shard, is_defined in self._listed():
+            if not is_defined and shard not in self.elsewhere:
                 continue
             # The chunks of this shard within the spans.
             starts = {axis: i * per[axis] for axis, i in zip(axes, shard, strict=True)}
@@ -131,8 +131,8 @@ class Chunks:
                 return None
             return f"none of the {len(cells)} chunks of the array {self.name} that were tried is there."
         other = None
-        for key, cell, as_asked in self._listed():
-            if as_asked:
+        for key, cell, is_defined in self._listed():
+            if is_defined:
                 return None
             other = other or (key, cell)
         if other is None:
@@ -145,9 +145,9 @@ class Chunks:
     @functools.cached_property
     def elsewhere(self) -> dict[Cell, str]:
         """Chunks or shards stored under another key than the metadata defines, and that key."""
-        found = {cell: key for key, cell, as_asked in self._listed() if not as_asked}
-        for _, cell, as_asked in self._listed() if found else ():
-            if as_asked:
+        found = {cell: key for key, cell, is_defined in self._listed() if not is_defined}
+        for _, cell, is_defined in self._listed() if found else ():
+            if is_defined:
                 found.pop(cell, None)
         return found
 
@@ -156,13 +156,13 @@ class Chunks:
         return self.elsewhere.get(self._shard_of(chunk)) if self._store.keys is not None else None
 
     def _any_key(self, keys: list[str]) -> bool:
-        async def there(key: str) -> bool:
+        async def exists(key: str) -> bool:
             return await self._store.get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is not None
 
-        async def asked() -> list[bool]:
-            return list(await asyncio.gather(*(there(key) for key in keys)))
+        async def exist() -> list[bool]:
+            return list(await asyncio.gather(*(exists(key) for key in keys)))
 
-        return any(sync(asked()))
+        return any(sync(exist()))
 
     def _has(self, chunk: Cell) -> bool:
         """Whether the shard of a chunk holds it."""
@@ -186,12 +186,12 @@ class Chunks:
         assert self._store.keys is not None
         for key in self._store.keys(self._prefix):
             rest = key[len(self._prefix) :]
-            asked = self._asked.fullmatch(rest)
-            if asked is None and not _CHUNK.fullmatch(rest):
+            defined = self._key_pattern.fullmatch(rest)
+            if defined is None and not _CHUNK.fullmatch(rest):
                 continue
-            cell = tuple(int(i) for i in (asked.groups() if asked else re.findall(r"\d+", rest)))
+            cell = tuple(int(i) for i in (defined.groups() if defined else re.findall(r"\d+", rest)))
             if len(cell) == len(self._grid) and all(i < n for i, n in zip(cell, self._grid, strict=True)):
-                yield key, cell, asked is not None
+                yield key, cell, defined is not None
 
     def _read_index(self, shard: Cell) -> NDArray[Any] | None:
         """Return which inner chunks a shard holds; None if the store lacks it. Raises ValueError if it is damaged."""

@@ -54,9 +54,9 @@ def find_image(root: zarr.Array[Any] | zarr.Group, name: str, plane: Plane | Non
 
     name: what the user calls the Zarr, for advice such as "Give slide.zarr/0".
     """
-    asked = plane.series if plane is not None else None
+    requested = plane.series if plane is not None else None
     if isinstance(root, zarr.Array):
-        check("series", asked or 0, 1)
+        check("series", requested or 0, 1)
         return _plain(name, [root])
     metadata = _ngff(root)
     if "plate" in metadata:
@@ -66,9 +66,9 @@ def find_image(root: zarr.Array[Any] | zarr.Group, name: str, plane: Plane | Non
     elif "bioformats2raw.layout" in metadata:
         found = [(group, _ngff(group)["multiscales"][0]) for group in _series(root)]
     else:
-        check("series", asked or 0, 1)
+        check("series", requested or 0, 1)
         return _plain(name, [array for _, array in _by_number(root.arrays())], root)
-    number = check("series", asked, len(found)) if asked is not None else _main(found)
+    number = check("series", requested, len(found)) if requested is not None else _main(found)
     group, multiscale = found[number]
     return _multiscale(group, multiscale, (number, len(found)))
 

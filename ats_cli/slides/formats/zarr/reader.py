@@ -209,14 +209,14 @@ class ZarrReader:
             "y": (row * lv.tile_height, min((row + 1) * lv.tile_height, lv.height)),
             "x": (col * lv.tile_width, min((col + 1) * lv.tile_width, lv.width)),
         }
-        wanted = _touched(self._axes, array.chunks, spans)
+        cells = _touched(self._axes, array.chunks, spans)
         try:
             pixels = np.asarray(self._unpacked[level][tuple(slice(*spans[axis]) for axis in self._axes)])
-            lacking = [chunk for chunk in wanted if self._chunks[level].lacks(chunk)]
+            lacking = [chunk for chunk in cells if self._chunks[level].lacks(chunk)]
         except SlideError:
             raise
         except Exception as error:
-            chunks = " to ".join(_numbers(chunk) for chunk in (wanted[0], *wanted[1:][-1:]))
+            chunks = " to ".join(_numbers(chunk) for chunk in (cells[0], *cells[1:][-1:]))
             what = f"chunk {chunks} of the array {self._chunks[level].name} is damaged or cut short"
             return str(unreadable(self._path, error, what))
         for chunk in lacking:
