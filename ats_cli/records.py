@@ -198,7 +198,7 @@ class TilesRead:
     region: NDArray[np.bool_] | None = None
 
 
-Need = Literal["tiles", "attention", "view", "patches"]
+Need = Literal["tiles", "attention", "view", "patches", "features"]
 """What a writer is made from: `Prediction.tile_arrays`, or a field of `SlidePixels`."""
 
 
@@ -208,13 +208,16 @@ class SlidePixels:
 
     attention: the attention over all positions. view: (rows, cols, 3) uint8, the slide in low resolution; each of its
     pixels is `view_downsample` level-0 pixels a side. patches: (n, p, p, 3) uint8, the tiles that were read, in the
-    order of `TilesRead`; those that could not be read are the colour of the background.
+    order of `TilesRead`; those that could not be read are the colour of the background. features: (n, D), the feature
+    network's output for each tile. patch_size: p.
     """
 
     attention: AttentionMap | None = None
     view: NDArray[np.uint8] | None = None
     view_downsample: float = 1.0
     patches: NDArray[np.uint8] | None = None
+    features: NDArray[np.float32] | None = None
+    patch_size: int = 0
 
 
 class Fingerprint(NamedTuple):

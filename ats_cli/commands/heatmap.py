@@ -68,7 +68,7 @@ def command(
     from ats_cli.commands.common.tally import Tally
     from ats_cli.commands.options.settings import open_options, region_options
     from ats_cli.inference.runs.slide_heatmap import picture_paths, slide_heatmap
-    from ats_cli.results.heatmap import HeatmapOptions, check_colormap
+    from ats_cli.results.pictures.heatmap import HeatmapOptions, check_colormap
     from ats_cli.slides.regions.region_files import with_regions
 
     sources = gather(slides, None, mpp)

@@ -38,6 +38,8 @@ def command(
     overwrite: o.OverwriteRun = False,
     geojson: o.GeoJson = False,
     attention: o.AttentionFormat = None,
+    hdf5: o.Hdf5 = False,
+    save_tiles: o.SaveTiles = False,
     json: o.JsonLines = False,
     group_by: o.GroupBy = None,
     group_weights: o.GroupWeights = "equal",
@@ -104,7 +106,7 @@ def command(
         extend=extend,
         retry_failed=retry_failed,
         overwrite=overwrite,
-        outputs=outputs_of({"geojson": geojson, "attention": attention}),
+        outputs=outputs_of(geojson=geojson, attention=attention, hdf5=hdf5, save_tiles=save_tiles),
         arguments=sys.argv[1:],
     )
     run = PredictionRun(request, notify=ignore if quiet else say)

@@ -31,6 +31,19 @@ class TileBatch(NamedTuple):
     problem: str | None
 
 
+def tile_features(context: PredictionContext, boxes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the features of tiles (n, 4), (n, D); 0 for those that cannot be read."""
+    nets, device = context.model.nets, context.model.device
+    found = []
+    for batch in _patch_batches(context, boxes, BATCH_CPU if device.type == "cpu" else BATCH_GPU):
+        with torch.inference_mode():
+            features = (
+                nets.embed(to_unit(to_device(batch.patches, device)))[: len(batch.readable)].float().cpu().numpy()
+            )
+        found.append(np.where(batch.readable[:, None], features, np.float32(0)))
+    return np.concatenate(found)
+
+
 class _PatchBatch(NamedTuple):
     """Patches (size, p, p, 3); the first ones, `readable` (b,), are of tiles, the others fill the batch."""
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ats_cli.inference.attention_pass import AttentionPass
 from ats_cli.inference.context import PredictionContext
+from ats_cli.inference.features import tile_features
 from ats_cli.records import AttentionMap, Need, Prediction, SlidePixels, TilesRead
 from ats_cli.slides import Unreadable
 
@@ -24,17 +25,20 @@ def with_pixels(
 
     `attention`: the slide's map if it is known, else the attention network runs over the view again. Raises SlideError.
     """
-    slide, view, patches = context.slide, None, None
+    slide, tiles, view, patches, features = context.slide, prediction.tile_arrays, None, None, None
+    side = context.model.spec.features.patch_size
     downsample = max(1.0, max(slide.width, slide.height) / VIEW_SIZE)
     if "view" in needs:
         view = slide.scan_view(downsample, threads=context.threads).pixels
-    if "patches" in needs and prediction.tile_arrays is not None:
-        patches = _patches(context, prediction.tile_arrays)
+    if "patches" in needs and tiles is not None:
+        patches = _patches(context, tiles)
+    if "features" in needs and tiles is not None:
+        features = tile_features(context, tiles.boxes)
     if "attention" not in needs:
         attention = None
     elif attention is None:
         attention = AttentionPass(context).attention()[0]
-    return replace(prediction, pixels=SlidePixels(attention, view, downsample, patches))
+    return replace(prediction, pixels=SlidePixels(attention, view, downsample, patches, features, side))
 
 
 def _patches(context: PredictionContext, tiles: TilesRead) -> NDArray[np.uint8]:

@@ -28,7 +28,7 @@ class Writer(Protocol):
         """What it is made from, besides the record.
 
         "tiles" is `prediction.tile_arrays`; it is left out for slides that failed, which have none. "attention",
-        "view" and "patches" are fields of `prediction.pixels`.
+        "view", "patches" and "features" are fields of `prediction.pixels`.
         """
         ...
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
+import torch
 import zarr
+from PIL import Image
 from shapely.geometry import shape
 from shapely.ops import unary_union
+
+from ats_cli import load_model, open_slide
 
 pytestmark = pytest.mark.integration
 
@@ -117,3 +124,49 @@ def test_an_added_map_of_a_slide_that_is_gone_is_status_one(
     status, _, err = ats(*call, "--manifest", manifest, "--attention", "ome-zarr")
     assert status == 1 and "one.png" in err
     assert (tmp_path / "run" / "slides" / "two [x]" / "attention.ome.zarr").is_dir()
+
+
+def test_the_tiles_that_were_read_are_saved_as_pictures(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    """Each file holds the pixels of its place on the slide; the first ones speak most for the answer."""
+    run, folder = tmp_path / "run", tmp_path / "run" / "slides" / "one"
+    assert ats("predict", slides / "one.png", "-m", model, "-n", 12, "-o", run, "--save-tiles")[0] == 0
+    record = json.loads((folder / "prediction.json").read_text())
+    rows = list(csv.DictReader((folder / "tiles.csv").open()))
+    files = sorted((folder / "tiles").iterdir())
+    assert len(files) == len(rows) == 12
+    shares = {(round(float(row["minx"])), round(float(row["miny"]))): row for row in rows}
+    column = "share_" + max(record["logits"], key=record["logits"].get)
+    evidence = []
+    with open_slide(slides / "one.png") as slide:
+        for rank, file in enumerate(files, 1):
+            number, x, y = re.fullmatch(r"(\d+)_x(-?\d+)_y(-?\d+)\.png", file.name).groups()
+            assert int(number) == rank
+            row = shares[int(x), int(y)]
+            box = tuple(float(row[name]) for name in ("minx", "miny", "width", "height"))
+            pixels = np.asarray(Image.open(file))
+            assert np.array_equal(pixels, next(iter(slide.read_tiles([box], pixels.shape[0], fill=255))))
+            evidence.append(float(row[column]))
+    assert evidence == sorted(evidence, reverse=True)
+    assert Image.open(folder / "contact-sheet.png").format == "PNG"
+    # Pictures that ats wrote are no slides.
+    status, _, err = ats("info", run)
+    assert status == 2 and "no slide" in err
+
+
+def test_hdf5_is_read_as_clam_and_trident_do(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    run, folder = tmp_path / "run", tmp_path / "run" / "slides" / "one"
+    assert ats("predict", slides / "one.png", "-m", model, "-n", 6, "-o", run, "--hdf5")[0] == 0
+    loaded = load_model(model)
+    tiles = np.load(folder / "draw.npz")
+    with h5py.File(folder / "tiles.h5") as file, open_slide(slides / "one.png") as slide:
+        coords, features = file["coords"][:], file["features"][:]
+        side = int(file["coords"].attrs["patch_size_level0"])
+        assert coords.shape == (6, 2) and coords.dtype == np.int64
+        assert np.abs(coords - tiles["boxes"][:, :2]).max() <= 0.5 and side == round(tiles["boxes"][0, 2])
+        patches = np.stack(list(slide.read_tiles(tiles["boxes"], int(file["coords"].attrs["patch_size"]), fill=255)))
+    with torch.inference_mode():
+        expected = loaded.nets.embed(torch.from_numpy(patches.copy()).permute(0, 3, 1, 2) / 255)
+        logits = loaded.nets.logits((torch.from_numpy(tiles["weights"]).float() @ expected)[None])
+    assert np.allclose(features, expected.numpy(), atol=1e-5)
+    record = json.loads((folder / "prediction.json").read_text())
+    assert np.allclose(logits.numpy()[0], list(record["logits"].values()), atol=1e-4)

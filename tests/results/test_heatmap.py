@@ -9,7 +9,7 @@ from PIL import Image
 
 from ats_cli.errors import AtsError
 from ats_cli.records import AttentionMap
-from ats_cli.results.heatmap import HeatmapOptions, Scale, round_length, write_heatmap
+from ats_cli.results.pictures.heatmap import HeatmapOptions, Scale, round_length, write_heatmap
 
 
 def one_hot(rows: int, cols: int, row: int, col: int, pitch: float) -> AttentionMap:

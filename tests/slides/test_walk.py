@@ -19,7 +19,7 @@ from PIL import Image
 
 from ats_cli.errors import SlideError
 from ats_cli.records import AttentionMap
-from ats_cli.results.heatmap import HeatmapOptions, write_heatmap
+from ats_cli.results.pictures.heatmap import HeatmapOptions, write_heatmap
 from ats_cli.slides import find_slides, open_slide
 
 KINDS = (

@@ -90,6 +90,22 @@ AttentionFormat = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Hdf5 = Annotated[
+    bool,
+    typer.Option(
+        "--hdf5",
+        help="Also write tiles.h5 for each slide: coordinates and features of its tiles, as CLAM and TRIDENT do.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SaveTiles = Annotated[
+    bool,
+    typer.Option(
+        "--save-tiles",
+        help="Also write the tiles of each slide as pictures, and one contact sheet sorted by evidence.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 JsonLines = Annotated[
     bool,
     typer.Option("--json", help="One JSON object a slide, a line each, as each finishes.", rich_help_panel=OUTPUT),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ats_cli.errors import AtsError
@@ -78,11 +77,10 @@ def region_options(roi_class: list[str] | None, roi_origin: str | None) -> Regio
     return RegionOptions(tuple(sorted(set(roi_class or ()))), roi_origin or "auto")
 
 
-def outputs_of(options: Mapping[str, bool | str | None]) -> frozenset[str]:
+def outputs_of(**options: bool | str | None) -> frozenset[str]:
     """Return the optional outputs that a call asks for: names of options, with "=" and the value where there is one."""
-    return frozenset(
-        name if value is True else f"{name}={value}" for name, value in options.items() if value not in (None, False)
-    )
+    given = {name.replace("_", "-"): value for name, value in options.items() if value not in (None, False)}
+    return frozenset(name if value is True else f"{name}={value}" for name, value in given.items())
 
 
 def refuse_together(cluster: str | None, processes: int | None, shard: str | None) -> None:

@@ -106,7 +106,8 @@ def changed_files(slide_ids: Sequence[str]) -> str:
 
 def sentence_about_reading(slides: int, needs: Collection[Need]) -> str:
     """Return the sentence about what is read again for outputs that are added to finished slides."""
-    parts = {"attention": "the low-resolution view", "view": "the low-resolution view", "patches": "what was drawn"}
+    parts = {"attention": "the low-resolution view", "view": "the low-resolution view", "patches": "the drawn tiles"}
+    parts["features"] = parts["patches"]
     read = " and ".join(dict.fromkeys(text for need, text in parts.items() if need in needs))
     return f"{slides} slides are predicted already: only {read} is read again, for the outputs asked for."
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ats_cli.errors import AtsError
 from ats_cli.records import AttentionMap, RegionsUsed
 from ats_cli.results.files import refuse_dangling_link
-from ats_cli.results.heatmap import HeatmapOptions, write_heatmap
+from ats_cli.results.pictures.heatmap import HeatmapOptions, write_heatmap
 from ats_cli.slides import SlideSource
 from ats_cli.slides.inputs.discovery import safe_name
 from ats_cli.slides.opening import open_with

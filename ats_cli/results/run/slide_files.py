@@ -74,7 +74,8 @@ def _available(prediction: Prediction) -> set[Need]:
         available.add("tiles")
     if pixels is not None:
         fields: dict[Need, object] = {
-            "attention": pixels.attention, "view": pixels.view, "patches": pixels.patches
+            "attention": pixels.attention, "view": pixels.view, "patches": pixels.patches,
+            "features": pixels.features,
         }  # fmt: skip
         available |= {need for need, value in fields.items() if value is not None}
     return available

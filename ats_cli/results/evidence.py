@@ -1,0 +1,32 @@
+"""The evidence of tiles: their exact shares of a logit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ats_cli.records import Prediction, TilesRead
+
+Floats = NDArray[np.float64]
+
+
+def evidence(tiles: TilesRead) -> Floats:
+    """Return (n, C), each tile's exact share of each logit; they sum over the tiles to logit minus bias."""
+    return tiles.weights[:, None] * tiles.terms
+
+
+def answered_class(prediction: Prediction) -> int:
+    """Return the index of the class that the evidence of a prediction is shown for: the one of the largest logit."""
+    return int(np.argmax(prediction.logits or (0.0,)))
+
+
+def by_evidence(prediction: Prediction) -> tuple[NDArray[np.intp], Floats]:
+    """Return the readable tiles from the most evidence for the answered class to the most against it, and all evidence.
+
+    (m,) indices into the arrays of the tiles; (n,) evidence for that class.
+    """
+    tiles = prediction.tile_arrays
+    assert tiles is not None
+    values = evidence(tiles)[:, answered_class(prediction)]
+    order = np.argsort(-values, kind="stable")
+    return order[tiles.readable[order]], values

@@ -1,0 +1,1 @@
+"""Pictures of a slide for people: the heatmap, the contact sheet."""
