@@ -115,7 +115,7 @@ def read_manifest(
         else:
             rows.append(row)
     groups = spellings(((row.group, f"row {row.row}") for row in rows if row.group), "group", file.name)
-    if groups.merged:
+    if any(name != group for group, name in groups.names.items()):
         rows = [replace(row, group=groups.names[row.group]) if row.group else row for row in rows]
     reader.say()
     if sentence := groups.sentence():
