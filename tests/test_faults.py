@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pickle
@@ -23,8 +24,11 @@ from ats_cli.results.evaluation.metrics import Table, auprc, auroc
 from ats_cli.slides import check_slide, read_manifest
 from ats_cli.slides.regions.region_files import read_regions
 from ats_cli.training import labelled_slides, split_off
+from ats_cli.training.dataset.labelled import LabelledSlide
+from ats_cli.training.dataset.slide_store import read_slide_view
 from ats_cli.training.loop.processes import computation
 from ats_cli.training.output import claim_output
+from ats_cli.zoo.find import find_recipe
 from tests.ats_process import ats_series
 from tests.small import write_model
 
@@ -38,7 +42,6 @@ OPEN = {
     "cluster-relative-paths",
     "cluster-worker-of-another-version",
     "one-file-in-two-classes",
-    "regions-of-a-slide-with-bounds",
 }
 
 Ats = Callable[..., tuple[int, str, str]]
@@ -235,6 +238,26 @@ def test_dicom_table_of_offsets(name: str, tmp_path: Path) -> None:
 def test_generic_tiff_level_jump() -> None:
     with open_slide(FAULTS / "generic-tiff-level-jump" / "jump8.tif") as slide:
         assert [level.downsample for level in slide.levels] == [1, 8]
+
+
+def test_regions_of_a_slide_with_bounds(ats: Ats, tmp_path: Path) -> None:
+    folder = FAULTS / "regions-of-a-slide-with-bounds"
+    roi = folder / "offset.geojson"
+    (tmp_path / "t.csv").write_text(f"slide,roi\n{folder / 'offset.scn'},{roi}\n")
+    for way in ([folder / "offset.scn", "--roi", roi], ["--manifest", tmp_path / "t.csv"]):
+        status, _, err = ats("predict", *way, "-m", "colon-epithelium", "-n", 40, "--overwrite", "-o", tmp_path / "run")
+        assert status == 0, err
+        with (tmp_path / "run" / "slides" / "offset" / "tiles.csv").open(newline="") as file:
+            tiles = [[float(row[key]) for key in ("minx", "miny", "width")] for row in csv.DictReader(file)]
+        centres = np.array([(x + side / 2, y + side / 2) for x, y, side in tiles])
+        assert len(tiles) == 40 and (centres >= (704, 128)).all() and (centres <= (960, 640)).all()
+    slide = LabelledSlide("offset", folder / "offset.scn", "a", roi=roi)
+    with slide.open() as image:
+        view = read_slide_view(image, slide, find_recipe("tissue").spec, None)
+    rows, cols = np.nonzero(view.allowed)
+    pitch = view.geometry.pitch
+    assert (cols.min() * pitch, rows.min() * pitch) >= (704, 128) and (cols.max() + 1) * pitch <= 960
+    assert (rows.max() + 1) * pitch <= 640
 
 
 def test_geojson() -> None:

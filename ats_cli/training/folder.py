@@ -13,7 +13,7 @@ from ats_cli.records import ModelSpec
 from ats_cli.registry import TASKS
 from ats_cli.results.regions_in_doubt import regions_in_doubt
 from ats_cli.slides import OpenOptions
-from ats_cli.slides.regions.region_files import files_digest, regions_of_slides
+from ats_cli.slides.regions.region_files import files_digest, refuse_without_regions, regions_of_slides
 from ats_cli.spec_table import spec_table
 from ats_cli.training.card import model_card
 from ats_cli.training.dataset.labelled import LabelledSlide, labelled_data, with_content
@@ -77,6 +77,8 @@ def train_folder(
     slides = [replace(slide, region_options=data.region_options) for slide in found.slides]
     for note in found.notes.notes:
         callbacks.on_message(note)
+    if data.roi is None and all(slide.roi is None for slide in slides):
+        refuse_without_regions(data.region_options)
     if data.roi is not None:
         slides = _with_regions(slides, data.roi, callbacks)
     with claim_output(output, options.resume), torch_threads(threads_begun_with(output)):

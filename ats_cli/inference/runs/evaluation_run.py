@@ -16,7 +16,7 @@ from ats_cli.records import MAX_UNREADABLE, Prediction
 from ats_cli.results.budget_figures import BudgetFigures, Truth
 from ats_cli.results.evaluation.report import Evaluation, check_writable
 from ats_cli.results.groups import GroupBy
-from ats_cli.slides.regions.region_files import with_regions
+from ats_cli.slides.regions.region_files import roi_setting, with_regions
 from ats_cli.zoo import ModelFolder
 
 
@@ -56,6 +56,8 @@ class EvaluationRun:
         self._settings = {**DEFAULTS, **request.settings}
         self._region_options = region_options_of(self._settings)
         self._sources = with_regions([slide.source for slide in request.labelled], request.roi, self._region_options)
+        if request.roi is not None:
+            self._settings["roi"] = roi_setting(request.roi)
         self._request = replace(request, executor=request.executor.for_slides(len(self._sources)))
         self._budgets = request.budgets or (request.model.spec.tiles,)
         truth = {slide.source.slide_id: Truth(slide.label, slide.group) for slide in request.labelled}

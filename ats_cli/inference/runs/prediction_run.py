@@ -20,7 +20,7 @@ from ats_cli.records import Prediction
 from ats_cli.registry import EXHAUSTIVE
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.slides.options import OpenOptions
-from ats_cli.slides.regions.region_files import with_regions
+from ats_cli.slides.regions.region_files import roi_setting, with_regions
 from ats_cli.zoo import find_model
 
 
@@ -60,6 +60,8 @@ class PredictionRun:
             settings["tiles"] = settings["tiles"] or self.model.spec.tiles
         self._region_options = region_options_of(settings)
         self.sources = with_regions(self.sources, request.roi, self._region_options)
+        if request.roi is not None:
+            settings["roi"] = roi_setting(request.roi)
         if request.shard is not None:
             self.sources = part(self.sources, *request.shard)
         self._request = replace(request, executor=executor.for_slides(len(self.sources)))

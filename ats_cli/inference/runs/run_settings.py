@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "backend": None,
     "plane": None,
     "color_profile": "none",
+    "roi": None,
     "roi_class": None,
     "roi_origin": None,
 }

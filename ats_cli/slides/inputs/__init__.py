@@ -1,1 +1,1 @@
-"""Slides from paths, folders and manifests; regions of interest."""
+"""Slides from paths, folders and manifests."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import unicodedata
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+_GZIP = b"\x1f\x8b"
 
 Ring = NDArray[np.float64]
 """(n, 2): x, y of its corners in pixels; the last is joined with the first."""
@@ -25,12 +29,17 @@ class ClassedPolygon(NamedTuple):
 
 def polygons_of(document: bytes) -> list[ClassedPolygon]:
     """Return the polygons of a GeoJSON document (RFC 7946): a FeatureCollection, a list of features, a feature or a
-    geometry, in UTF-8 with or without a byte-order mark.
+    geometry, in any encoding of Unicode, perhaps compressed by gzip.
 
     A feature without geometry, and a geometry without coordinates, have no polygon. Raises ValueError for what is no
     GeoJSON, RecursionError for what nests too deep.
     """
-    return _polygons(json.loads(document.decode("utf-8-sig")), None)
+    if document.startswith(_GZIP):
+        try:
+            document = gzip.decompress(document)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"damaged gzip: {error}") from error
+    return _polygons(json.loads(document), None)
 
 
 def normal_name(name: str) -> str:

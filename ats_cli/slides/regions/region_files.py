@@ -16,7 +16,7 @@ from ats_cli.slides.regions.geojson import normal_name, polygons_of
 from ats_cli.slides.regions.slide_regions import Regions, extent_of
 from ats_cli.slides.remote.path import AnyPath
 
-SUFFIXES = (".geojson", ".json")
+SUFFIXES = (".geojson", ".json", ".geojson.gz")
 
 NAMED = 5  # classes that are named in one message
 
@@ -51,7 +51,9 @@ def read_regions(file: RegionFile | Path, options: RegionOptions = RegionOptions
         data = path.read_bytes()
         polygons = polygons_of(data)
     except FileNotFoundError:
-        raise _problem(path, f"no such file of regions in {path.parent.absolute()}. Check the path.") from None
+        raise _problem(
+            path, f"no such file of regions in {path.parent.absolute()}. Add it, or leave the slide out."
+        ) from None
     except (OSError, ValueError) as error:
         raise _problem(path, f"not readable as GeoJSON ({error}). {again}") from error
     except RecursionError:
@@ -77,8 +79,10 @@ def with_regions(
     """Return slides with their files of regions: those that a manifest gives, for the others those of `roi`.
 
     A slide without a file in the folder `roi` gets one that does not exist, so that it fails when its turn comes.
-    Raises AtsError as `regions_of_slides`, and where `roi` is one file, as `read_regions`.
+    Raises AtsError as `regions_of_slides`, where `roi` is one file, as `read_regions`, and for options without regions.
     """
+    if roi is None and all(source.roi is None for source in sources):
+        refuse_without_regions(options)
     without = [(source.slide_id, source.path) for source in sources if source.roi is None]
     if roi is None or not without:
         return list(sources)
@@ -91,6 +95,11 @@ def with_regions(
         for (slide_id, path), file in zip(without, found, strict=True)
     }
     return [replace(source, roi=source.roi or chosen[source.slide_id]) for source in sources]
+
+
+def roi_setting(roi: Path) -> str:
+    """Return what --roi is, as a setting of a run: a hash of the file's content, or that there is a file a slide."""
+    return "a file for each slide" if roi.is_dir() else _digest(roi.read_bytes())
 
 
 def regions_of_slides(slides: Sequence[tuple[str, AnyPath]], roi: Path) -> list[Path | None]:
@@ -123,6 +132,13 @@ def files_digest(files: Mapping[str, Path]) -> str:
     """Return a hash of the files of several slides, by slide id, whatever their order."""
     contents = [f"{slide_id} {_digest(files[slide_id].read_bytes())}" for slide_id in sorted(files)]
     return _digest("\n".join(contents).encode(errors="surrogatepass"))
+
+
+def refuse_without_regions(options: RegionOptions) -> None:
+    """Raise AtsError for options of regions, where there are none."""
+    if options != RegionOptions():
+        given = "--roi-class" if options.classes else "--roi-origin"
+        raise AtsError(f"{given} is about regions, and no slide has any. Give --roi, or a column roi in the manifest.")
 
 
 def _in_folder(folder: Path, names: Sequence[str]) -> Path | None:
