@@ -3,12 +3,16 @@
 And no worker processes but where a test asks for them: each takes seconds to import torch."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ATS_PROCESSES", "0")
+
+# Tests that a shell started in the background, and the processes that they start, would ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
