@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,18 +116,19 @@ def test_cut_three_times_by_kill_9_it_ends_at_the_same_weights(data: Path, recip
 
 def test_every_step_is_a_place_to_go_on_from(data: Path, tmp_path: Path) -> None:
     """No step of an unbroken training differs from one that was cut there and went on, whatever was switched on."""
+    spec = replace(SPEC, training=replace(SPEC.training, steps=20))
     train, held = split_off(labelled_slides(data, None), 0.2, seed=0)
     whole: list[TrainingProgress] = []
-    unbroken = train_slides(SPEC, train, held, on_progress=whole.append)
+    unbroken = train_slides(spec, train, held, on_progress=whole.append)
 
     def stop(progress: TrainingProgress) -> None:
         cut.append(progress)
         signal.raise_signal(signal.SIGINT)
 
     cut: list[TrainingProgress] = []
-    for _ in range(SPEC.training.steps):
+    for _ in range(spec.training.steps):
         log = TrainingLog(tmp_path / "run", every=1000)
-        trained = train_slides(SPEC, train, held, on_progress=stop, log=log, resume=True)
+        trained = train_slides(spec, train, held, on_progress=stop, log=log, resume=True)
     assert [(p.step, p.loss, p.validation) for p in cut] == [(p.step, p.loss, p.validation) for p in whole]
     assert trained.metrics["validation"] == unbroken.metrics["validation"]
     states = trained.nets.state_dict(), unbroken.nets.state_dict()
