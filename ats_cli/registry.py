@@ -7,6 +7,7 @@ its file and register it with one line below (or call `register`); docs/extendin
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ats_cli.tasks.task import Task
 
 Member = TypeVar("Member")
+_log = logging.getLogger(__name__)
 
 
 class Registry(Generic[Member]):
@@ -36,6 +38,8 @@ class Registry(Generic[Member]):
         self.kind = kind
         self._members: dict[str, str | Member] = dict(members)
         self._entry_points = entry_points
+        self._packages: dict[str, str] = {}
+        self._broken: set[str] = set()
 
     def register(self, name: str, member: str | Member) -> None:
         """Add a member, or the "module:attribute" at which it is found. Replaces one of the same name."""
@@ -57,14 +61,39 @@ class Registry(Generic[Member]):
         return name in self.names
 
     def __getitem__(self, name: str) -> Member:
-        """Return the member called `name`. Raises AtsError, with the nearest name, if there is none."""
+        """Return the member called `name`. Raises AtsError, with the nearest name, if there is none, and for a member
+        of another package that cannot be imported."""
         self.check(name)
         member = self._members[name]
         if isinstance(member, str):
             module, _, attribute = member.partition(":")
-            member = cast(Member, getattr(import_module(module), attribute))
+            try:
+                member = cast(Member, getattr(import_module(module), attribute))
+            except Exception as error:
+                if name not in self._packages:
+                    raise
+                raise AtsError(self._import_problem(name, error)) from error
             self._members[name] = member
         return member
+
+    def importable(self, name: str) -> Member | None:
+        """Return the member called `name`; None, with one warning in a process, where another package has it and it
+        cannot be imported."""
+        if name in self._broken:
+            return None
+        try:
+            return self[name]
+        except AtsError as error:
+            self._broken.add(name)
+            _log.warning("%s Until then it is left out.", error)
+            return None
+
+    def _import_problem(self, name: str, error: Exception) -> str:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
+        return (
+            f"the {self.kind} {name!r} of the package {self._packages[name]} cannot be imported ({reason}). "
+            "Mend, update or uninstall that package."
+        )
 
     def check(self, name: str) -> str:
         """Return `name`. Raises AtsError, with the nearest name, if no member is called so."""
@@ -79,7 +108,9 @@ class Registry(Generic[Member]):
             return
         group, self._entry_points = self._entry_points, None
         for point in entry_points(group=group):
-            self._members.setdefault(point.name, point.value)
+            if point.name not in self._members:
+                self._members[point.name] = point.value
+                self._packages[point.name] = point.dist.name if point.dist else point.module
 
 
 SAMPLERS: Registry[Sampler] = Registry(

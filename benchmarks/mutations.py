@@ -1,4 +1,4 @@
-"""Broken slides, as many as one likes: each must end in a result or a sentence, within 10 s and 1 GB.
+"""Broken slides, as many as one likes: each must end in a result or a sentence, within 10 s of the processor and 1 GB.
 
     python benchmarks/mutations.py [--count 2000] [--first 0]
 

@@ -28,7 +28,7 @@ class OpenOptions:
 
     def __post_init__(self) -> None:
         if self.backend is not None:
-            FORMATS.check(self.backend)
+            FORMATS[self.backend]  # raises where there is none, or where it cannot be imported
         if self.color_profile not in COLOR_PROFILES:
             choices = ", ".join(COLOR_PROFILES)
             raise AtsError(f"unknown colour profile {self.color_profile!r}. Choose one of {choices}.")

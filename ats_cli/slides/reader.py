@@ -204,6 +204,9 @@ def over_white(rgb: Pixels, alpha: Pixels, premultiplied: bool = False) -> Pixel
     return out
 
 
+HEADER_DAMAGED = "its header is damaged, cut short or of a kind that is not read"
+
+
 def unreadable(path: AnyPath, error: BaseException, what: str = "could not be read") -> SlideError:
     """Return a library's error as a SlideError of one line. The file's name replaces its path in the text."""
     reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__

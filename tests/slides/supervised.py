@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 SECONDS, MEGABYTES = 10.0, 1024
+_WAITS = 12
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,11 @@ def looks(
     megabytes: float = MEGABYTES,
     how: Literal["predict", "exec"] = "predict",
 ) -> Iterator[Look]:
-    """One look after the other, each within `seconds` and `megabytes`; a process that dies, or takes too long, is
-    followed by a fresh one.
+    """One look after the other, each within `seconds` and `megabytes`. A fresh process follows one that dies or that
+    takes too long.
 
+    `seconds`: of the processor's time, so that a busy machine changes no result; a look that waits is ended after
+    `_WAITS` times as long.
     `how`: "exec" runs the files, to test these looks themselves.
     """
     context = multiprocessing.get_context("spawn")
@@ -50,14 +53,14 @@ def looks(
                 process = context.Process(target=_serve, args=(theirs, how), daemon=True)
                 process.start()
                 theirs.close()
-                assert pipe.poll(120) and pipe.recv() == "ready"
-            clock = time.perf_counter()
+                assert pipe.poll(600) and pipe.recv() == "ready"
+            before = _cpu_seconds(process.pid)
             pipe.send(path)
             try:
-                answer = pipe.recv() if pipe.poll(seconds) else None
+                answer = pipe.recv() if _answers(pipe, process.pid, before + seconds, seconds) else None
             except (EOFError, ConnectionResetError):
                 answer = "died"
-            took = time.perf_counter() - clock
+            took = _cpu_seconds(process.pid) - before
             if isinstance(answer, tuple):
                 end, said, peak = answer
                 yield Look(path, "too large" if peak > megabytes else end, said, took, peak)
@@ -70,6 +73,24 @@ def looks(
         if process is not None:
             process.kill()
             process.join()
+
+
+def _answers(pipe: Connection, pid: int | None, most: float, seconds: float) -> bool:
+    """Wait for an answer until the process has used `most` seconds of the processor since it began."""
+    end = time.monotonic() + _WAITS * seconds
+    while not pipe.poll(min(0.1, seconds / 4)):
+        if _cpu_seconds(pid) > most or time.monotonic() > end:
+            return False
+    return True
+
+
+def _cpu_seconds(pid: int | None) -> float:
+    """Seconds of the processor that a process has used. The clock's where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return time.monotonic()
 
 
 def _serve(pipe: Connection, how: str) -> None:
@@ -111,7 +132,7 @@ def _look(path: Path, model: object) -> tuple[str, str]:
         return "unforeseen", traceback.format_exc()
     if found.status == "failed":
         return _judged(path, found.error or "")
-    return "result", f"{found.predicted}, {found.tiles_unreadable} unreadable, {len(check.problems)} problems"
+    return "result", f"{found.predicted}, {found.sampling.tiles_unreadable} unreadable, {len(check.problems)} problems"
 
 
 def _run(path: Path) -> tuple[str, str]:

@@ -85,6 +85,33 @@ def test_the_format_of_another_package_is_predicted(packages: Path, slides: Path
     assert (record["status"], record["reader"], record["mpp"]) == ("ok", "raw", 0.5)
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("import a_library_that_is_not_installed", "ModuleNotFoundError: .*a_library_that_is_not_installed"),
+        ("OTHER = 1", "AttributeError: .*FORMAT"),
+        ("def broken(:", "SyntaxError: "),
+    ],
+)
+def test_a_format_that_cannot_be_imported_stops_no_other(
+    packages: Path, slides: Path, module: str, reason: str
+) -> None:
+    """One warning names the package; slides of other formats are read, and --backend says why it cannot be had."""
+    from PIL import Image
+
+    (packages / "raw_for_ats.py").write_text(module)
+    for name in ("c.png", "d.png"):
+        Image.fromarray(picture(40, 50)).save(slides / name)
+    done = ats(packages, "info", slides / "c.png", slides / "d.png", "--json")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["reader"] for record in records] == ["image", "image"], done.stderr
+    assert re.search(rf"the format 'raw' of the package raw-for-ats cannot be imported \({reason}", done.stderr)
+    assert done.stderr.count("raw-for-ats") == 1 and "Traceback" not in done.stderr
+    chosen = ats(packages, "info", slides / "a.rawslide", "--backend", "raw")
+    assert chosen.returncode != 0 and "Mend, update or uninstall that package" in chosen.stderr
+
+
 class HiddenImage(Format):
     """A picture behind a word of four letters: no file of the other formats."""
 

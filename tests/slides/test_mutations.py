@@ -17,9 +17,6 @@ COUNT = 200
 # What a file of a few hundred bytes may come to, whatever it promises.
 MODEST_MEGABYTES = 256
 
-# Here only what hangs is to be found: the tests may have little of the computer. The command asks for 10.
-SECONDS = 100
-
 
 def bad(found: list[Look]) -> list[Look]:
     return [one for one in found if one.end not in ("result", "sentence")]
@@ -28,9 +25,9 @@ def bad(found: list[Look]) -> list[Look]:
 def test_broken_slides_end_in_a_result_or_a_sentence(tmp_path: Path) -> None:
     files = originals(tmp_path)
     (tmp_path / "broken").mkdir()
-    whole = list(looks(files.values(), SECONDS))
+    whole = list(looks(files.values()))
     assert [one.end for one in whole] == ["result"] * len(files), whole
-    found = list(looks(mutations(files, tmp_path / "broken", 0, COUNT), SECONDS))
+    found = list(looks(mutations(files, tmp_path / "broken", 0, COUNT)))
     assert len(found) == COUNT and not bad(found)
     # The mutations are neither harmless nor hopeless.
     results = sum(one.end == "result" for one in found)
@@ -54,7 +51,7 @@ def test_a_header_that_promises_a_million_squared_allocates_nothing(tmp_path: Pa
         paths.append(tmp_path / name)
         paths[-1].write_bytes(content())
         assert paths[-1].stat().st_size < 2048
-    found = list(looks(paths, SECONDS, MODEST_MEGABYTES))
+    found = list(looks(paths, megabytes=MODEST_MEGABYTES))
     assert {one.path.name: one.end for one in found} == dict.fromkeys(PROMISES, "sentence"), found
 
 
@@ -63,7 +60,7 @@ def test_what_ends_otherwise_is_told(tmp_path: Path) -> None:
     ends = {
         "result": "pass",
         "died": "import os; os.kill(os.getpid(), 9)",
-        "too slow": "import time; time.sleep(99)",
+        "too slow": "while True: pass",
         "too large": "b = b'x' * 400_000_000",
         "unforeseen": "1 / 0",
     }

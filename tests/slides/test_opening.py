@@ -88,7 +88,7 @@ def test_a_library_that_fails_in_a_new_way_is_still_one_sentence(
     def fail(*_: object) -> None:
         raise RuntimeError("inner\nworkings")
 
-    monkeypatch.setattr("ats_cli.slides.formats.image_reader.Image.open", fail)
+    monkeypatch.setattr("ats_cli.slides.formats.image_reader._stored_size", fail)
     with pytest.raises(SlideError, match=r"^a\.png: could not be read \(inner workings\)\.$"):
         open_slide(tmp_path / "a.png")
 

@@ -13,12 +13,13 @@ from PIL import Image, UnidentifiedImageError
 
 from ats_cli.errors import SlideError
 from ats_cli.slides.formats.image_memory import decoding_bytes, held_bytes
+from ats_cli.slides.formats.jp2_boxes import jp2_colours
 from ats_cli.slides.formats.png_checksums import check_png
 from ats_cli.slides.pixels.jpeg import refuse_damaged
 from ats_cli.slides.pixels.orientation import exchanges, stored_box, upright
 from ats_cli.slides.pixels.sample_kind import shown_range
 from ats_cli.slides.pixels.stream_damage import refuse_broken_jpeg_2000
-from ats_cli.slides.reader import Box, Level, Pixels, Region, over_white, unreadable
+from ats_cli.slides.reader import HEADER_DAMAGED, Box, Level, Pixels, Region, over_white, unreadable
 
 MAX_BYTES = 2_000_000_000
 """Images that need more memory to decode are refused: 500 megapixels of PNG and most JPEGs."""
@@ -36,6 +37,7 @@ _HEAD_BYTES = 4096
 
 _OPAQUE = ("1", "L", "RGB", "P")
 _ALPHA = ("LA", "RGBA", "PA")
+_WITHOUT_ALPHA = {"LA": "L", "RGBA": "RGB", "PA": "P"}
 _ORIENTATION = 0x0112
 
 
@@ -121,7 +123,14 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
     except Image.DecompressionBombError:
         raise _too_large("") from None
     except Exception as error:
-        raise unreadable(path, error) from error
+        raise unreadable(path, error, HEADER_DAMAGED) from error
+    bands = jp2_colours(head)
+    if bands.grey and bands.bands > 2:
+        image.close()
+        raise SlideError(
+            f"{bands.bands} bands that its header calls grey: which are red, green and blue is not said. "
+            "Convert it to 8-bit RGB."
+        )
     pixels, size = image.width * image.height, path.stat().st_size
     if decoding_bytes(image, head) > MAX_BYTES:
         image.close()
@@ -181,9 +190,12 @@ def _decode(path: Path) -> tuple[Image.Image, int]:
                 refuse_damaged(path.read_bytes(), len(image.getbands()))
             if image.format == "PNG":
                 check_png(path)
-            if image.format == "JPEG2000":
-                refuse_broken_jpeg_2000(path.read_bytes())
+            stream = path.read_bytes() if image.format == "JPEG2000" else b""
+            if stream:
+                refuse_broken_jpeg_2000(stream)
             image.load()
+            if stream and image.mode in _ALPHA and not jp2_colours(stream[:_HEAD_BYTES]).opacity:
+                image = image.convert(_WITHOUT_ALPHA[image.mode])  # Pillow takes any further band for opacity
             return image, _orientation(image)
     except SlideError:
         raise

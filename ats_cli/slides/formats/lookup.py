@@ -10,8 +10,12 @@ from ats_cli.slides.format import Format
 
 
 def formats() -> Iterator[Format]:
-    """Yield the formats in the order in which they are tried: the last one registered comes first."""
-    return (FORMATS[name] for name in reversed(FORMATS.names))
+    """Yield the formats in the order in which they are tried: the last one registered comes first.
+
+    Those of other packages that cannot be imported are left out with a warning.
+    """
+    members = (FORMATS.importable(name) for name in reversed(FORMATS.names))
+    return (member for member in members if member is not None)
 
 
 def format_of(path: Path, head: bytes) -> Format | None:

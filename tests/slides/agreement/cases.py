@@ -127,7 +127,9 @@ OFFERS = {
     ),
     "png": Offer(dict.fromkeys(("rgb", "grey", "rgba", "palette"), ("deflate",)), pyramid=False, turned=True),
     "jpeg": Offer({"rgb": ("jpeg-rgb", "jpeg-ycbcr"), "grey": ("jpeg-grey",)}, pyramid=False, turned=True),
-    "jp2": Offer({"rgb": ("jpeg2000",), "grey": ("jpeg2000",)}, ("pillow", "gdal"), pyramid=False),
+    "jp2": Offer(
+        dict.fromkeys(("rgb", "grey", "rgba", "rgb-and-infrared"), ("jpeg2000",)), ("pillow", "gdal"), pyramid=False
+    ),
 }
 
 

@@ -34,8 +34,8 @@ _TILES = 8
 # view, and of any square of its pixels.
 _LOSSY = 3.0
 _MEAN, _MEAN_OF_A_SQUARE, _SQUARE = 0.6, 1.5, 8
-# The mean of values cut off at black or white is not the mean cut off there.
-_CLIPPED = 16.0
+# Where a decode at a part of the size may be so far from the mean of the whole one.
+_UNLIKE = 16.0
 _REFUSED = "--plane c="
 
 
@@ -112,8 +112,8 @@ def _view(
         by = max(by for by in (2, 4, 8) if by <= scale)
         repeated = with_repeated_chroma(level, case.tile, case.subsampling)
         expected += [view_of(levels, reduced(source, by), downsample) for source in (level, repeated)]
-        clipped = replace(level, pixels=np.isin(level.pixels, (0, 255)))
-        slack, mean = slack + 2 + _CLIPPED * (view_of(levels, clipped, downsample) > 0), _MEAN
+        unlike = replace(level, pixels=_unlike(level.pixels, case.tile))
+        slack, mean = slack + 2 + _UNLIKE * (view_of(levels, unlike, downsample) > 0), _MEAN
     yield from _differ(name, seen, expected, slack, mean)
     # What lies on all levels altogether: of the rest of a side that does not divide, levels have what they have.
     rows, cols = (int(min(lv.pixels.shape[axis] * lv.downsample for lv in levels) / downsample) for axis in (0, 1))
@@ -123,6 +123,16 @@ def _view(
     if rows and cols and not _beside(case, levels):
         exact = area_mean(first, downsample, shape)[:rows, :cols]
         yield from _differ(f"{name} against the view at 1", seen[:rows, :cols], [exact], lost[:rows, :cols])
+
+
+def _unlike(pixels: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.bool_]:
+    """Values cut off at black or white, whose mean is not the mean cut off there; and edges within a tile, into whose
+    chroma a whole decode mixes what the tile is filled up with."""
+    found: NDArray[np.bool_] = np.isin(pixels, (0, 255))
+    rows, cols = pixels.shape[:2]
+    found[-2:] |= bool(rows % tile[1])
+    found[:, -2:] |= bool(cols % tile[0])
+    return found
 
 
 def _beside(case: Case, levels: list[Truth]) -> bool:

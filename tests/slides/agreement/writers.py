@@ -92,12 +92,14 @@ def _extension(case: Case) -> str:
 
 
 def _write_image(case: Case, samples: Bytes, path: Path) -> Bytes:
-    if case.container == "jp2" and case.variant == "gdal":
+    # Pillow calls a fourth band opacity.
+    if case.container == "jp2" and (case.variant == "gdal" or case.layout == "rgb-and-infrared"):
         count = samples.shape[2]
         with rasterio.open(path, "w", driver="JP2OpenJPEG", width=case.width, height=case.height, count=count,
                            dtype="uint8", QUALITY=100, REVERSIBLE="YES") as out:  # fmt: skip
-            if count == 3:
-                out.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+            if count > 1:
+                fourth = ColorInterp.alpha if case.layout == "rgba" else ColorInterp.undefined
+                out.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, fourth][:count]
             out.write(samples.transpose(2, 0, 1))
         return samples
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)

@@ -12,6 +12,7 @@ from ats_cli.slides.byte_source import LocalFile
 from ats_cli.slides.format import Format
 from ats_cli.slides.formats.image_reader import ImageReader
 from ats_cli.slides.formats.openslide_reader import OpenSlideReader, detect_vendor
+from ats_cli.slides.formats.tiff.header_prefetch import refuse_many_directories
 from ats_cli.slides.formats.tiff.index import index_of
 from ats_cli.slides.formats.tiff.metadata import openslide_vendor
 from ats_cli.slides.formats.tiff.reader import TiffReader, read_index
@@ -63,11 +64,14 @@ class TiffFormat(Format):
     def open_remote(self, slide: RemoteSlide, plane: Plane | None) -> Reader | None:
         if not slide.file.head.startswith((b"II", b"MM")):
             return None
-        with slide.file.headers() as stream, tifffile.TiffFile(stream, name=slide.path.name, _multifile=False) as tiff:
-            vendor = openslide_vendor(tiff)
-            if vendor and not slide.forced:
-                raise slide.local_only(f"a slide of {vendor.title()}'s")
-            index = index_of(tiff, plane)
+        with slide.file.headers() as stream:
+            refuse_many_directories(stream)
+            stream.seek(0)
+            with tifffile.TiffFile(stream, name=slide.path.name, _multifile=False) as tiff:
+                vendor = openslide_vendor(tiff)
+                if vendor and not slide.forced:
+                    raise slide.local_only(f"a slide of {vendor.title()}'s")
+                index = index_of(tiff, plane)
         if index.whole:
             raise slide.local_only("this TIFF")
         return TiffReader(slide.file, index)

@@ -24,6 +24,7 @@ _SUB_DIRECTORIES = 330
 # with the square of the number of sizes.
 _MOST_DIRECTORIES, _MOST_SIZES = 10_000, 256
 _MOST_ENTRIES = 4096
+NO_IMAGE = "no image in this TIFF. It was cut short, or never had one: copy or export it again."
 _WIDTH, _HEIGHT = 256, 257
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
@@ -62,11 +63,13 @@ def walk_tiff(stream: RangeRequests) -> None:
 def refuse_many_directories(stream: BinaryIO) -> None:
     """Raise SlideError for a TIFF with more directories, or with images of more sizes, than any slide has.
 
-    Reads the directories themselves, and none of the values outside them.
+    Reads the directories themselves, and none of the values outside them. Raises too where the first one is cut short.
     """
     stream.seek(0)
     head = stream.read(16)
     form = _form(head)
+    if len(head) < 16:  # a header and the shortest directory are more
+        raise SlideError(NO_IMAGE)
     if form is None:
         return
     named = [form.first(head)]
@@ -81,7 +84,10 @@ def refuse_many_directories(stream: BinaryIO) -> None:
         stop = form.length(data)
         if stop > form.longest:
             continue  # not a directory
-        data += stream.read(stop - len(data))
+        data += stream.read(max(0, stop - len(data)))
+        # Some writers leave out the offset of the next directory.
+        if len(visited) == 1 and len(data) < max(form.prefix, stop - form.wide):
+            raise SlideError(NO_IMAGE)
         _, elsewhere, following = form.directory(at, data)
         named += following
         lists += sum(end - start for start, end in elsewhere) // form.wide

@@ -15,6 +15,7 @@ import tifffile
 from ats_cli.errors import SlideError
 from ats_cli.slides.formats.side_picture import main_image
 from ats_cli.slides.formats.tiff.color_layout import has_alpha, kind_of, refusal_of_page
+from ats_cli.slides.formats.tiff.header_prefetch import NO_IMAGE
 from ats_cli.slides.formats.tiff.metadata import (
     TiffFacts,
     channels_of,
@@ -91,7 +92,7 @@ def index_of(tiff: tifffile.TiffFile, plane: Plane | None) -> TiffIndex:
 def _series(tiff: tifffile.TiffFile, plane: Plane | None) -> tifffile.TiffPageSeries:
     """Return the series that `plane` names, else the slide among labels and macro images."""
     if not tiff.series:
-        raise SlideError("no image in this TIFF. It was cut short, or never had one: copy or export it again.")
+        raise SlideError(NO_IMAGE)
     files = set(re.findall(r'FileName="([^"]*)"', tiff.ome_metadata or "")) if tiff.is_ome else set()
     if len(files) > 1:
         raise SlideError("an OME-TIFF spread over several files. Export it as one file.")

@@ -24,7 +24,7 @@ from ats_cli.slides.pixels.sample_kind import to_rgb
 from ats_cli.slides.pixels.stream_size import refuse_large, stream_size
 from ats_cli.slides.pixels.tile_assembly import read_tiled, tiles_down
 from ats_cli.slides.plane import Plane
-from ats_cli.slides.reader import Box, InFinerLevel, Pixels, Region, unreadable
+from ats_cli.slides.reader import HEADER_DAMAGED, Box, InFinerLevel, Pixels, Region, unreadable
 
 # tifffile logs odd tags. Errors are raised, so keep these remarks off stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -45,7 +45,7 @@ def read_index(source: ByteSource, plane: Plane | None = None) -> TiffIndex:
     except SlideError:
         raise
     except Exception as error:
-        raise unreadable(source.path, error) from error
+        raise unreadable(source.path, error, HEADER_DAMAGED) from error
 
 
 class TiffReader:
