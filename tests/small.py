@@ -66,6 +66,12 @@ def write_slide(path: Path, pixels: NDArray[np.uint8], mpp: float | None = None)
     return path
 
 
+def copy_slide(source: Path, path: Path) -> Path:
+    """A copy of a TIFF that is another file: bytes at its end that no reader reads."""
+    path.write_bytes(source.read_bytes() + path.name.encode())
+    return path
+
+
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """Soft noise: neighbours alike, places different."""
     rng = np.random.default_rng(seed)

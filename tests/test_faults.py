@@ -30,7 +30,7 @@ from ats_cli.training.loop.processes import computation
 from ats_cli.training.output import claim_output
 from ats_cli.zoo.find import find_recipe
 from tests.ats_process import ats_series
-from tests.small import write_model
+from tests.small import copy_slide, write_model
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,6 @@ DIGITS = Path(__file__).parents[1] / "examples" / "digits.tif"
 OPEN = {
     "cluster-relative-paths",
     "cluster-worker-of-another-version",
-    "one-file-in-two-classes",
 }
 
 Ats = Callable[..., tuple[int, str, str]]
@@ -119,7 +118,7 @@ def test_evaluate_split_in_another_case(ats: Ats, tmp_path: Path) -> None:
     manifest = tmp_path / "split.csv"
     shutil.copy(FAULTS / "evaluate-split-in-another-case" / "split.csv", manifest)
     for line in manifest.read_text().splitlines()[1:]:
-        shutil.copy(DIGITS, tmp_path / line.split(",")[0])
+        copy_slide(DIGITS, tmp_path / line.split(",")[0])
     status, _, err = ats(
         "evaluate", "--manifest", manifest, "-m", "megapixel-digits", "--tiles", 3, "-o", tmp_path / "out"
     )
@@ -384,6 +383,28 @@ def test_resume_with_folds_checked_too_late(ats: Ats, tmp_path: Path) -> None:
         status, _, err = ats(*call, "--resume", *resumed)
         assert status == 2 and words in err, err
         assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.suffix} == before
+
+
+def test_one_file_in_two_classes(ats: Ats, tmp_path: Path) -> None:
+    data, model = tmp_path / "data", tmp_path / "m"
+    shutil.copytree(FAULTS / "one-file-in-two-classes", data, ignore=shutil.ignore_patterns("README"))
+    first, other, own = data / "a" / "a0.png", data / "b" / "again.png", data / "a" / "again.png"
+    shutil.copy(first, own)
+    status, _, err = ats("train", data, *TRAINING, "-o", model)
+    metrics = json.loads((model / "metrics.json").read_text())
+    assert status == 0 and "counted once: a/again (as a/a0)" in err, err
+    assert metrics["train_slides"] + metrics["validation_slides"] == 16
+    status, _, err = ats("evaluate", data, "-m", model, "--tiles", 2, "-o", tmp_path / "e")
+    assert status == 0 and json.loads((tmp_path / "e" / "metrics.json").read_text())["slides"] == 16, err
+    own.unlink()
+    for make in (Path.symlink_to, Path.hardlink_to, lambda path, to: shutil.copy(to, path)):
+        make(other, first)
+        for call in (("train", data, *TRAINING, "-o", tmp_path / "n"), ("evaluate", data, "-m", model)):
+            status, _, err = ats(*call)
+            assert status == 2 and all(word in err for word in (str(first), str(other), "the same file")), err
+        status, out, err = ats("predict", data, "-m", model, "--json")
+        assert status == 0 and len(out.splitlines()) == 17 and "again (as a0)" in err, err
+        other.unlink()
 
 
 def test_small(ats: Ats, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def command(
     from ats_cli.commands.common.messages import announce_model, say
     from ats_cli.commands.common.progress import run_progress
     from ats_cli.commands.common.tally import Tally
-    from ats_cli.inference.evaluate import labelled_sources
+    from ats_cli.inference.evaluate import each_labelled_once, labelled_sources
     from ats_cli.inference.executors.executor import ExecutorOptions
     from ats_cli.inference.runs.evaluation_run import EvaluationRequest, EvaluationRun
     from ats_cli.results.groups import GroupBy
@@ -84,7 +84,9 @@ def command(
         raise AtsError(f"{folder.spec.name}: a {folder.spec.task} model. `ats evaluate` takes one class a slide.")
     budgets = (None,) if exhaustive else budgets_of(tiles) if tiles else ()
     classes = folder.spec.classes
-    labelled, rows = labelled_sources(data, manifest, mpp, classes, split, slides_root, group_by, na)
+    labelled, rows = each_labelled_once(
+        *labelled_sources(data, manifest, mpp, classes, split, slides_root, group_by, na), threads or 4
+    )
     for note in () if quiet else (*rows.notes.notes, f"{(manifest or data or Path()).name}: {rows}"):
         say(note)
     by = None if group_by is None else GroupBy(group_by, group_weights)

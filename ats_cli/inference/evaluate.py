@@ -6,7 +6,7 @@ import difflib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from ats_cli.inference.draws.truncate_to_budget import truncate_to_budget
 from ats_cli.records import MAX_UNREADABLE, Prediction
 from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource
+from ats_cli.slides.identity.same_slide import contents_of
 from ats_cli.slides.inputs.class_folders import class_folders
 from ats_cli.slides.inputs.data_summary import InputNotes
 from ats_cli.slides.inputs.discovery import slide_ids
+from ats_cli.slides.inputs.duplicates import Occurrence, each_once
 from ats_cli.slides.inputs.labels import class_of
 from ats_cli.slides.inputs.manifest import read_manifest
 from ats_cli.slides.inputs.splits import SPLITS, split_of
@@ -94,6 +96,24 @@ def labelled_sources(
     if group_by:
         raise AtsError("--group-by names a column of a manifest. Leave it out, or give --manifest.")
     return _from_folder(folder, mpp, classes, wanted)
+
+
+def each_labelled_once(labelled: list[Labelled], rows: Rows, threads: int = 4) -> tuple[list[Labelled], Rows]:
+    """Return the slides without those that are the same file as another, see `each_once`.
+
+    Raises AtsError for a file with two names that have two labels, splits or groups.
+    """
+    found = [
+        Occurrence(own.source.slide_id, own.source.path, own.label, split, _own_group(own))
+        for own, split in zip(labelled, rows.taken, strict=True)
+    ]
+    once = each_once(found, contents_of([own.source.path for own in labelled], threads), rows.notes)
+    kept = [replace(labelled[number], group=group or labelled[number].group) for number, group in once.groups.items()]
+    return kept, replace(rows, notes=once.notes)
+
+
+def _own_group(labelled: Labelled) -> str:
+    return "" if labelled.group == labelled.source.slide_id else labelled.group
 
 
 def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str], split: str) -> tuple[list[Labelled], Rows]:

@@ -16,7 +16,7 @@ from ats_cli.slides import OpenOptions
 from ats_cli.slides.regions.region_files import files_digest, refuse_without_regions, regions_of_slides
 from ats_cli.spec_table import spec_table
 from ats_cli.training.card import model_card
-from ats_cli.training.dataset.labelled import LabelledSlide, labelled_data, with_content
+from ats_cli.training.dataset.labelled import LabelledSlide, each_slide_once, labelled_data
 from ats_cli.training.dataset.slide_store import check_slides
 from ats_cli.training.dataset.split import Split, folds, split_off
 from ats_cli.training.dataset.view_cache import ViewCache
@@ -74,6 +74,7 @@ def train_folder(
         init, recipe = load_model(folder).nets, replace(recipe, init=lasting_name(recipe.init, folder))
     task = overrides.get("task", base.task)
     found = labelled_data(data.folder, data.manifest, data.mpp, data.slides_root, task, data.opening, data.na)
+    found = each_slide_once(found, options.threads)
     slides = [replace(slide, region_options=data.region_options) for slide in found.slides]
     for note in found.notes.notes:
         callbacks.on_message(note)
@@ -94,7 +95,7 @@ def train_folder(
         bad, in_doubt = check_slides(spec, slides, options.threads, cache)
         if in_doubt:
             callbacks.on_message(regions_in_doubt(in_doubt))
-        slides = with_content(_readable(slides, bad, data.skip_bad, spec, callbacks), options.threads)
+        slides = _readable(slides, bad, data.skip_bad, spec, callbacks)
         training = _Training(output, spec, data, recipe, options, cache, init, command, callbacks)
         result = training.run(slides, bad)
         if first_process() and not result.interrupted:

@@ -90,7 +90,7 @@ def test_a_slide_that_fails_is_said_and_left_out(ats: Run, model: Path, labelled
 
 def test_all_slides_fail(ats: Run, model: Path, labelled: Path, tmp_path: Path) -> None:
     for slide in tmp_path.glob("*.png"):
-        slide.write_bytes(b"no picture")
+        slide.write_bytes(f"no picture {slide.name}".encode())
     status, out, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "out", "--quiet")
     assert (status, out) == (1, "")
     assert "10 of 10 slides failed" in err

@@ -14,6 +14,7 @@ from ats_cli.app import run
 from ats_cli.errors import AtsError
 from ats_cli.inference.evaluate import labelled_sources
 from ats_cli.training.dataset.labelled import labelled_slides
+from tests.small import copy_slide
 
 CLASSES = ("bright", "dark")
 SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -88,7 +89,7 @@ def test_a_word_that_is_no_split_is_said_with_its_row(folder: Path, word: str, p
 def test_the_call_says_which_rows_it_took(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "split.csv").write_bytes(FAULT.read_bytes())
     for i in (1, 2, 3):
-        (tmp_path / f"{i}.tif").write_bytes(DIGITS.read_bytes())
+        copy_slide(DIGITS, tmp_path / f"{i}.tif")
     call = ["evaluate", "--manifest", str(tmp_path / "split.csv"), "-m", "megapixel-digits", "--tiles", "3"]
     assert run([*call, "-o", str(tmp_path / "out")]) == 0
     assert "split.csv: 2 of 3 rows are taken (2 test), 1 left out (1 train)." in capfd.readouterr().err

@@ -44,7 +44,7 @@ def build(folder: Path, kinds: list[str], heatmap: bytes, elsewhere: Path) -> tu
         name, files = f"e{number}", folder / f"e{number}.svs"
         below = folder / name
         if kind == "slide":
-            files.write_bytes(b"x")
+            files.write_bytes(files.name.encode())
             slides.add(files.name)
         elif kind == "second name":
             files.symlink_to(elsewhere / "one.svs")

@@ -139,6 +139,7 @@ def test_several_labels_are_learnt_each_for_itself(tmp_path: Path) -> None:
         for name, light, x in (("bright", 250, 5), ("dark", 10, 45)):
             if name in labels:
                 pixels[20:50, x : x + 30] = light
+        pixels[0, 0] = number  # two equal slides would be one
         write_slide(tmp_path / f"{number}.tif", pixels)
         lines.append(f"{number}.tif,{';'.join(labels)}")
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")

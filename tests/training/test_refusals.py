@@ -75,8 +75,8 @@ def test_pretrained_weights_are_finite(tmp_path: Path) -> None:
     ("labels", "words"),
     [
         (["5", "5.0", "05"], "all 3 slides have the same number, 5"),
-        (["1", "2", "1e308"], "row 4: label '1e308' is not a number"),
-        (["1", "nan", "2"], "row 3: label 'nan' is not a number"),
+        (["1", "2", "1e308"], "row 4: label '1e308' is too large for regression"),
+        (["1", "nan", "2"], "row 3: .* has no label"),
         (["1", "2", "-inf"], "row 4: label '-inf' is not a number"),
     ],
 )
@@ -92,7 +92,7 @@ def test_slides_without_tissue_are_listed_before_training(data: Path, tmp_path: 
     attention = {"tissue_only": True, "prior": "dense"}
     (write_model(tmp_path / "recipe", small_spec(attention, {"steps": 2})) / "weights.safetensors").unlink()
     for number in range(6):
-        stained = np.full((97, 83, 3), (150, 60, 140), np.uint8)
+        stained = np.full((97, 83, 3), (150, 60 + number, 140), np.uint8)
         write_slide(data / ("bright", "dark")[number % 2] / f"{number}.tif", stained)
     write_slide(data / "dark" / "empty.tif", np.full((97, 83, 3), 250, np.uint8))
     given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": str(tmp_path / "recipe")}

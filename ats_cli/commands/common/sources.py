@@ -21,7 +21,7 @@ def gather(
     A row of a manifest whose file is missing is a slide too: it fails later, alone.
     """
     from ats_cli.slides import SlideSource, find_slides, read_manifest
-    from ats_cli.slides.inputs.discovery import slide_ids
+    from ats_cli.slides.inputs.discovery import say_one_file, slide_ids
     from ats_cli.slides.regions.region_files import region_file
 
     if slides and manifest:
@@ -32,10 +32,12 @@ def gather(
         table = read_manifest(manifest, group_by=group_by, na=na)
         ids = slide_ids([row.path for row in table.rows])
         groups = table.groups(ids) if group_by else [None] * len(ids)
-        return [
+        sources = [
             SlideSource(name, row.path, row.mpp or mpp, group, roi=region_file(row.roi))
             for name, row, group in zip(ids, table.rows, groups, strict=True)
         ]
+        say_one_file(sources)
+        return sources
     if not slides:
         raise AtsError("no slides were given. Name files, folders or globs in quotes.")
     return find_slides(slides, mpp)

@@ -36,7 +36,7 @@ def fingerprint(path: AnyPath, source: ByteSource | None = None) -> Fingerprint 
             return remote_fingerprint(path, source)
         if is_zarr_folder(path):
             return _of_zarr(path)
-        return together([_of_file(file) for file in _files(path)])
+        return together([_of_file(file) for file in slide_files_of(path)])
     except (OSError, ValueError, SlideError):
         return None
 
@@ -59,7 +59,7 @@ def _of_file(file: Path) -> tuple[int, bytes, str]:
     return found.st_size, digest(*parts), str(found.st_mtime_ns)
 
 
-def _files(path: Path) -> list[Path]:
+def slide_files_of(path: Path) -> list[Path]:
     """Return the files of a slide."""
     if path.is_dir() or _is_dicom(path):
         from ats_cli.slides.formats.dicom.reader import series_files  # imports pydicom, which is slow

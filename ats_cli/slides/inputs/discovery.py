@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from ats_cli.errors import SlideError
 from ats_cli.slides.formats.dicom.files import is_dicom, series_of_file
 from ats_cli.slides.formats.lookup import extensions
 from ats_cli.slides.identity.file_state import absent
+from ats_cli.slides.identity.same_slide import contents_of
 from ats_cli.slides.inputs.folder_walk import SYSTEM_FOLDERS, FolderWalk
 from ats_cli.slides.remote.path import AnyPath, RemotePath, slide_path
 from ats_cli.text import printable
@@ -32,6 +34,8 @@ RUN_FILES = ("prediction.json", "tiles.csv", "draw.npz")
 """What a run writes into the folder of a slide; no part of a slide's id is called so."""
 
 NAMED = 3  # slides that are named in one message
+
+_READERS = 8  # threads that read samples of slides of the same size
 
 LONGEST_NAME = 200
 """Bytes of a part of an id. Names of files go up to 255, with what is written beside them."""
@@ -76,7 +80,7 @@ def find_slides(inputs: Sequence[str], mpp: float | None = None) -> list[SlideSo
     unique = one_a_series(list(found.values()))
     sources = [SlideSource(slide_id, path, mpp) for slide_id, path in zip(slide_ids(unique), unique, strict=True)]
     say_passed(passed)
-    _say_links(sources)
+    say_one_file(sources)
     return sources
 
 
@@ -92,21 +96,29 @@ def entry(path: Path) -> Path:
     return Path(os.path.realpath(path.parent), path.name)
 
 
-def _say_links(sources: Sequence[SlideSource]) -> None:
-    """Log which slides are one file, by links of whatever kind."""
+def say_one_file(sources: Sequence[SlideSource]) -> None:
+    """Log which slides are one file: links, and copies by their size and then by samples of their content."""
     first: dict[tuple[int, int], str] = {}
     again: list[str] = []
+    by_size: dict[int, list[SlideSource]] = {}
     for source in sources:
         with suppress(OSError, ValueError):
             facts = os.stat(source.path) if isinstance(source.path, Path) else None  # noqa: PTH116
             same = first.setdefault((facts.st_dev, facts.st_ino), source.slide_id) if facts else source.slide_id
             again += [f"{source.slide_id} (as {same})"] * (same != source.slide_id)
-    if again:
-        named = ", ".join(again[:NAMED]) + ", ..." * (len(again) > NAMED)
-        what = "slide is" if len(again) == 1 else "slides are"
-        _log.warning(
-            f"{len(again)} {what} another name of a file that is here already: {named}. Each has its own draw."
-        )
+            if facts and same == source.slide_id and stat.S_ISREG(facts.st_mode) and facts.st_size:
+                by_size.setdefault(facts.st_size, []).append(source)
+    copies: list[str] = []
+    candidates = [source for own in by_size.values() if len(own) > 1 for source in own]
+    known: dict[str, str] = {}
+    for source, content in zip(candidates, contents_of([source.path for source in candidates], _READERS), strict=True):
+        same = known.setdefault(content, source.slide_id) if content else source.slide_id
+        copies += [f"{source.slide_id} (as {same})"] * (same != source.slide_id)
+    for found, what in ((again, "another name"), (copies, "a copy (the same size, head, middle and tail)")):
+        if found:
+            named = ", ".join(found[:NAMED]) + ", ..." * (len(found) > NAMED)
+            count = f"{len(found)} slide{' is' if len(found) == 1 else 's are'}"
+            _log.warning(f"{count} {what} of a file that is here already: {named}. Each has its own draw.")
 
 
 def slide_ids(paths: Sequence[AnyPath]) -> list[str]:

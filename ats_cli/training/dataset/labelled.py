@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,10 +9,11 @@ from ats_cli.errors import AtsError
 from ats_cli.records import DEFAULT_TASK
 from ats_cli.registry import TASKS
 from ats_cli.slides import AnyPath, OpenOptions, RegionOptions, Slide, open_with, read_manifest
-from ats_cli.slides.identity.fingerprint import fingerprint
+from ats_cli.slides.identity.same_slide import contents_of
 from ats_cli.slides.inputs.class_folders import class_folders
 from ats_cli.slides.inputs.data_summary import InputNotes
 from ats_cli.slides.inputs.discovery import slide_ids
+from ats_cli.slides.inputs.duplicates import Occurrence, each_once
 from ats_cli.slides.inputs.labels import spellings
 from ats_cli.slides.inputs.manifest import ManifestRow
 from ats_cli.slides.inputs.splits import SPLITS
@@ -55,11 +55,16 @@ class LabelledData:
     notes: InputNotes = field(default_factory=InputNotes)
 
 
-def with_content(slides: list[LabelledSlide], threads: int) -> list[LabelledSlide]:
-    """The slides with the content of their fingerprints, which shows whether a slide was replaced."""
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        found = pool.map(fingerprint, [slide.path for slide in slides])
-        return [replace(s, content=f.content if f else "") for s, f in zip(slides, found, strict=True)]
+def each_slide_once(data: LabelledData, threads: int) -> LabelledData:
+    """The slides, each once and with the content of its fingerprint, which shows whether a slide was replaced.
+
+    Raises AtsError for a file with two names that have two labels, splits or groups.
+    """
+    found = [Occurrence(s.slide_id, s.path, s.label, s.split, s.group) for s in data.slides]
+    contents = contents_of([slide.path for slide in data.slides], threads)
+    once = each_once(found, contents, data.notes)
+    slides = [replace(data.slides[i], group=group, content=contents[i]) for i, group in once.groups.items()]
+    return LabelledData(slides, once.notes)
 
 
 def labelled_slides(
