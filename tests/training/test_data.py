@@ -174,7 +174,11 @@ def test_several_labels_and_numbers(tmp_path: Path) -> None:
     assert [TASKS["multi-label"].class_names(s.label) for s in slides] == [["cat", "dog"], [], ["dog"]]
     with pytest.raises(AtsError, match=r"row 2: label 'cat; dog' is not a number"):
         labelled_slides(None, table, task="regression")
-    table = manifest(tmp_path, "a.tif,-1.5", "b.tif,2e3", header="slide,label")
+    table = manifest(tmp_path, "a.tif,cat;NA", "b.tif,dog", header="slide,label")
+    with pytest.raises(AtsError, match=r"row 2: label 'cat;NA' has a missing part"):
+        labelled_slides(None, table, task="multi-label")
+    assert labelled_slides(None, table, task="multi-label", na="none")[0].label == "cat;NA"
+    table = manifest(tmp_path, "a.tif,-1.5\u200b", "b.tif,2e3", header="slide,label")
     assert [float(s.label) for s in labelled_slides(None, table, task="regression")] == [-1.5, 2000]
 
 

@@ -29,7 +29,7 @@ def gather(
     if group_by is not None and manifest is None:
         raise AtsError("--group-by names a column of a manifest. Give the slides with --manifest.")
     if manifest is not None:
-        table = read_manifest(manifest, group_by=group_by, na=na)
+        table = read_manifest(manifest, group_by=group_by, na=na, with_labels=False)
         ids = slide_ids([row.path for row in table.rows])
         groups = table.groups(ids) if group_by else [None] * len(ids)
         sources = [

@@ -35,6 +35,8 @@ class FileLookup:
         if "\\" in text:
             with suppress(OSError):  # a name that is too long, a folder without access: it fails when its turn comes
                 path = existing_path(text)
+                slashes = Path(text.replace("\\", "/"))  # as Windows parts folders
+                path = slashes if not _exists(path) and _exists(slashes) else path
         if text.isascii() or path == path.parent:
             return path
         folder = self._folder(path.parent)

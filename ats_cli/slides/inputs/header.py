@@ -26,7 +26,7 @@ class Header:
     that are not known. width: how many columns there are.
     """
 
-    columns: Mapping[str, int]
+    columns: dict[str, int]
     key: str
     named: tuple[int, ...]
     unused: tuple[str, ...]

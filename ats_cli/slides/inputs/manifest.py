@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,12 @@ _log = logging.getLogger(__name__)
 
 MISSING = frozenset({"NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "nan", "NaN", "-nan", "-NaN", "NULL", "null"})
 """What R and pandas write into a cell that is not known. Not "none", which may be a class."""
+
+_LIKE_MISSING = frozenset({word.casefold() for word in MISSING} | {"n.a.", "n.a", "#n/a n/a"})
+_UNSURE = (_LIKE_MISSING, _LIKE_MISSING | {"none", "unknown", "missing", "not available", "-", "--", "?", "."})
+"""Words, in any case, that may stand for what is not known: in any column, and of a group."""
+
+_SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+")  # a long number as a spreadsheet shows it
 
 NA_WORDS = ("auto", "none")
 """Values of --na: the words of MISSING are missing values, or text as others."""
@@ -91,6 +98,7 @@ def read_manifest(
     group_by: str | None = None,
     na: str = "auto",
     choose_split: Callable[[Mapping[str, int]], str | None] | None = None,
+    with_labels: bool = True,
 ) -> Manifest:
     """Read a table of slides: paths or URLs; relative paths are in `slides_root`, without it in the table's folder.
 
@@ -98,14 +106,18 @@ def read_manifest(
     extension, where one file only has that name. The `roi` of a row, a GeoJSON file, is beside the table.
 
     group_by: the column of the groups, instead of group. na: of NA_WORDS. choose_split: given the splits of the table,
-    each with its first row, returns the one whose rows are taken, None for all.
+    each with its first row, returns the one whose rows are taken, None for all. with_labels: without it, only slide,
+    mpp, roi and the column `group_by` are read.
 
     What was understood otherwise than it is written is logged. Raises SlideError, one sentence with the table's name
     and the row.
     """
     file = Path(path)
     table = csv_table(file, is_slide_column)
-    reader = _Reader(table, slides_root or file.parent, group_by, MISSING if na == "auto" else frozenset())
+    reader = _Reader(table, slides_root or file.parent, group_by, na == "auto")
+    if not with_labels:
+        for name in {"label", "split", "weight"} | ({"group"} if group_by is None else set()):
+            reader.header.columns.pop(name, None)
     split = None if choose_split is None else choose_split(reader.splits())
     rows: list[ManifestRow] = []
     left: list[str] = []
@@ -127,8 +139,8 @@ def read_manifest(
 class _Reader:
     """Reads the rows of one table, one after the other, and counts what is missing in those that are taken."""
 
-    def __init__(self, table: CsvTable, root: Path, group_by: str | None, words: frozenset[str]) -> None:
-        self.table, self.root, self.words = table, root, words
+    def __init__(self, table: CsvTable, root: Path, group_by: str | None, has_words: bool) -> None:
+        self.table, self.root, self.has_words = table, root, has_words
         self.name = table.file.name
         self.lines = table.rows()
         self.header: Header = read_header(self.name, next(self.lines, (0, []))[1], group_by)
@@ -191,16 +203,29 @@ class _Reader:
 
     def _values(self, number: int, cells: Sequence[str]) -> dict[str, str]:
         """The values of a row that are not missing, by column; nothing for an empty row."""
-        header = self.header
+        header, delimiter = self.header, self.table.delimiter
         if any(map(str.strip, cells[header.width :])):
             raise SlideError(
                 f"{self.name}: row {number} has {len(cells)} cells under {header.width} columns. "
-                f"Quote cells that hold a {DELIMITERS.get(self.table.delimiter, self.table.delimiter)}."
+                f"Name every column, and quote cells that hold a {DELIMITERS.get(delimiter, delimiter)}."
             )
         if not any(cells[i].strip() for i in header.named if i < len(cells)):
             return {}
-        found = {name: cells[i].strip() for name, i in header.columns.items() if i < len(cells)}
-        return {name: cell for name, cell in found.items() if (text := plain(cell)) and text not in self.words}
+        values = {name: cells[i].strip() for name, i in header.columns.items() if i < len(cells)}
+        return {name: cell for name, cell in values.items() if not self._is_missing(number, name, plain(cell))}
+
+    def _is_missing(self, number: int, column: str, text: str) -> bool:
+        """Whether a cell has no value. Raises SlideError for a word of which that cannot be known."""
+        if not text or (self.has_words and text in MISSING):
+            return True
+        problem = None
+        if column == "group" and _SHORTENED.fullmatch(text):
+            problem = "a number that a spreadsheet has shortened. Export the column as text"
+        elif self.has_words and column != "slide" and text.casefold() in _UNSURE[column == "group"]:
+            problem = "which may be a missing value. Leave the cell empty if it is; --na none takes it as text"
+        if problem:
+            raise SlideError(f"{self.name}: row {number} has {column} {text!r}, {problem}.")
+        return False
 
     def _count_missing(self, number: int, cells: Sequence[str], values: Mapping[str, str]) -> None:
         for name, i in self.header.columns.items():

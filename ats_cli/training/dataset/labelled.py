@@ -14,8 +14,8 @@ from ats_cli.slides.inputs.class_folders import class_folders
 from ats_cli.slides.inputs.data_summary import InputNotes
 from ats_cli.slides.inputs.discovery import slide_ids
 from ats_cli.slides.inputs.duplicates import Occurrence, each_once
-from ats_cli.slides.inputs.labels import spellings
-from ats_cli.slides.inputs.manifest import ManifestRow
+from ats_cli.slides.inputs.labels import plain, spellings
+from ats_cli.slides.inputs.manifest import MISSING, ManifestRow
 from ats_cli.slides.inputs.splits import SPLITS
 
 _log = logging.getLogger(__name__)
@@ -126,8 +126,10 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
             )
         if row.split not in (None, "", *SPLITS):
             raise AtsError(f"{manifest}: row {row.row}: split {row.split!r} is none of {', '.join(SPLITS)}.")
-        if problem := kind.label_problem(row.label or ""):
+        if problem := kind.label_problem(plain(row.label or "")):
             raise AtsError(f"{manifest}: row {row.row}: label {row.label!r} {problem}.")
+        if na != "none" and any(plain(name) in MISSING for name in kind.class_names(row.label or "")):
+            raise AtsError(f"{manifest}: row {row.row}: label {row.label!r} has a missing part. Remove it.")
         if not _there(row):
             raise AtsError(
                 f"{manifest}: row {row.row}: no such file: {row.path}. Mend the path, or give --slides-root."
@@ -142,7 +144,7 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
         LabelledSlide(
             slide_id,
             row.path,
-            ";".join(names[name] for name in kind.class_names(row.label or "")) or row.label or "",
+            ";".join(names[name] for name in kind.class_names(row.label or "")) or plain(row.label or ""),
             row.split or "",
             row.mpp or mpp,
             row.group or "",
@@ -151,6 +153,9 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
         )
         for slide_id, row in zip(ids, rows, strict=True)
     ]
+    if weights := {row.weight for row in rows if row.weight is not None}:
+        low, high = min(weights), max(weights)
+        _log.warning(f"{manifest}: slides count as much as their weight in the table says, from {low:g} to {high:g}.")
     return LabelledData(slides, InputNotes(table.missing))
 
 
