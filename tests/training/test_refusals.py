@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from trainings import train_into
 from ats_cli.errors import AtsError, ModelError
 from ats_cli.nets.model import Model
 from ats_cli.records import FeatureSpec
+from ats_cli.slides import RegionOptions
 from ats_cli.training import LabelledSlide, labelled_slides
 from ats_cli.training.dataset.view_cache import ViewCache
 from ats_cli.training.pretrained import load_matching, load_pretrained
@@ -118,6 +120,31 @@ def test_a_training_does_not_go_on_with_a_slide_that_was_replaced(data: Path, tm
     same_time(slide, lambda: write_slide(slide, square(97, 83, 40, 40, 20, 10, ground=128)))
     with pytest.raises(AtsError, match=r"begun with another file as dark/3\. Go on"):
         train_into(output=tmp_path / "model", resume=True, **given)
+
+
+def test_a_training_does_not_go_on_with_other_regions(data: Path, tmp_path: Path) -> None:
+    """The same file with another content, another class of it, or another origin; nor with a class where none is."""
+    roi = tmp_path / "r.geojson"
+
+    def write(side: int) -> None:
+        geometry = {"type": "Polygon", "coordinates": [[[0, 0], [side, 0], [side, side], [0, side]]]}
+        properties = {"classification": "Tumor"}
+        roi.write_text(json.dumps({"type": "Feature", "geometry": geometry, "properties": properties}))
+
+    write(60)
+    given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe(tmp_path / "recipe")}
+    with pytest.raises(AtsError, match="--roi-class is about regions, and no slide has any"):
+        train_into(output=tmp_path / "model", region_options=RegionOptions(("Tumor",)), **given)
+    given |= {"output": tmp_path / "model", "roi": roi}
+    train_into(**given)
+    for other in (RegionOptions(("Tumor",)), RegionOptions(origin="level0")):
+        with pytest.raises(AtsError, match=r"begun without --roi-(class|origin), not with"):
+            train_into(resume=True, region_options=other, **given)
+    write(50)
+    with pytest.raises(AtsError, match=r"begun with .*regions"):
+        train_into(resume=True, **given)
+    write(60)
+    train_into(resume=True, **given)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import unicodedata
 import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ats_cli.slides.inputs.labels import plain
 
 _GZIP = b"\x1f\x8b"
 
@@ -42,11 +43,6 @@ def polygons_of(document: bytes) -> list[ClassedPolygon]:
     return _polygons(json.loads(document), None)
 
 
-def normal_name(name: str) -> str:
-    """Return a class's name as it is compared: in one Unicode form, without blanks around it."""
-    return unicodedata.normalize("NFC", name).strip()
-
-
 def _polygons(value: Any, class_name: str | None) -> list[ClassedPolygon]:
     if isinstance(value, list):
         return [polygon for item in value for polygon in _polygons(item, class_name)]
@@ -73,7 +69,7 @@ def _class_name(properties: Any) -> str | None:
     if isinstance(found, dict):
         names = found.get("names")
         found = ": ".join(map(str, names)) if isinstance(names, list) and names else found.get("name")
-    return normal_name(found) or None if isinstance(found, str) else None
+    return plain(found) or None if isinstance(found, str) else None
 
 
 _MEMBERS = {

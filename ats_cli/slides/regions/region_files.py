@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ats_cli.errors import AtsError, SlideError
 from ats_cli.slides.inputs.discovery import SlideSource, stem
+from ats_cli.slides.inputs.labels import plain
 from ats_cli.slides.options import RegionOptions
-from ats_cli.slides.regions.geojson import normal_name, polygons_of
+from ats_cli.slides.regions.geojson import polygons_of
 from ats_cli.slides.regions.slide_regions import Regions, extent_of
 from ats_cli.slides.remote.path import AnyPath
 
@@ -62,7 +63,7 @@ def read_regions(file: RegionFile | Path, options: RegionOptions = RegionOptions
         raise _problem(path, "these regions are not those that the run was begun with. Give the same file.")
     if not polygons:
         raise _problem(path, "holds no polygon. Draw regions as polygons or rectangles, and export them again.")
-    wanted = {normal_name(class_name) for class_name in options.classes}
+    wanted = {plain(class_name) for class_name in options.classes}
     chosen = [polygon for polygon, class_name in polygons if not wanted or class_name in wanted]
     if not chosen:
         raise _problem(path, _no_region_of(options.classes, [class_name for _, class_name in polygons]))
@@ -113,7 +114,8 @@ def regions_of_slides(slides: Sequence[tuple[str, AnyPath]], roi: Path) -> list[
         raise AtsError(f"{roi}: no such file or folder. Give --roi a GeoJSON file, or a folder with one a slide.")
     if not roi.is_dir():
         return [roi] * len(slides)
-    found = [_in_folder(roi, (slide_id, path.name, stem(path.name))) for slide_id, path in slides]
+    there = {entry.name for entry in roi.iterdir()}
+    found = [_in_folder(roi, there, (slide_id, path.name, stem(path.name))) for slide_id, path in slides]
     if slides and not any(found):
         slide_id, path = slides[0]
         raise AtsError(
@@ -141,8 +143,10 @@ def refuse_without_regions(options: RegionOptions) -> None:
         raise AtsError(f"{given} is about regions, and no slide has any. Give --roi, or a column roi in the manifest.")
 
 
-def _in_folder(folder: Path, names: Sequence[str]) -> Path | None:
-    files = (folder / f"{name}{suffix}" for name in names for suffix in SUFFIXES)
+def _in_folder(folder: Path, there: Collection[str], names: Sequence[str]) -> Path | None:
+    """Return the first file with one of the names. there: the entries of the folder, asked before the disk is."""
+    wanted = (f"{name}{suffix}" for name in names for suffix in SUFFIXES)
+    files = (folder / name for name in wanted if name.partition("/")[0] in there)
     return next((file for file in files if file.is_file()), None)
 
 
