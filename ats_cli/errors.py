@@ -37,7 +37,9 @@ def clean(text: str) -> str:
     return re.sub(r"[A-Za-z][\w+.\-]*://[^\s\"'<>]+", lambda found: without_secrets(found[0]), text)
 
 
-Failure = Literal["unreadable", "no scale", "no tissue", "regions", "crashed", "timed out", "memory", "unforeseen"]
+Failure = Literal[
+    "unreadable", "no scale", "no tissue", "regions", "missing", "crashed", "timed out", "memory", "unforeseen"
+]
 """Kinds of failed slides: what to do about one is what to do about all of its kind."""
 
 

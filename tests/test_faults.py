@@ -30,6 +30,7 @@ from ats_cli.training.loop.processes import computation
 from ats_cli.training.output import claim_output
 from ats_cli.zoo.find import find_recipe
 from tests.ats_process import ats_series
+from tests.dask_cluster import dask_scheduler, other_version
 from tests.small import copy_slide, write_model
 
 pytestmark = pytest.mark.integration
@@ -38,10 +39,7 @@ FAULTS = Path(__file__).parent / "data" / "faults"
 DIGITS = Path(__file__).parents[1] / "examples" / "digits.tif"
 
 # Folders whose inputs are not all understood yet.
-OPEN = {
-    "cluster-relative-paths",
-    "cluster-worker-of-another-version",
-}
+OPEN: set[str] = set()
 
 Ats = Callable[..., tuple[int, str, str]]
 
@@ -405,6 +403,34 @@ def test_one_file_in_two_classes(ats: Ats, tmp_path: Path) -> None:
         status, out, err = ats("predict", data, "-m", model, "--json")
         assert status == 0 and len(out.splitlines()) == 17 and "again (as a0)" in err, err
         other.unlink()
+
+
+@pytest.mark.slow
+def test_cluster_relative_paths(ats: Ats, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = (
+        shutil.copytree(FAULTS / "cluster-relative-paths" / name, tmp_path / name) for name in ["here", "there"]
+    )
+    model.rename(here / "m")
+    monkeypatch.chdir(here)
+    call = ("predict", "s/x.png", "-m", "m", "--json")
+    alone = records(ats(*call)[1])["x"]
+    with dask_scheduler() as dask:
+        dask.start(there)
+        for number in range(2):
+            status, out, err = ats(*call, "--cluster", dask.address, "-o", f"run{number}")
+            assert status == 0, err
+            found = records(out)["x"]
+            assert found["path"] == "s/x.png" and {**found, "seconds": None} == {**alone, "seconds": None}
+            shutil.rmtree(there / "s", ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_cluster_worker_of_another_version(ats: Ats, model: Path, tmp_path: Path) -> None:
+    with dask_scheduler() as dask:
+        dask.start(tmp_path / "there", other_version(tmp_path / "other"))
+        status, out, err = ats("predict", DIGITS, "-m", model, "--cluster", dask.address, "-o", tmp_path / "run")
+        assert status == 2 and not out and "worker tcp://" in err and "has ats 9.9, not" in err
+        assert not list((tmp_path / "run").glob("slides/*"))
 
 
 def test_small(ats: Ats, tmp_path: Path) -> None:

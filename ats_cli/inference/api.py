@@ -9,6 +9,7 @@ from ats_cli.inference.compute.forward_pool import one_thread_per_pass
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.executors.executor import usable_cores
 from ats_cli.inference.predict import predict_slide, with_opening
+from ats_cli.plain_options import check_device, check_precision
 from ats_cli.records import Prediction
 from ats_cli.slides import Slide, open_slide
 from ats_cli.slides.identity.fingerprint import fingerprint_of
@@ -38,8 +39,14 @@ def predict(
     device, precision: options of `load_model`, for a model that is not loaded yet.
     draw: fields of `DrawOptions`, like `tiles`, `sampler`, `seed`, `confidence`, `exhaustive`.
 
-    Raises SlideError for a slide that cannot be predicted and ModelError for a model that is not found.
+    Raises SlideError for a slide that cannot be predicted and ModelError for a model that is not found; AtsError for an
+    option that makes no sense, before the slide is opened.
     """
+    check_device(device)
+    check_precision(precision)
+    options = DrawOptions(**{"threads": usable_cores(), **draw})
+    if isinstance(model, LoadedModel) and (device, precision) != ("auto", "auto"):
+        raise TypeError("device and precision are options for loading a model, but this model is loaded")
     start = time.perf_counter()
     if not isinstance(slide, Slide):
         with open_slide(slide, mpp=mpp, backend=backend) as opened:
@@ -53,7 +60,6 @@ def predict(
     if not isinstance(model, LoadedModel):
         folder, device = find_model(None if model is None else str(model)), resolve_device(device)
         model = load_model(folder, device, resolve_precision(precision, device, folder.spec.features))
-    options = DrawOptions(**{"threads": usable_cores(), **draw})
     if isinstance(regions, str | Path):
         regions = read_regions(Path(regions))
     placed = None if regions is None else regions.on(slide)

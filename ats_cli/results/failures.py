@@ -17,11 +17,21 @@ ADVICE: dict[Failure, str] = {
     "no scale": "Give --mpp, or a column mpp in the manifest.",
     "no tissue": "Look at the slides: empty, or too pale for the tissue mask.",
     "regions": "Check the files of regions, and --roi-class and --roi-origin.",
+    "missing": "Give the workers the same files at the same paths; the same call then tries them again.",
     "crashed": "Try another --backend, or convert the files to TIFF.",
     "timed out": "Give more --slide-timeout, or bring the files nearer.",
     "memory": "Use fewer --processes or --threads.",
     "unforeseen": "A fault of ats: run one slide with --debug, and report what it says.",
 }
+
+
+PASSING: frozenset[Failure] = frozenset({"missing"})
+"""Failures that say nothing about the slide."""
+
+
+def is_tried_again(prediction: Prediction, retry_failed: bool) -> bool:
+    """Return whether the next call on a run predicts a failed slide again: a passing failure without being asked."""
+    return prediction.status == "failed" and (retry_failed or prediction.failure in PASSING)
 
 
 def print_failures(console: Console, failed: Iterable[Prediction]) -> None:

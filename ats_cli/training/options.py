@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ats_cli.plain_options import check_device, check_precision, make_plain
 from ats_cli.slides.options import OpenOptions, RegionOptions
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class DataOptions:
     skip_bad: bool = False
     na: str = "auto"
 
+    def __post_init__(self) -> None:
+        make_plain(self, ("folds",), ("mpp", "validation"))
+
 
 @dataclass(frozen=True)
 class RecipeOptions:
@@ -58,6 +62,12 @@ class RecipeOptions:
     name: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict, hash=False)
     epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        make_plain(self, (), ("epochs",))
+        # Numbers of numpy have `item`.
+        plain = {name: value.item() if hasattr(value, "item") else value for name, value in self.overrides.items()}
+        object.__setattr__(self, "overrides", plain)
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,11 @@ class TrainOptions:
     checkpoint_every: int = 50
     resume: bool = False
     choose_best: bool = True
+
+    def __post_init__(self) -> None:
+        make_plain(self, ("seed", "devices", "parts", "threads", "memory", "disk", "checkpoint_every"))
+        check_device(self.device, auto=False)
+        check_precision(self.precision, auto=False)
 
 
 @dataclass(frozen=True)

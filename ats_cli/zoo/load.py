@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
-from ats_cli.errors import AtsError, ModelError
+from ats_cli.errors import ModelError
 from ats_cli.nets.model import Model
+from ats_cli.plain_options import check_device, check_precision
 from ats_cli.records import ModelSpec
 from ats_cli.zoo.find import find_model
 from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, write_spec
@@ -54,8 +55,8 @@ def load_model(
     `precision`, "fp32", "bf16" or "fp16", is what the feature net's backbone computes in; all else is in float32.
     A folder that does not match its SHA256SUMS is refused.
     """
-    if precision not in DTYPES:
-        raise AtsError(f'precision "{precision}" is not one of {", ".join(DTYPES)}.')
+    check_precision(precision, auto=False)
+    check_device(device, auto=False)
     folder = model if isinstance(model, ModelFolder) else find_model(None if model is None else str(model))
     if changed := differing(folder.path):
         raise ModelError(

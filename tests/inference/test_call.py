@@ -18,6 +18,7 @@ from small import noise, small_spec, write_model, write_slide
 from ats_cli import load_model, open_slide, predict, prediction_dict
 from ats_cli.errors import AtsError
 from ats_cli.registry import SAMPLERS
+from ats_cli.training import DataOptions, RecipeOptions, TrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,36 @@ def test_what_makes_no_sense_is_refused(slide: Path, model: Path, drawing: dict[
 
 
 def test_an_unknown_precision_is_refused_on_loading(model: Path) -> None:
-    with pytest.raises(AtsError, match='precision "x" is not one of fp32, bf16, fp16'):
+    with pytest.raises(AtsError, match=r"--precision x: not a precision\. Choose fp32, bf16 or fp16"):
         load_model(model, precision="x")
+    for device in ("gpu", "cuda:", "cuda:x", "cpu0", "auto", ""):
+        with pytest.raises(AtsError, match="not a device"):
+            load_model(model, device=device)
+    loaded = load_model(model)
+    wrong: dict[str, Any]
+    for wrong in ({"device": "gpu"}, {"precision": "x"}, {"threads": 0}, {"tiles": "5"}):
+        with pytest.raises(AtsError):
+            predict("no such slide.tif", loaded, **wrong)
+        with pytest.raises(AtsError):
+            predict("no such slide.tif", model, **wrong)
+    with pytest.raises(TypeError, match="this model is loaded"):
+        predict("no such slide.tif", loaded, device="cpu")
+    for wrong in ({"device": "gpu"}, {"precision": "auto"}, {"seed": 0.5}):
+        with pytest.raises(AtsError):
+            TrainOptions(**wrong)
+
+
+def test_numbers_of_numpy_are_numbers(slide: Path, model: Path) -> None:
+    given = {"tiles": 9, "confidence": 0.9, "max_unreadable": 0.25, "batch_size": 4, "threads": 2, "mpp": 0.5}
+    kinds = {int: (np.int64, np.uint8), float: (np.float32, np.float64)}
+    plain = prediction_dict(predict(slide, model, **given)) | {"seconds": None}
+    for number in range(2):
+        options = {name: kinds[type(value)][number](value) for name, value in given.items()} | {"confidence": 0.9}
+        assert json.loads(json.dumps(prediction_dict(predict(slide, model, **options)))) | {"seconds": None} == plain
+    made = TrainOptions(seed=np.int64(3), threads=np.int32(2)), DataOptions(validation=np.float32(0.25))
+    recipe = RecipeOptions(epochs=np.float32(2), overrides={"lr": np.float32(0.5), "steps": np.int64(4), "net": "cnn"})
+    assert [type(made[0].seed), type(made[1].validation), type(recipe.epochs)] == [int, float, float]
+    assert json.dumps(dict(recipe.overrides)) == '{"lr": 0.5, "steps": 4, "net": "cnn"}'
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,11 +4,13 @@ import torch
 
 from ats_cli.errors import AtsError
 from ats_cli.nets.features import find_feature_network
+from ats_cli.plain_options import check_device, check_precision
 from ats_cli.records import FeatureSpec
 
 
 def resolve_device(name: str = "auto") -> str:
     """Return a device for torch from "auto", "cpu", "cuda", "cuda:1" or "mps". Raises AtsError if it does not exist."""
+    check_device(name)
     # Convolutions in TF32 would be faster, but the record says fp32.
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
@@ -16,8 +18,6 @@ def resolve_device(name: str = "auto") -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise AtsError(f'--device {name}: not a device. Choose "auto", "cpu", "cuda", "cuda:1" or "mps".')
     if kind == "cuda" and not torch.cuda.is_available():
         raise AtsError(f"--device {name}: torch finds no CUDA device here. Use --device cpu.")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
@@ -33,11 +33,10 @@ def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
     "auto" is bf16 for the feature networks that are faster in it, on a device that supports it natively. Raises
     AtsError for a precision that the device does not support.
     """
+    check_precision(name)
     if name == "auto":
         native = _native_bf16() if device == "cpu" else device.startswith("cuda") and torch.cuda.is_bf16_supported()
         return "bf16" if native and find_feature_network(net)[0].bf16 else "fp32"
-    if name not in ("fp32", "bf16", "fp16"):
-        raise AtsError(f"--precision {name}: not a precision. Choose auto, fp32, bf16 or fp16.")
     if name == "fp16" and device == "cpu":
         raise AtsError("--precision fp16: is for a GPU. Use bf16 or fp32 on a processor.")
     return name

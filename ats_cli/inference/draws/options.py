@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 
 from ats_cli.errors import AtsError
+from ats_cli.plain_options import make_plain
 from ats_cli.records import MAX_UNREADABLE
 from ats_cli.registry import DEFAULT_SAMPLER, EXHAUSTIVE, NESTED_SAMPLER, SAMPLERS
 
@@ -34,14 +34,17 @@ class DrawOptions:
     max_unreadable: float = MAX_UNREADABLE
 
     def __post_init__(self) -> None:
-        if self.tiles is not None:
-            self._make_whole("tiles")
-            if self.tiles < 1:
-                raise AtsError(f"tiles={self.tiles}: a budget is 1 or more. Leave it out for the model's own.")
+        make_plain(self, ("tiles", "seed", "batch_size", "threads"), ("confidence", "max_unreadable"))
+        if self.tiles is not None and self.tiles < 1:
+            raise AtsError(f"tiles={self.tiles}: a budget is 1 or more. Leave it out for the model's own.")
+        if self.threads < 1 or (self.batch_size is not None and self.batch_size < 1):
+            raise AtsError(f"threads={self.threads}, batch_size={self.batch_size}: give 1 or more of each.")
         if self.confidence is not None and not 0 < self.confidence < 1:
-            raise AtsError(f"confidence={self.confidence}: not a confidence. Give a number between 0 and 1, like 0.95.")
+            raise AtsError(
+                f"confidence={self.confidence:g}: not a confidence. Give a number between 0 and 1, like 0.95."
+            )
         if not 0 <= self.max_unreadable <= 1:
-            raise AtsError(f"max_unreadable={self.max_unreadable}: not a share. Give a number from 0 to 1.")
+            raise AtsError(f"max_unreadable={self.max_unreadable:g}: not a share. Give a number from 0 to 1.")
         if self.exhaustive and self.confidence is not None:
             raise AtsError(
                 "exhaustive reads every position, so that there is nothing to be confident of. Leave one out."
@@ -52,7 +55,6 @@ class DrawOptions:
             )
         if self.sampler is not None:
             SAMPLERS.check(self.sampler)
-        self._make_whole("seed")
 
     @property
     def sampler_name(self) -> str:
@@ -60,11 +62,3 @@ class DrawOptions:
         if self.exhaustive:
             return EXHAUSTIVE
         return self.sampler or (DEFAULT_SAMPLER if self.confidence is None else NESTED_SAMPLER)
-
-    def _make_whole(self, name: str) -> None:
-        """Convert an integer of any type, like numpy's, to int, so that equal values give equal seeds."""
-        value = getattr(self, name)
-        try:
-            object.__setattr__(self, name, operator.index(value))
-        except TypeError:
-            raise AtsError(f"{name}={value!r}: not a whole number.") from None

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from ats_cli.errors import AtsError
 from ats_cli.records import DEFAULT_TASK, SCHEMA_VERSION, Need, Prediction, TilesRead
 from ats_cli.registry import NESTED_SAMPLER
+from ats_cli.results.failures import is_tried_again
 from ats_cli.results.files import delete_parts, json_bytes, write_if_new, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.run.provenance import now
@@ -132,7 +133,7 @@ class RunFolder:
         earlier_groups = self._group_of(), self.group_by
         self.slides |= {slide.slide_id: self._in_its_group(slide) for slide in request.slides}
         self.group_by = request.group_by or self.group_by
-        again = {name for name, p in self._records.items() if self._is_short(p) or (retry_failed and _failed(p))}
+        again = {name for name, p in self._records.items() if self._is_short(p) or is_tried_again(p, retry_failed)}
         done = {name: p for name, p in self._records.items() if name not in again}
         if not self.exists or any(slide.slide_id not in done for slide in request.slides):
             self._working = True
@@ -267,8 +268,7 @@ class RunFolder:
         return slide_folder(self.path / "slides", slide_id)
 
     def _read_records(self) -> None:
-        found = {slide_id: self.record(slide_id) for slide_id in self.slides}
-        self._records = {slide_id: record for slide_id, record in found.items() if record is not None}
+        self._records = {name: record for name in self.slides if (record := self.record(name)) is not None}
 
     def _is_short(self, p: Prediction) -> bool:
         """Whether a slide has fewer tiles than the run's budget, because the budget was raised afterwards."""
@@ -287,7 +287,7 @@ class RunFolder:
 
     def _write_table(self) -> None:
         clock = time.perf_counter()
-        found = [self._records[s] for s in self.slides if s in self._records]
+        found = (self._records[s] for s in self.slides if s in self._records)
         write_if_new(self.path / "predictions.csv", predictions_csv(self._classes, found, self._task))
         part = self.shard is not None or self._run.get("parts_missing")
         if self.group_by is not None and not part:  # a part lacks slides of a group
