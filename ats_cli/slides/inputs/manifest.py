@@ -156,7 +156,7 @@ class _Reader:
         lines = self.table.rows()
         next(lines, None)
         for number, cells in lines:
-            if split := split_of(self._values(number, cells).get("split")):
+            if split := split_of((self._values(number, cells) or {}).get("split")):
                 found.setdefault(split, number)
         return found
 
@@ -165,7 +165,7 @@ class _Reader:
         seen: dict[int, int] = {}
         for number, cells in self.lines:
             values = self._values(number, cells)
-            if not values:
+            if values is None:
                 continue
             written = values.get("slide")
             if not written:
@@ -201,8 +201,8 @@ class _Reader:
             more = f" and {len(unused) - NAMED} more" if len(unused) > NAMED else ""
             _log.warning(f"{self.name}: columns that are not used: {', '.join(unused[:NAMED])}{more}.")
 
-    def _values(self, number: int, cells: Sequence[str]) -> dict[str, str]:
-        """The values of a row that are not missing, by column; nothing for an empty row."""
+    def _values(self, number: int, cells: Sequence[str]) -> dict[str, str] | None:
+        """The values of a row that are not missing, by column; None for an empty row."""
         header, delimiter = self.header, self.table.delimiter
         if any(map(str.strip, cells[header.width :])):
             raise SlideError(
@@ -210,7 +210,7 @@ class _Reader:
                 f"Name every column, and quote cells that hold a {DELIMITERS.get(delimiter, delimiter)}."
             )
         if not any(cells[i].strip() for i in header.named if i < len(cells)):
-            return {}
+            return None
         values = {name: cells[i].strip() for name, i in header.columns.items() if i < len(cells)}
         return {name: cell for name, cell in values.items() if not self._is_missing(number, name, plain(cell))}
 
