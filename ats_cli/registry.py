@@ -154,6 +154,7 @@ WRITERS: Registry[Writer] = Registry(
         "attention-rgb.ome.tiff": "ats_cli.results.writers.attention_map:OME_TIFF_RGB",
         "attention.ome.zarr": "ats_cli.results.writers.attention_map:OME_ZARR",
         "attention-0.4.ome.zarr": "ats_cli.results.writers.attention_map:OME_ZARR_04",
+        "report.html": "ats_cli.results.writers.slide_report:WRITER",
         "prediction.json": "ats_cli.results.writers.prediction_json:WRITER",
     },
 )

@@ -40,6 +40,7 @@ def command(
     attention: o.AttentionFormat = None,
     hdf5: o.Hdf5 = False,
     save_tiles: o.SaveTiles = False,
+    report: o.Report = False,
     json: o.JsonLines = False,
     group_by: o.GroupBy = None,
     group_weights: o.GroupWeights = "equal",
@@ -84,7 +85,7 @@ def command(
     from ats_cli.commands.common.prediction_output import PredictionOutput
     from ats_cli.commands.common.progress import run_progress
     from ats_cli.commands.common.sources import gather
-    from ats_cli.commands.common.tally import Tally
+    from ats_cli.commands.common.tally import Tally, saved_of
     from ats_cli.inference.executors.executor import ExecutorOptions
     from ats_cli.inference.runs.prediction_request import PredictionRequest
     from ats_cli.inference.runs.prediction_run import PredictionRun
@@ -106,7 +107,7 @@ def command(
         extend=extend,
         retry_failed=retry_failed,
         overwrite=overwrite,
-        outputs=outputs_of(geojson=geojson, attention=attention, hdf5=hdf5, save_tiles=save_tiles),
+        outputs=outputs_of(geojson=geojson, attention=attention, hdf5=hdf5, save_tiles=save_tiles, report=report),
         arguments=sys.argv[1:],
     )
     run = PredictionRun(request, notify=ignore if quiet else say)
@@ -120,11 +121,6 @@ def command(
     groups.end()
     progress.end(quiet)
     if interrupted:
-        continues = "goes on without --overwrite" if overwrite else "goes on"
-        raise tally.interrupted(
-            "What is printed above is complete."
-            if output is None
-            else f"{output} has them, and the same call {continues}."
-        )
+        raise tally.interrupted(saved_of(output, overwrite))
     tally.failed_outputs = run.failed_outputs
     tally.finish()

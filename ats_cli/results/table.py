@@ -95,7 +95,7 @@ def megabytes(size: int | None) -> str:
     return f"{size / 1e6:,.1f}" if size >= 1e5 else f"{size / 1e6:.3f}"
 
 
-def _error(error: float) -> str:
+def error_text(error: float) -> str:
     """Return a standard error as text; "0.000" is only used for 0."""
     return "<0.001" if 0 < error < 0.0005 else f"{error:.3f}"
 
@@ -113,7 +113,7 @@ def _cells(p: Prediction) -> list[str]:
         p.slide_id,
         p.predicted or NOTHING,
         NOTHING if number is None else f"{number:.3f}",
-        NOTHING if error is None else _error(error),
+        NOTHING if error is None else error_text(error),
         NOTHING if sampling.tiles is None else f"{sampling.tiles} of {sampling.positions}",
         NOTHING if sampling.attention_mass is None else f"{sampling.attention_mass:.1%}",
         NOTHING if cost.bytes_total is None else f"{megabytes(cost.bytes_read)} of {megabytes(cost.bytes_total)}",

@@ -28,7 +28,7 @@ class GroupOutput:
 
     def add(self, prediction: Prediction, is_new: bool = True) -> None:
         if self._group_by is not None:
-            from ats_cli.results.run.folder import without_tiles
+            from ats_cli.results.run.slide_files import without_tiles
 
             self._predictions[prediction.slide_id] = without_tiles(prediction)
 

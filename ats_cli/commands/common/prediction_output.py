@@ -22,7 +22,7 @@ class PredictionOutput:
 
             answer(json_line(prediction_dict(prediction)))
         else:
-            from ats_cli.results.run.folder import without_tiles
+            from ats_cli.results.run.slide_files import without_tiles
 
             self._predictions[prediction.slide_id] = without_tiles(prediction)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import typer
@@ -99,6 +100,14 @@ class Tally:
                 f"{self.unfamiliar} of {self.total} {_slides(self.total)} {what} unlike those the model was trained "
                 f"on (unfamiliar): do not rely on {theirs} class."
             )
+
+
+def saved_of(output: Path | None, overwrite: bool) -> str:
+    """Return the sentence about where the slides of an interrupted prediction are."""
+    if output is None:
+        return "What is printed above is complete."
+    continues = "goes on without --overwrite" if overwrite else "goes on"
+    return f"{output} has them, and the same call {continues}."
 
 
 def _slides(count: int) -> str:

@@ -106,6 +106,15 @@ SaveTiles = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+Report = Annotated[
+    bool,
+    typer.Option(
+        "--report",
+        help="Also write report.html: a table of all slides, and of each the attention and the ten tiles that decided "
+        "most, in one file for the browser.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 JsonLines = Annotated[
     bool,
     typer.Option("--json", help="One JSON object a slide, a line each, as each finishes.", rich_help_panel=OUTPUT),

@@ -81,7 +81,7 @@ def begin_run(
             settings,
             {"name": model.spec.name, "hash": model.hash, "folder": str(model.path.absolute())},
             model.spec.classes,
-            facts(request.arguments, device) | {"shard": shard},
+            facts(request.arguments, device) | {"shard": shard, "notice": model.spec.notice},
             task=model.spec.task,
             group_by=request.group_by,
         ),

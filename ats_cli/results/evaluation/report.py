@@ -15,7 +15,7 @@ from ats_cli.results.evaluation.bootstrap import LEVEL, RESAMPLES
 from ats_cli.results.evaluation.plots import write_plots
 from ats_cli.results.files import csv_bytes, json_bytes, refuse_dangling_link, write_whole
 from ats_cli.results.groups import Group, GroupBy, grouped, groups_csv
-from ats_cli.results.run.folder import without_tiles
+from ats_cli.results.run.slide_files import without_tiles
 from ats_cli.results.run.table import columns, row
 
 

@@ -3,6 +3,7 @@
     RUN/run.json                       what was run, with what, on what; the list of slides
     RUN/predictions.csv                one row a slide, in the order of the list
     RUN/predictions_by_group.csv       if slides are grouped, one row per group whose slides are all there
+    RUN/report.html                    if it is asked for, the run as a page
     RUN/slides/<slide id>/             prediction.json, tiles.csv, draw.npz
 
 A slide is done when it has its record. predictions.csv is made from the records.
@@ -27,6 +28,7 @@ from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.failures import is_tried_again
 from ats_cli.results.files import delete_parts, json_bytes, write_if_new, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
+from ats_cli.results.report.run_report import REPORT_OPTION, update_report
 from ats_cli.results.run.provenance import now
 from ats_cli.results.run.run_file import RUN, RunSlide, read_run
 from ats_cli.results.run.same_run import TakeFingerprint, changed_slides, refuse_other_settings
@@ -36,6 +38,7 @@ from ats_cli.results.run.slide_files import (
     delete_slide,
     missing_outputs,
     slide_folder,
+    without_tiles,
     write_slide,
 )
 from ats_cli.results.run.table import predictions_csv
@@ -219,7 +222,7 @@ class RunFolder:
         return str(self._run.get("device"))
 
     def end(self) -> None:
-        """Write predictions.csv and run.json with all slides so far, and release the lock.
+        """Write predictions.csv, run.json and the report with all slides so far, and release the lock.
 
         Raises OSError if files that were written have been deleted.
         """
@@ -232,6 +235,7 @@ class RunFolder:
                 lost = sum(not (self._folder(slide_id) / RECORD).is_file() for slide_id in self._records)
                 if lost:
                     raise _lost(self.path, f"{lost} of its {len(self._records)} slides were deleted")
+            update_report(self.path, self._records, wanted=REPORT_OPTION in self.outputs)
         finally:
             self._lock.release()
 
@@ -295,12 +299,6 @@ class RunFolder:
             write_if_new(self.path / GROUPS, groups_csv(self._classes, groups, self._task))
         self._table_written = time.perf_counter()
         self._table_cost = self._table_written - clock
-
-
-def without_tiles(prediction: Prediction) -> Prediction:
-    """Return a prediction without its large arrays."""
-    comparison = replace(prediction.comparison, embedding=None)
-    return replace(prediction, tile_arrays=None, pixels=None, drawn=(), comparison=comparison)
 
 
 def _failed(prediction: Prediction) -> bool:

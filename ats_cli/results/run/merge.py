@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from ats_cli.errors import AtsError
 from ats_cli.records import DEFAULT_TASK
+from ats_cli.results.report.run_report import REPORT_OPTION, has_report
 from ats_cli.results.run.folder import RunFolder
-from ats_cli.results.run.run_file import RunSlide
+from ats_cli.results.run.run_file import RunSlide, read_run
 from ats_cli.results.run.same_run import differences
 from ats_cli.results.run_request import RunRequest
 
@@ -41,7 +42,7 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
             raise AtsError(f"{path}: is to be read and written. Give -o another folder.")
         _refuse_other(runs[0], run)
     of = [str(path.absolute()) for path in paths]
-    into = RunFolder(output)
+    into = RunFolder(output, {REPORT_OPTION} if any(map(has_report, paths)) else ())
     overwrite = overwrite or into.is_unfinished_merge(of)
     if into.exists and not overwrite:
         raise AtsError(f"{output}: holds a run already. Give -o another folder, or --overwrite.")
@@ -49,7 +50,8 @@ def merge_runs(paths: Sequence[Path], output: Path, facts: Mapping[str, Any], *,
     parts = _parts_missing(runs)
     classes = next((classes for run in runs if (classes := run.classes())), ())
     device = ", ".join(dict.fromkeys(run.device for run in runs))
-    facts = {**facts, "device": device, "shard": None, "merged": of, "parts_missing": parts}
+    notice = (read_run(paths[0]) or {}).get("notice")
+    facts = {**facts, "device": device, "notice": notice, "shard": None, "merged": of, "parts_missing": parts}
     task = next((task for run in runs if (task := run.task())), DEFAULT_TASK)
     first, of_all = runs[0], [slide for slide, _ in slides]
     into.begin(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -105,3 +106,9 @@ def delete_slide(folder: Path, slides: Path) -> None:
     while folder != slides and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
+
+
+def without_tiles(prediction: Prediction) -> Prediction:
+    """Return a prediction without its large arrays."""
+    comparison = replace(prediction.comparison, embedding=None)
+    return replace(prediction, tile_arrays=None, pixels=None, drawn=(), comparison=comparison)
