@@ -31,7 +31,7 @@ from ats_cli.training.output import claim_output
 from ats_cli.zoo.find import find_recipe
 from tests.ats_process import ats_series
 from tests.dask_cluster import dask_scheduler, other_version
-from tests.small import copy_slide, write_model
+from tests.small import copy_slide, write_model, write_slide
 
 pytestmark = pytest.mark.integration
 
@@ -381,6 +381,27 @@ def test_resume_with_folds_checked_too_late(ats: Ats, tmp_path: Path) -> None:
         status, _, err = ats(*call, "--resume", *resumed)
         assert status == 2 and words in err, err
         assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.suffix} == before
+
+
+def test_slides_without_tissue_and_one_number_for_all(ats: Ats, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(9):
+        stain = np.full((256, 256, 3), (150, 60, 140), np.uint8) - rng.integers(0, 30, (256, 256, 3), np.uint8)
+        write_slide(
+            tmp_path / "data" / "ab"[number % 2] / f"{number}.tif", np.full_like(stain, 255) if number == 8 else stain
+        )
+    call = ("train", tmp_path / "data", "--mpp", 4, "--steps", 1, "--batch-size", 2, "--tiles", 2)
+    status, _, err = ats(*call, "-o", tmp_path / "m")
+    assert status == 2 and "1 of 9 slides cannot be read" in err and "no tissue found" in err, err
+    status, out, err = ats(*call, "--skip-bad", "--dry-run", "--json")
+    found = json.loads(out)
+    assert status == 0 and (found["slides"], found["without_tissue"]) == (8, 1), err
+    assert found["left_out"] == {"without tissue": 1}
+    table = tmp_path / "numbers.csv"
+    table.write_text("slide,label\n" + "".join(f"data/{'ab'[i % 2]}/{i}.tif,{('5', '5.0')[i % 2]}\n" for i in range(8)))
+    status, _, err = ats("train", "--manifest", table, "--task", "regression", "-o", tmp_path / "m")
+    assert status == 2 and "all 8 slides have the same number, 5" in err, err
+    assert not (tmp_path / "m").exists()
 
 
 def test_one_file_in_two_classes(ats: Ats, tmp_path: Path) -> None:

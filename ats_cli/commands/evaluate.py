@@ -47,6 +47,7 @@ def command(
     group_by: o.GroupBy = None,
     group_weights: o.GroupWeights = "equal",
     json: o.JsonMetrics = False,
+    dry_run: o.DryRun = False,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
     batch_size: o.BatchSize = None,
@@ -68,11 +69,12 @@ def command(
     if output is not None and output.exists() and (not output.is_dir() or (any(output.iterdir()) and not overwrite)):
         raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
 
+    from ats_cli.commands.common.data_summary import answer_summary, say_summary
     from ats_cli.commands.common.evaluation_output import print_figures
     from ats_cli.commands.common.messages import announce_model, say
     from ats_cli.commands.common.progress import run_progress
     from ats_cli.commands.common.tally import Tally
-    from ats_cli.inference.evaluate import each_labelled_once, labelled_sources
+    from ats_cli.inference.evaluate import each_labelled_once, evaluation_summary, labelled_sources
     from ats_cli.inference.executors.executor import ExecutorOptions
     from ats_cli.inference.runs.evaluation_run import EvaluationRequest, EvaluationRun
     from ats_cli.results.groups import GroupBy
@@ -87,9 +89,11 @@ def command(
     labelled, rows = each_labelled_once(
         *labelled_sources(data, manifest, mpp, classes, split, slides_root, group_by, na), threads or 4
     )
-    for note in () if quiet else (*rows.notes.notes, f"{(manifest or data or Path()).name}: {rows}"):
-        say(note)
-    by = None if group_by is None else GroupBy(group_by, group_weights)
+    summary = evaluation_summary(labelled, rows, classes, f"{(manifest or data or Path()).name}: {rows}")
+    if dry_run:
+        answer_summary(summary, json)
+        return
+    say_summary(summary, quiet)
     run = EvaluationRun(
         EvaluationRequest(
             labelled,
@@ -102,7 +106,7 @@ def command(
             executor=ExecutorOptions(device, precision, processes, threads, slide_timeout, debug),
             max_unreadable=max_unreadable,
             batch_size=batch_size,
-            group_by=by,
+            group_by=(by := None if group_by is None else GroupBy(group_by, group_weights)),
             output=output,
         )
     )

@@ -181,6 +181,8 @@ def command(
     checkpoint_every: Annotated[
         int, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints.", rich_help_panel=o.OUTPUT)
     ] = 50,
+    json: o.JsonModel = False,
+    dry_run: o.DryRun = False,
     device: o.Device = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="Devices that share each batch, a process each.", rich_help_panel=o.RUNNING)
@@ -217,7 +219,7 @@ def command(
     """
     if not smoke_test and (data is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest labels.csv.")
-    if not smoke_test and output is None:
+    if not smoke_test and output is None and not dry_run:
         raise AtsError("name the model folder to write: -o my-model.")
 
     if steps is not None and epochs is not None:
@@ -230,6 +232,7 @@ def command(
     import sys
     from contextlib import suppress
 
+    from ats_cli.commands.common.data_summary import answer_model, answer_summary
     from ats_cli.commands.common.messages import answer, say
     from ats_cli.commands.common.training_display import training_display
     from ats_cli.commands.options.settings import open_options, region_options
@@ -247,7 +250,6 @@ def command(
         if first_process():
             answer(outcome)
         return
-    assert output is not None
     opening = open_options(backend, plane, color_profile)
     data_options = DataOptions(
         folder=data,
@@ -289,6 +291,13 @@ def command(
         checkpoint_every=checkpoint_every,
         resume=resume,
     )
+    if dry_run:
+        from ats_cli.training.preparation import training_summary
+
+        messages = Callbacks() if quiet else Callbacks(on_message=say)
+        answer_summary(training_summary(data_options, recipe_options, train_options, messages), json)
+        return
+    assert output is not None
     trained = None
     with suppress(KeyboardInterrupt), training_display(quiet) as on_progress:
         trained = train_folder(
@@ -305,4 +314,4 @@ def command(
         after = f" after step {trained.steps_done}" if trained else ""
         say(f"interrupted{after}. {interruption_message(output)} The same call with --resume goes on.")
         raise typer.Exit(130)
-    answer(str(output))
+    answer_model(output, json)

@@ -17,7 +17,7 @@ from ats_cli.registry import SAMPLERS
 from ats_cli.slides import SlideSource
 from ats_cli.slides.identity.same_slide import contents_of
 from ats_cli.slides.inputs.class_folders import class_folders
-from ats_cli.slides.inputs.data_summary import InputNotes
+from ats_cli.slides.inputs.data_summary import DataSummary, InputNotes, SummaryRow, summarise
 from ats_cli.slides.inputs.discovery import slide_ids
 from ats_cli.slides.inputs.duplicates import Occurrence, each_once
 from ats_cli.slides.inputs.labels import class_of
@@ -109,7 +109,14 @@ def each_labelled_once(labelled: list[Labelled], rows: Rows, threads: int = 4) -
     ]
     once = each_once(found, contents_of([own.source.path for own in labelled], threads), rows.notes)
     kept = [replace(labelled[number], group=group or labelled[number].group) for number, group in once.groups.items()]
-    return kept, replace(rows, notes=once.notes)
+    return kept, replace(rows, taken=tuple(rows.taken[number] for number in once.groups), notes=once.notes)
+
+
+def evaluation_summary(labelled: Sequence[Labelled], rows: Rows, classes: Sequence[str], said: str = "") -> DataSummary:
+    """Return what was understood of the slides of an evaluation. `said`: a sentence on which of them are taken."""
+    found = [SummaryRow(part, [own.label], _own_group(own)) for own, part in zip(labelled, rows.taken, strict=True)]
+    notes = rows.notes.without("of another part of the split", len(rows.left))
+    return summarise(found, classes, replace(notes, notes=(*notes.notes, *filter(None, [said]))))
 
 
 def _own_group(labelled: Labelled) -> str:
@@ -131,7 +138,7 @@ def _from_folder(folder: Path, mpp: float | None, classes: Sequence[str], split:
         Labelled(SlideSource(slide_id, slide.path, mpp), class_of_label[slide.label], slide_id)
         for slide_id, slide in zip(ids, taken, strict=True)
     ]
-    notes = InputNotes(notes=found.notes).without("slides in no class folder", len(found.left_out))
+    notes = InputNotes(notes=found.notes).without("in no class folder", len(found.left_out))
     return labelled, Rows(tuple(slide.split for slide in taken), left, notes, "slides")
 
 

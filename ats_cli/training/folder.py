@@ -6,25 +6,22 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ats_cli.errors import AtsError
 from ats_cli.inference.out_of_distribution import add_out_of_distribution
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
-from ats_cli.registry import TASKS
-from ats_cli.results.regions_in_doubt import regions_in_doubt
+from ats_cli.results.files import json_bytes, write_whole
 from ats_cli.slides import OpenOptions
-from ats_cli.slides.regions.region_files import files_digest, refuse_without_regions, regions_of_slides
+from ats_cli.slides.regions.region_files import files_digest
 from ats_cli.spec_table import spec_table
 from ats_cli.training.card import model_card
-from ats_cli.training.dataset.labelled import LabelledSlide, each_slide_once, labelled_data
-from ats_cli.training.dataset.slide_store import check_slides
-from ats_cli.training.dataset.split import Split, folds, split_off
+from ats_cli.training.dataset.split import Split
 from ats_cli.training.dataset.view_cache import ViewCache
 from ats_cli.training.loop.processes import computation, first_process, torch_threads
 from ats_cli.training.loop.training_log import TrainingLog
-from ats_cli.training.options import DEFAULT_RECIPE, Callbacks, DataOptions, RecipeOptions, TrainOptions
+from ats_cli.training.options import Callbacks, DataOptions, RecipeOptions, TrainOptions
 from ats_cli.training.output import VIEWS_FOLDER, claim_output, fold_folder, refuse_non_empty
-from ats_cli.training.pretrained import lasting_weights, resolved
+from ats_cli.training.preparation import Preparation, base_spec, prepare, read_slides, spec_for
+from ats_cli.training.pretrained import resolved
 from ats_cli.training.settings import (
     STEPS,
     as_json,
@@ -32,13 +29,10 @@ from ats_cli.training.settings import (
     threads_begun_with,
     write_settings,
 )
-from ats_cli.training.task import slide_weights
 from ats_cli.training.train import TrainingResult, train_model
 from ats_cli.zoo import load_model, save_model
-from ats_cli.zoo.find import find_model, find_recipe, lasting_name
-from ats_cli.zoo.folder import parse_spec
-
-SLOW_CHECK = 100  # more slides than this take a while to check: the user is informed
+from ats_cli.zoo.find import find_model, lasting_name
+from ats_cli.zoo.folder import DATA_FILE
 
 
 def train_folder(
@@ -60,44 +54,28 @@ def train_folder(
     slides held out. The final model is then trained on all slides, and reported with the figures of the folds.
 
     Raises AtsError if the data, the recipe or `output` cannot be used, or if slides cannot be read (unless
-    `data.skip_bad`); the message lists them.
+    `data.skip_bad`); the message lists them. What was understood of the slides is said, and written into data.json.
     """
     if first_process() and not options.resume:
         refuse_non_empty(output)
-    overrides = {key: value for key, value in recipe.overrides.items() if value is not None}
-    if "pretrained" in overrides:
-        overrides["pretrained"] = lasting_weights(overrides["pretrained"])
-    base = find_recipe(recipe.recipe or recipe.init or DEFAULT_RECIPE).spec
+    base, overrides = base_spec(recipe)
     init = None
     if recipe.init is not None:
         folder = find_model(recipe.init)
         init, recipe = load_model(folder).nets, replace(recipe, init=lasting_name(recipe.init, folder))
-    task = overrides.get("task", base.task)
-    found = labelled_data(data.folder, data.manifest, data.mpp, data.slides_root, task, data.opening, data.na)
-    found = each_slide_once(found, options.threads)
-    slides = [replace(slide, region_options=data.region_options) for slide in found.slides]
-    for note in found.notes.notes:
-        callbacks.on_message(note)
-    if data.roi is None and all(slide.roi is None for slide in slides):
-        refuse_without_regions(data.region_options)
-    if data.roi is not None:
-        slides = _with_regions(slides, data.roi, callbacks)
+    found = read_slides(data, overrides.get("task", base.task), options.threads, callbacks)
     with claim_output(output, options.resume), torch_threads(threads_begun_with(output)):
-        spec = resolved(_spec_for(base, slides, recipe.name or output.resolve().name, overrides))
+        spec = resolved(spec_for(base, found.slides, recipe.name or output.resolve().name, overrides))
         if first_process():
             # Before the long reading of the views: a call that cannot be carried out does nothing.
             known = _settings(spec, data, recipe, options)
             refuse_other_settings(output, known, unknown=() if recipe.epochs is None else (STEPS,))
-        slide_weights(spec, slides)  # a task that cannot be balanced is refused before the slides are read
         cache = ViewCache(output / VIEWS_FOLDER, options.disk)
-        if len(slides) > SLOW_CHECK:
-            callbacks.on_message(f"opening {len(slides)} slides and reading their views, to see that all can be read.")
-        bad, in_doubt = check_slides(spec, slides, options.threads, cache)
-        if in_doubt:
-            callbacks.on_message(regions_in_doubt(in_doubt))
-        slides = _readable(slides, bad, data.skip_bad, spec, callbacks)
+        prepared = prepare(spec, found, data, options, callbacks, cache)
+        for line in prepared.summary.lines():
+            callbacks.on_message(line)
         training = _Training(output, spec, data, recipe, options, cache, init, command, callbacks)
-        result = training.run(slides, bad)
+        result = training.run(prepared)
         if first_process() and not result.interrupted:
             cache.delete()
     return result
@@ -117,19 +95,15 @@ class _Training:
     command: str
     callbacks: Callbacks
 
-    def run(self, slides: list[LabelledSlide], skipped: dict[str, str]) -> TrainingResult:
-        """Cross-validate, train on all training slides, and write the model. `skipped`: slide id -> why."""
-        data, seed, class_names = self.data, self.options.seed, TASKS[self.spec.task].class_names
-        fold_splits = folds(slides, data.folds, seed, class_names)
-        split: Split = [s for s in slides if s.split != "test"], []
-        if not data.folds:
-            split = split_off(slides, data.validation, seed, class_names)
-        if self.spec.training.patience and not (split[1] or data.folds):
-            raise AtsError("--patience needs validation slides. Keep some with --val, or leave it out.")
-        parts = {fold_folder(self.output, number): fold for number, fold in enumerate(fold_splits, 1)}
+    def run(self, prepared: Preparation) -> TrainingResult:
+        """Cross-validate, train on all training slides, and write the model."""
+        data, split, skipped = self.data, prepared.split, prepared.skipped
+        parts = {fold_folder(self.output, number): fold for number, fold in enumerate(prepared.folds, 1)}
         # All are compared, the slides too, before the first step.
         for folder, of_folder in {self.output: split, **parts}.items():
             self.write_settings(folder, of_folder)
+        if first_process():
+            write_whole(self.output / DATA_FILE, json_bytes(prepared.summary.as_dict()))
         fold_figures: list[dict[str, float]] = []
         for number, (folder, fold) in enumerate(parts.items(), 1):
             result = self.train(folder, fold)
@@ -204,17 +178,6 @@ def _settings(
     )
 
 
-def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) -> list[LabelledSlide]:
-    """The slides with their regions from `roi`. Raises AtsError if `roi` has none for any slide."""
-    files = regions_of_slides([(slide.slide_id, slide.path) for slide in slides], roi)
-    found = [replace(slide, roi=slide.roi or file) for slide, file in zip(slides, files, strict=True)]
-    lacking = [slide.slide_id for slide in found if slide.roi is None]
-    if lacking:
-        what = f"{len(lacking)} of {len(found)} slides have no regions in {roi}, like {lacking[0]}"
-        callbacks.on_message(f"{what}: all of their tissue is drawn from.")
-    return found
-
-
 def _changed_options(opening: OpenOptions) -> dict[str, str | None]:
     """The options of opening as text, None for those that are at their default."""
     default = OpenOptions()
@@ -230,27 +193,6 @@ def _with_epochs(spec: ModelSpec, epochs: float, slides: int) -> ModelSpec:
     return replace(spec, training=replace(spec.training, steps=steps))
 
 
-def _readable(
-    slides: list[LabelledSlide], bad: dict[str, str], skip_bad: bool, spec: ModelSpec, callbacks: Callbacks
-) -> list[LabelledSlide]:
-    """The slides that are not `bad` (slide id -> why). Raises AtsError if any is, unless `skip_bad`."""
-    if not bad:
-        return slides
-    if len(bad) == len(slides):
-        slide_id, why = next(iter(bad.items()))
-        raise AtsError(f"none of {len(slides)} slides can be read. The first, {slide_id}: {why}")
-    listed = "".join(f"\n  {slide_id}: {why}" for slide_id, why in bad.items())
-    message = f"{len(bad)} of {len(slides)} slides cannot be read:{listed}\n"
-    if not skip_bad:
-        raise AtsError(f"{message}Mend or remove them, or train without them: --skip-bad.")
-    callbacks.on_message(f"{message}They are left out.")
-    readable = [slide for slide in slides if slide.slide_id not in bad]
-    gone = set(spec.classes) - {slide.label for slide in readable}
-    if TASKS[spec.task].single_label and gone:
-        raise AtsError(f"class {min(gone)}: none of its slides can be read. Mend them, or train without that class.")
-    return readable
-
-
 def _summary_of_folds(fold_figures: list[dict[str, float]]) -> dict[str, Any]:
     """Mean and standard deviation over the folds."""
     if not fold_figures:
@@ -260,28 +202,3 @@ def _summary_of_folds(fold_figures: list[dict[str, float]]) -> dict[str, Any]:
         values = [fold[name] for fold in fold_figures]
         figures |= {name: mean(values), f"{name}_sd_over_folds": stdev(values), f"{name}_by_fold": values}
     return {"cross_validation": figures}
-
-
-def _spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrides: dict[str, Any]) -> ModelSpec:
-    """The recipe with the classes of `slides`, and with `overrides`. Raises ModelError if a value is out of bounds."""
-    given = dict(overrides)
-    tiles = given.pop("tiles", recipe.tiles)
-    task = given.pop("task", recipe.task)
-    classes = TASKS[task].classes([slide.label for slide in slides])
-    attention = replace(recipe.attention, net=given.pop("attention_net", recipe.attention.net))
-    features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
-    training = replace(recipe.training, **given)
-    # The notice of the recipe's own model is about the slides that it was trained on: it is dropped.
-    spec = replace(
-        recipe,
-        name=name,
-        task=task,
-        classes=classes,
-        tiles=tiles,
-        notice="",
-        attention=attention,
-        features=features,
-        training=training,
-    )
-    parse_spec(as_json(spec_table(spec)), "the recipe, with what is asked for instead")
-    return spec

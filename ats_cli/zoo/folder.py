@@ -19,6 +19,8 @@ from ats_cli.zoo.bounds import refuse_nonsense, shown
 
 SPEC_FILE = "model.toml"
 WEIGHTS_FILE = "weights.safetensors"
+DATA_FILE = "data.json"
+"""What a training understood of its slides, in numbers."""
 MODEL_FILES = (
     SPEC_FILE, WEIGHTS_FILE, "familiarity.safetensors", "SHA256SUMS", "README.md", "metrics.json", "calibration.json",
     "data.json",

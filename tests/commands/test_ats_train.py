@@ -31,10 +31,11 @@ def test_what_is_trained_can_be_used(ats: Run, labelled: Path, model: Path, tmp_
     assert (status, out) == (0, f"{output}\n")
     assert "step 2 of 2" in err
     assert "\x1b" not in err
-    assert sorted(p.name for p in output.iterdir() if p.name != "tensorboard") == [
+    assert sorted(p.name for p in output.iterdir() if p.name not in ("tensorboard", ".lock")) == [
         "README.md",
         "SHA256SUMS",
         "checkpoints",
+        "data.json",
         "history.csv",
         "metrics.json",
         "model.toml",

@@ -35,6 +35,14 @@ SlidesRoot = Annotated[
         parser=user_path, metavar="FOLDER", help="The folder of the manifest's slides.", rich_help_panel=SLIDES
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show all that is understood of the slides, and stop: nothing is computed or written.",
+        rich_help_panel="Running",
+    ),
+]
 Split = Annotated[
     str | None,
     typer.Option(

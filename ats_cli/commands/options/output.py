@@ -122,6 +122,14 @@ JsonLines = Annotated[
 JsonMetrics = Annotated[
     bool, typer.Option("--json", help="The content of metrics.json, on one line.", rich_help_panel=OUTPUT)
 ]
+JsonModel = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="The model folder and the content of data.json, on one line; with --dry-run the latter.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 GroupBy = Annotated[
     str | None,
     typer.Option(

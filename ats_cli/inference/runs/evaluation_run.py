@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ats_cli.inference.evaluate import Labelled, Rows, at_budgets
+from ats_cli.inference.evaluate import Labelled, Rows, at_budgets, evaluation_summary
 from ats_cli.inference.executors.executor import ExecutorOptions, start_executor
 from ats_cli.inference.executors.slide_task import OnProgress, slide_tasks
 from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_options_of, region_options_of
@@ -127,6 +127,7 @@ class EvaluationRun:
         model = {"name": request.model.spec.name, "hash": request.model.hash}
         record = self._evaluation.as_dict(figures, model, self._settings, seed)
         record["rows"] = request.rows.as_dict()
+        record["data"] = evaluation_summary(request.labelled, request.rows, request.model.spec.classes).as_dict()
         if request.output is not None:
             self._evaluation.write(request.output, record, figures)
         return figures, record

@@ -9,6 +9,7 @@ from statistics import mean
 from textwrap import wrap
 from typing import Any, NamedTuple
 
+from ats_cli.slides.inputs.splits import SPLITS
 from ats_cli.text import printable
 
 LINES, COLUMNS = 15, 75
@@ -51,7 +52,7 @@ class DataSummary:
     parts: part of the split -> slides. classes: class -> part -> slides, in the order of the model's classes.
     numbers: least, mean and largest label of a regression, or None. groups: how many; ungrouped: slides without one,
     each a group of its own. largest_group: slides of the largest group. without_tissue: slides that were left out since
-    no tissue was found in them.
+    no tissue was found in them. folds: slides that each fold is judged on.
     """
 
     slides: int
@@ -66,6 +67,7 @@ class DataSummary:
     left_out: Mapping[str, int]
     duplicates: int
     notes: tuple[str, ...]
+    folds: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready values: the content of data.json."""
@@ -107,7 +109,7 @@ class DataSummary:
         heads = [part or "slides" for part in parts]
         widths = [max(len(head), 5) for head in heads]
         room = COLUMNS - 4 - sum(width + 2 for width in widths)
-        written = {name: _cut(printable(name), room) for name in names}
+        written = {name: _cut(name, room) for name in names}
         first = max(len("class"), *map(len, written.values()))
         lines = [("class", heads), *((written[n], [str(self.classes[n].get(p, 0)) for p in parts]) for n in names)]
         return [
@@ -122,10 +124,13 @@ class DataSummary:
         if self.missing:
             cells = ", ".join(f"{count} {column}" for column, count in self.missing.items())
             yield _cut(f"cells without a value: {cells}", COLUMNS)
-        for why, count in self.left_out.items():
-            yield _cut(f"left out: {count} {why}", COLUMNS)
+        if self.left_out:
+            yield _cut("left out: " + ", ".join(f"{count} {why}" for why, count in self.left_out.items()), COLUMNS)
         if self.duplicates:
-            yield f"counted once: {self.duplicates} slides that are the same file as another"
+            yield f"same files, counted once: {self.duplicates}"
+        if self.folds:
+            few, most = min(self.folds), max(self.folds)
+            yield f"{len(self.folds)} folds, judged on {few}{f' to {most}' * (most > few)} slides each"
 
 
 def summarise(rows: Iterable[SummaryRow], classes: Sequence[str], notes: InputNotes, no_tissue: int = 0) -> DataSummary:
@@ -140,7 +145,7 @@ def summarise(rows: Iterable[SummaryRow], classes: Sequence[str], notes: InputNo
     numbers = [row.number for row in every if row.number is not None]
     return DataSummary(
         slides=len(every),
-        parts=dict(parts),
+        parts={part: parts[part] for part in sorted(parts, key=_order)},
         classes={name: dict(own) for name, own in counts.items()},
         numbers=(min(numbers), mean(numbers), max(numbers)) if numbers else None,
         groups=len(groups),
@@ -154,5 +159,10 @@ def summarise(rows: Iterable[SummaryRow], classes: Sequence[str], notes: InputNo
     )
 
 
+def _order(part: str) -> tuple[int, str]:
+    return (SPLITS.index(part) if part in SPLITS else len(SPLITS), part)
+
+
 def _cut(text: str, width: int) -> str:
+    text = printable(text)
     return text if len(text) <= width else text[: width - 3] + "..."

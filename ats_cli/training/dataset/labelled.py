@@ -111,7 +111,7 @@ def _from_folder(data: Path, mpp: float | None) -> LabelledData:
     found = class_folders(data)
     names = _one_spelling(((slide.label, f"folder {slide.label}") for slide in found.slides), data)
     slides = [LabelledSlide(slide.slide_id, slide.path, names[slide.label], slide.split, mpp) for slide in found.slides]
-    notes = InputNotes(notes=found.notes).without("slides in no class folder", len(found.left_out))
+    notes = InputNotes(notes=found.notes).without("in no class folder", len(found.left_out))
     return LabelledData(slides, notes)
 
 

@@ -91,11 +91,13 @@ class SlideCheck(NamedTuple):
     """What `check_slides` found.
 
     unreadable: slide id -> a sentence that says why a slide cannot be trained on. in_doubt: slide id -> where the
-    coordinates of its regions begin, if they would lie on the slide with the other origin too.
+    coordinates of its regions begin, if they would lie on the slide with the other origin too. no_tissue: those of
+    `unreadable` in whose view no tissue was found.
     """
 
     unreadable: dict[str, str]
     in_doubt: dict[str, str | None]
+    no_tissue: frozenset[str] = frozenset()
 
 
 def check_slides(
@@ -107,7 +109,7 @@ def check_slides(
     """
     in_doubt: dict[str, str | None] = {}
 
-    def problem(slide: LabelledSlide) -> str | None:
+    def problem(slide: LabelledSlide) -> SlideError | None:
         try:
             with slide.open() as image:
                 view = read_slide_view(image, slide, spec, cache)
@@ -117,13 +119,17 @@ def check_slides(
                 boxes = view.boxes(positions[len(positions) // 2 :][:1])
                 list(image.read_tiles(boxes, spec.features.patch_size, spec.background, threads=1))
         except SlideError as error:
-            return str(error)
+            return error
         return None
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         found = zip(slides, pool.map(problem, slides), strict=True)
-        unreadable = {slide.slide_id: why for slide, why in found if why is not None}
-    return SlideCheck(unreadable, {s.slide_id: in_doubt[s.slide_id] for s in slides if s.slide_id in in_doubt})
+        errors = {slide.slide_id: error for slide, error in found if error is not None}
+    return SlideCheck(
+        {slide_id: str(error) for slide_id, error in errors.items()},
+        {s.slide_id: in_doubt[s.slide_id] for s in slides if s.slide_id in in_doubt},
+        frozenset(slide_id for slide_id, error in errors.items() if error.kind == "no tissue"),
+    )
 
 
 class SlideStore:
