@@ -203,11 +203,23 @@ Need = Literal["tiles", "attention", "view", "patches", "features"]
 
 
 @dataclass(frozen=True)
+class PixelRequest:
+    """The fields of `SlidePixels` that writers need. view_size: pixels of the longer side of the view."""
+
+    needs: frozenset[Need] = frozenset()
+    view_size: int = 1600
+
+
+NO_PIXELS = PixelRequest()
+
+
+@dataclass(frozen=True)
 class SlidePixels:
     """Pictures of a slide for the writers that need them.
 
     attention: the attention over all positions. view: (rows, cols, 3) uint8, the slide in low resolution; each of its
-    pixels is `view_downsample` level-0 pixels a side. patches: (n, p, p, 3) uint8, the tiles that were read, in the
+    pixels is `view_downsample` level-0 pixels a side. view_problem: why a part of it, left white, could not be read.
+    patches: (n, p, p, 3) uint8, the tiles that were read, in the
     order of `TilesRead`; those that could not be read are the colour of the background. features: (n, D), the feature
     network's output for each tile. patch_size: p.
     """
@@ -215,6 +227,7 @@ class SlidePixels:
     attention: AttentionMap | None = None
     view: NDArray[np.uint8] | None = None
     view_downsample: float = 1.0
+    view_problem: str | None = None
     patches: NDArray[np.uint8] | None = None
     features: NDArray[np.float32] | None = None
     patch_size: int = 0

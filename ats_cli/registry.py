@@ -147,6 +147,8 @@ WRITERS: Registry[Writer] = Registry(
         "draw.npz": "ats_cli.results.writers.draw_npz:WRITER",
         "tiles.csv": "ats_cli.results.writers.tiles_csv:WRITER",
         "tiles.geojson": "ats_cli.results.writers.tiles_geojson:WRITER",
+        "heatmap.png": "ats_cli.results.writers.heatmap_png:ATTENTION",
+        "evidence.png": "ats_cli.results.writers.heatmap_png:EVIDENCE",
         "tiles.h5": "ats_cli.results.writers.tiles_h5:WRITER",
         "tiles": "ats_cli.results.writers.tile_pictures:TILES",
         "contact-sheet.png": "ats_cli.results.writers.tile_pictures:SHEET",

@@ -1,23 +1,18 @@
-"""`ats heatmap`: where the attention of a model lies on a slide, as a picture."""
+"""`ats heatmap`: maps of the attention, or of the evidence, over slides."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-import typer
-
 from ats_cli.commands.options import base as o
-from ats_cli.errors import AtsError
 
 EXAMPLES = """Examples:
 
 ats heatmap slide.svs -o slide.png
 
-ats heatmap slides/ -o heatmaps --model my-model --scale log"""
+ats heatmap run -o maps --what evidence:tumor"""
 
 
 def command(
-    slides: o.Slides = None,
+    slides: o.SlidesOrRun = None,
     *,
     mpp: o.Mpp = None,
     backend: o.Backend = None,
@@ -27,94 +22,89 @@ def command(
     roi_class: o.RoiClass = None,
     roi_origin: o.RoiOrigin = None,
     model: o.Model = None,
+    tiles: o.Tiles = None,
+    seed: o.Seed = 0,
     output: o.PicturesOutput,
-    max_size: Annotated[
-        int,
-        typer.Option(min=64, help="The longer side of the slide in the picture, in pixels.", rich_help_panel=o.OUTPUT),
-    ] = 1600,
-    alpha: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="How opaque the highest attention is; less attention is fainter.",
-            rich_help_panel=o.OUTPUT,
-        ),
-    ] = 0.6,
-    colormap: Annotated[str, typer.Option(help="Any colormap of matplotlib.", rich_help_panel=o.OUTPUT)] = "turbo",
-    scale: Annotated[
-        Literal["linear", "log", "rank"],
-        typer.Option(
-            help="How attention becomes colour: log and rank show faint places too.", rich_help_panel=o.OUTPUT
-        ),
-    ] = "linear",
-    no_overlay: Annotated[
-        bool, typer.Option("--no-overlay", help="The attention alone, without the slide.", rich_help_panel=o.OUTPUT)
-    ] = False,
+    what: o.What = "attention",
+    format: o.MapFormat = "png",
+    max_size: o.MaxSize = 1600,
+    alpha: o.Alpha = 0.6,
+    colormap: o.Colormap = None,
+    scale: o.Scale = "auto",
+    no_overlay: o.NoOverlay = False,
     device: o.Device = "auto",
     threads: o.Threads = 4,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Draw the attention of a model over each slide. No tile is read: only the low-resolution view.
+    """Draw the attention of a model over each slide, or the evidence of the tiles that were read, as a map.
 
-    Prints the path of each picture.
+    Predicts each slide as `ats predict` does. Of a run folder no tile is read again, only the low-resolution view.
+    Prints the path of each map.
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.common.messages import announce_model, answer, say, sentence
+    from ats_cli.commands.common.messages import announce_model, answer, say
     from ats_cli.commands.common.progress_display import slide_bar
     from ats_cli.commands.common.sources import gather
     from ats_cli.commands.common.tally import Tally
     from ats_cli.commands.options.settings import open_options, region_options
-    from ats_cli.inference.runs.slide_heatmap import picture_paths, slide_heatmap
+    from ats_cli.inference.draws.options import DrawOptions
+    from ats_cli.inference.executors.predict_task import load_configured_model, predict_task
+    from ats_cli.inference.executors.slide_task import ModelConfig
+    from ats_cli.inference.runs.slide_heatmap import (
+        make_folder,
+        picture_paths,
+        refuse_with_run,
+        run_in,
+        tasks_of_run,
+        tasks_of_slides,
+    )
+    from ats_cli.records import PixelRequest
     from ats_cli.results.pictures.heatmap import HeatmapOptions, check_colormap
+    from ats_cli.results.pictures.slide_picture import (
+        PictureOptions,
+        class_index_of,
+        default_colormap,
+        parse_what,
+        write_picture,
+    )
     from ats_cli.slides.regions.region_files import with_regions
+    from ats_cli.zoo import find_model
 
-    sources = gather(slides, None, mpp)
-    pictures = picture_paths(sources, output)
-
-    from ats_cli.inference import resolve_device
-    from ats_cli.zoo import find_model, load_model
-
-    check_colormap(colormap)
+    kind, class_name = parse_what(what)
+    drawn = HeatmapOptions(scale, alpha, check_colormap(colormap or default_colormap(kind)).name, max_size)
+    options = PictureOptions(kind, class_name, format, not no_overlay, drawn)
     opening, regions = open_options(backend, plane, color_profile), region_options(roi_class, roi_origin)
-    sources = with_regions(sources, roi, regions)
-    folder = find_model(model)
-    announce_model(folder, model, quiet)
-    loaded = load_model(folder, device=resolve_device(device))
-    try:
-        pictures[0].parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AtsError(
-            f"{error.filename}: this folder cannot be made ({error.strerror}). Choose another -o."
-        ) from error
+    pixels, run = PixelRequest(options.needs, max_size), run_in(slides)
+    if run is None:
+        sources = with_regions(gather(slides, None, mpp), roi, regions)
+        folder = find_model(model)
+        tasks = tasks_of_slides(sources, opening, regions, DrawOptions(tiles, seed=seed, threads=threads), pixels)
+    else:
+        refuse_with_run(run, {"--model": model, "--tiles": tiles, "--mpp": mpp, "--roi": roi, "--backend": backend})
+        folder = find_model(run.model["folder"])
+        tasks = tasks_of_run(run, pixels, threads)
+    pictures = picture_paths([task.source for task in tasks], output, format)
+    class_index_of(folder.spec.classes, class_name)
+    announce_model(folder, model, quiet or run is not None)
+    loaded = load_configured_model(ModelConfig(folder, device))
+    make_folder(pictures[0].parent)
 
-    options = HeatmapOptions(scale, alpha, colormap, max_size)
-    tally = Tally(len(sources), quiet, uses_mpp=folder.spec.unit == "um")
-    with slide_bar(len(sources), quiet) as advance:
+    tally = Tally(len(tasks), quiet, uses_mpp=folder.spec.unit == "um")
+    with slide_bar(len(tasks), quiet) as advance:
         try:
-            for source, picture in zip(sources, pictures, strict=True):
-                try:
-                    heatmap = slide_heatmap(
-                        source, loaded, opening, regions, max_size=max_size, overlay=not no_overlay, threads=threads
-                    )
-                except AtsError as error:
-                    tally.count(str(error))
-                    continue
-                except Exception as error:
-                    tally.count(f"{source.path.name}: {sentence(error)}", debug)
-                    continue
-                finally:
-                    advance()
-                tally.count_scale(source.slide_id, heatmap)
-                tally.count_regions(source.slide_id, heatmap.regions)
-                if heatmap.problem and not quiet:
-                    say(f"{heatmap.problem} It is left white, without attention.")
-                # Outside the `try`: a folder that cannot be written to is no fault of this slide.
-                heatmap.write(picture, options, source.slide_id)
-                tally.count(None)
-                answer(str(picture))
+            for task, picture in zip(tasks, pictures, strict=True):
+                prediction = predict_task(task, loaded)
+                advance()
+                if prediction.status == "ok":
+                    write_picture(picture, prediction, options)
+                tally.add(prediction)
+                if prediction.status == "ok":
+                    problem = prediction.pixels.view_problem if prediction.pixels else None
+                    if problem and not quiet:
+                        say(f"{problem} It is left white, without attention.")
+                    answer(str(picture))
         except KeyboardInterrupt:
-            raise tally.interrupted("The pictures named above are complete.") from None
+            raise tally.interrupted("The maps named above are complete.") from None
     tally.finish()

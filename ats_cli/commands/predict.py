@@ -37,6 +37,7 @@ def command(
     retry_failed: o.RetryFailed = False,
     overwrite: o.OverwriteRun = False,
     geojson: o.GeoJson = False,
+    heatmap: o.Heatmap = False,
     attention: o.AttentionFormat = None,
     hdf5: o.Hdf5 = False,
     save_tiles: o.SaveTiles = False,
@@ -107,7 +108,9 @@ def command(
         extend=extend,
         retry_failed=retry_failed,
         overwrite=overwrite,
-        outputs=outputs_of(geojson=geojson, attention=attention, hdf5=hdf5, save_tiles=save_tiles, report=report),
+        outputs=outputs_of(
+            geojson=geojson, heatmap=heatmap, attention=attention, hdf5=hdf5, save_tiles=save_tiles, report=report
+        ),
         arguments=sys.argv[1:],
     )
     run = PredictionRun(request, notify=ignore if quiet else say)

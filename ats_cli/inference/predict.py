@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from ats_cli.inference.estimate import Estimate, attention_mass, estimate_from, 
 from ats_cli.inference.slide_pixels import with_pixels
 from ats_cli.inference.tile_terms import TileTerms, read_tile_terms
 from ats_cli.prediction_parts import Comparison, Cost, ModelName, Provenance, Sampling
-from ats_cli.records import DrawnTile, Fingerprint, Need, Prediction, TilesRead
+from ats_cli.records import NO_PIXELS, DrawnTile, Fingerprint, PixelRequest, Prediction, TilesRead
 from ats_cli.registry import TASKS
 from ats_cli.sampling import Betting, lowest_margins, mass_lost
 from ats_cli.slides import Slide
@@ -34,7 +34,7 @@ def predict_slide(
     *,
     slide_id: str | None = None,
     before: TilesRead | None = None,
-    needs: Collection[Need] = (),
+    pixels: PixelRequest = NO_PIXELS,
     on_progress: Callable[[int, int], None] | None = None,
     regions: SlideRegions | None = None,
 ) -> Prediction:
@@ -42,7 +42,7 @@ def predict_slide(
 
     before: a shorter race over this slide with the same seed. Its tiles are not read again, except those that could not
     be read.
-    needs: the fields of `SlidePixels` to add to the prediction, for writers.
+    pixels: pictures of the slide to add to the prediction, for writers.
     on_progress: called as tiles are read, with the number read and the number to read.
     regions: tiles are drawn from these only.
 
@@ -105,7 +105,7 @@ def predict_slide(
         tile_arrays=_tile_arrays(plan, tiles, estimate, bias, with_embedding),
     )
     prediction = with_answer(prediction, estimate)
-    return with_pixels(prediction, context, needs, plan.attention) if needs else prediction
+    return with_pixels(prediction, context, pixels, plan.attention) if pixels.needs else prediction
 
 
 def with_opening(prediction: Prediction, mark: Fingerprint | None, opened: float, total: float) -> Prediction:

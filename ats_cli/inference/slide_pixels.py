@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -11,25 +10,25 @@ from numpy.typing import NDArray
 from ats_cli.inference.attention_pass import AttentionPass
 from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.features import tile_features
-from ats_cli.records import AttentionMap, Need, Prediction, SlidePixels, TilesRead
+from ats_cli.records import AttentionMap, PixelRequest, Prediction, SlidePixels, TilesRead
 from ats_cli.slides import Unreadable
 
-VIEW_SIZE = 1600  # pixels of the longer side
 MAX_PATCHES = 1000  # of a slide of which more tiles were read, those with the most attention
 
 
 def with_pixels(
-    prediction: Prediction, context: PredictionContext, needs: Collection[Need], attention: AttentionMap | None = None
+    prediction: Prediction, context: PredictionContext, request: PixelRequest, attention: AttentionMap | None = None
 ) -> Prediction:
-    """Return a prediction with the pictures that `needs` names.
+    """Return a prediction with the pictures that are requested.
 
     `attention`: the slide's map if it is known, else the attention network runs over the view again. Raises SlideError.
     """
     slide, tiles, view, patches, features = context.slide, prediction.tile_arrays, None, None, None
     side = context.model.spec.features.patch_size
-    downsample = max(1.0, max(slide.width, slide.height) / VIEW_SIZE)
+    needs, view_problem = request.needs, None
+    downsample = max(1.0, max(slide.width, slide.height) / request.view_size)
     if "view" in needs:
-        view = slide.scan_view(downsample, threads=context.threads).pixels
+        view, _, view_problem = slide.scan_view(downsample, threads=context.threads)
     if "patches" in needs and tiles is not None:
         patches = _patches(context, tiles)
     if "features" in needs and tiles is not None:
@@ -38,7 +37,7 @@ def with_pixels(
         attention = None
     elif attention is None:
         attention = AttentionPass(context).attention()[0]
-    return replace(prediction, pixels=SlidePixels(attention, view, downsample, patches, features, side))
+    return replace(prediction, pixels=SlidePixels(attention, view, downsample, view_problem, patches, features, side))
 
 
 def _patches(context: PredictionContext, tiles: TilesRead) -> NDArray[np.uint8]:

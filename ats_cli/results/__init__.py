@@ -1,7 +1,6 @@
 """What is written: one line of --json, tables for people, heatmaps, run folders."""
 
-from ats_cli.results.pictures.heatmap import write_heatmap
 from ats_cli.results.record import prediction_dict
 from ats_cli.results.table import print_predictions
 
-__all__ = ["prediction_dict", "print_predictions", "write_heatmap"]
+__all__ = ["prediction_dict", "print_predictions"]

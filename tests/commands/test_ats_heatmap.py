@@ -1,9 +1,14 @@
 """`ats heatmap`: pictures where they were asked for."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+import zarr
+from PIL import Image
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -48,3 +53,48 @@ def test_slides_of_the_same_name_get_pictures_of_their_own(ats: Run, model: Path
         (slides / folder / "same.png").write_bytes((slides / "one.png").read_bytes())
     ats("heatmap", slides / "a", slides / "b", "-o", tmp_path / "maps", "-m", model, "--max-size", 100)
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["a_same.png", "b_same.png"]
+
+
+def test_maps_of_a_run_are_those_of_its_slides_and_read_no_tile(
+    ats: Run, model: Path, slides: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    (slides / "broken.svs").unlink()
+    assert ats("predict", slides, "-m", model, "-n", 6, "-o", run)[0] == 0
+    for what in ("attention", "evidence"):
+        options = ["--what", what, "--max-size", 200]
+        status, out, _ = ats("heatmap", run, "-o", tmp_path / f"run-{what}", *options)
+        assert (status, len(out.splitlines())) == (0, 2)
+        ats("heatmap", slides, "-m", model, "-n", 6, "-o", tmp_path / f"slides-{what}", *options)
+        for picture in (tmp_path / f"run-{what}").iterdir():
+            again = np.asarray(Image.open(tmp_path / f"slides-{what}" / picture.name))
+            assert np.array_equal(np.asarray(Image.open(picture)), again)
+    status, _, err = ats("heatmap", run, "-n", 9, "-o", tmp_path / "maps")
+    assert status == 2 and "--tiles" in err and not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize("name", ["ome-tiff", "ome-zarr"])
+def test_the_evidence_of_a_map_sums_to_the_logit(
+    ats: Run, model: Path, slides: Path, tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    ats("predict", slides / "one.png", "-m", model, "-n", 6, "-o", run)
+    record = json.loads((run / "slides" / "one" / "prediction.json").read_text())
+    bias = np.load(run / "slides" / "one" / "draw.npz")["bias"]
+    for index, label in enumerate(record["classes"]):
+        folder = tmp_path / label
+        status, out, _ = ats("heatmap", run, "-o", folder, "--what", f"evidence:{label}", "--format", name)
+        assert status == 0
+        path = out.strip()
+        values = tifffile.imread(path) if name == "ome-tiff" else zarr.open_group(path, mode="r")["0"][:]
+        assert np.count_nonzero(values) <= 6
+        assert values.sum() + bias[index] == pytest.approx(record["logits"][label], abs=1e-5)
+
+
+def test_a_class_that_is_not_there_is_answered_with_those_that_are(
+    ats: Run, model: Path, slides: Path, tmp_path: Path
+) -> None:
+    status, _, err = ats("heatmap", slides, "-m", model, "-o", tmp_path / "maps", "--what", "evidence:none of them")
+    assert status == 2 and "no such class" in err and not (tmp_path / "maps").exists()
+    status, _, err = ats("heatmap", slides, "-m", model, "-o", tmp_path / "maps", "--what", "feelings")
+    assert status == 2 and "feelings" in err

@@ -9,13 +9,28 @@ from PIL import Image
 
 from ats_cli.errors import AtsError
 from ats_cli.records import AttentionMap
-from ats_cli.results.pictures.heatmap import HeatmapOptions, Scale, round_length, write_heatmap
+from ats_cli.results.pictures import heatmap
+from ats_cli.results.pictures.heatmap import HeatmapOptions, Scale
+from ats_cli.results.pictures.slide_frame import SlideFrame, round_length
 
 
 def one_hot(rows: int, cols: int, row: int, col: int, pitch: float) -> AttentionMap:
     values = np.zeros((rows, cols))
     values[row, col] = 1.0
     return AttentionMap(values, pitch, rows * cols)
+
+
+def write_heatmap(
+    path: Path,
+    view: NDArray[np.uint8] | None,
+    downsample: float,
+    attention: AttentionMap,
+    size: tuple[int, int],
+    mpp: float | None,
+    options: HeatmapOptions,
+    title: str = "",
+) -> None:
+    heatmap.write_heatmap(path, SlideFrame(size, view, downsample, mpp, title), attention, options)
 
 
 def pixels(path: Path) -> NDArray[np.int64]:

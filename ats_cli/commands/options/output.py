@@ -52,8 +52,8 @@ PicturesOutput = Annotated[
         "--output",
         "-o",
         parser=user_path,
-        metavar="PNG|FOLDER",
-        help="A .png file for one slide, or a folder that gets one a slide.",
+        metavar="FILE|FOLDER",
+        help="A file for one slide, .png or that of --format, or a folder that gets one a slide.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -78,6 +78,14 @@ GeoJson = Annotated[
     typer.Option(
         "--geojson",
         help="Also write tiles.geojson for each slide: the tiles and the region of the positions, for QuPath.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Heatmap = Annotated[
+    bool,
+    typer.Option(
+        "--heatmap",
+        help="Also write heatmap.png and evidence.png for each slide: attention, and evidence for the answer.",
         rich_help_panel=OUTPUT,
     ),
 ]

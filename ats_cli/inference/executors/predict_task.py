@@ -35,14 +35,14 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
             regions = None if task.regions is None else task.regions.on(slide)
             if task.predicted is not None:
                 context = PredictionContext(slide, model, task.draw_options.threads, regions)
-                return with_pixels(task.predicted, context, task.needs)
+                return with_pixels(task.predicted, context, task.pixels)
             prediction = predict_slide(
                 slide,
                 model,
                 task.draw_options,
                 slide_id=source.slide_id,
                 before=task.before,
-                needs=task.needs,
+                pixels=task.pixels,
                 on_progress=tiles_read,
                 regions=regions,
             )

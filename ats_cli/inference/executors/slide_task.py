@@ -9,7 +9,7 @@ from typing import Any
 from ats_cli.errors import Failure, SlideError
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.prediction_parts import ModelName, Provenance
-from ats_cli.records import Fingerprint, Need, Prediction, TilesRead
+from ats_cli.records import NO_PIXELS, Fingerprint, PixelRequest, Prediction, TilesRead
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.slide_files import optional_writers
 from ats_cli.slides import SlideSource
@@ -39,7 +39,7 @@ class SlideTask:
     regions: where tiles may be drawn, or why that is not known; None for the whole slide. Workers need not have the
     file that they come from.
     predicted: what was predicted of the slide already; only pixels are added to it.
-    needs: the pixels that writers of the run need.
+    pixels: those that writers of the run need.
     """
 
     source: SlideSource
@@ -48,7 +48,7 @@ class SlideTask:
     before: TilesRead | None = None
     regions: Regions | SlideError | None = None
     predicted: Prediction | None = None
-    needs: frozenset[Need] = frozenset()
+    pixels: PixelRequest = NO_PIXELS
 
 
 def slide_tasks(
@@ -60,10 +60,10 @@ def slide_tasks(
 ) -> Iterator[SlideTask]:
     """Yield a task per slide. `run`: where the tiles of shorter races are, which are not read again."""
     writers = [] if run is None else optional_writers(run.outputs)
-    needs = frozenset(need for writer in writers for need in writer.needs) - {"tiles"}
+    pixels = PixelRequest(frozenset(need for writer in writers for need in writer.needs) - {"tiles"})
     for source in sources:
         before = None if run is None else run.before(source.slide_id)
-        yield SlideTask(source, open_options, draw_options, before, regions_of(source, region_options), needs=needs)
+        yield SlideTask(source, open_options, draw_options, before, regions_of(source, region_options), pixels=pixels)
 
 
 def regions_of(source: SlideSource, options: RegionOptions) -> Regions | SlideError | None:

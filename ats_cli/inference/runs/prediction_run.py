@@ -16,7 +16,7 @@ from ats_cli.inference.runs.prediction_request import PredictionRequest
 from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_options_of, region_options_of
 from ats_cli.inference.runs.run_start import begin_run, changed_files, open_run, sentence_about_reading, sources_of_run
 from ats_cli.inference.runs.signals import delayed_signals
-from ats_cli.records import Prediction
+from ats_cli.records import PixelRequest, Prediction
 from ats_cli.registry import EXHAUSTIVE
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.slides.options import OpenOptions
@@ -134,11 +134,11 @@ class PredictionRun:
             if needs:
                 options = self._open_options(), self._draw_options()
                 regions = regions_of(source, self._region_options)
-                tasks.append(SlideTask(source, *options, None, regions, prediction, needs))
+                tasks.append(SlideTask(source, *options, None, regions, prediction, PixelRequest(needs)))
             else:
                 run.add_outputs(prediction)
         if tasks:
-            self._notify(sentence_about_reading(len(tasks), frozenset().union(*(task.needs for task in tasks))))
+            self._notify(sentence_about_reading(len(tasks), frozenset().union(*(task.pixels.needs for task in tasks))))
         for found in self._executor.predict(tasks, on_progress):
             if found.status == "failed":
                 self.failed_outputs += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.records import AttentionMap
+from ats_cli.records import AttentionMap, TilesRead
 
 Floats = NDArray[np.float32]
 
@@ -76,3 +76,24 @@ def value_range(slide_map: SlideMap, rows: int = 1024) -> tuple[float, float]:
     if slide_map.signed:
         low, high = -max(-low, high), max(-low, high)
     return (low, high) if high > low else (low - 1.0, high + 1.0) if slide_map.signed else (low, low + 1.0)
+
+
+def evidence_map(
+    tiles: TilesRead, index: int, name: str, cell: float, mpp: float | None, slide_size: tuple[int, int]
+) -> SlideMap:
+    """Return the map of the evidence for the class `name`, whose index is `index`: 0 where no tile was read.
+
+    The values sum to the logit minus its bias.
+    """
+    rows, cols = tiles.grid
+    values = (tiles.weights * tiles.terms[:, index]).astype(np.float32)
+    order = np.argsort(tiles.positions, kind="stable")
+    positions = tiles.positions[order]
+
+    def strip(start: int, stop: int) -> Floats:
+        found = np.zeros((stop - start) * cols, np.float32)
+        first, last = np.searchsorted(positions, (start * cols, stop * cols))
+        found[positions[first:last] - start * cols] = values[order[first:last]]
+        return found.reshape(stop - start, cols)
+
+    return SlideMap(f"evidence for {name}", rows, cols, cell, mpp, slide_size, strip, signed=True)

@@ -12,22 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ats_cli.records import Prediction
-from ats_cli.results.pictures.heatmap import HeatmapOptions, write_heatmap
+from ats_cli.results.pictures.heatmap import HeatmapOptions
+from ats_cli.results.pictures.slide_picture import PictureOptions, write_picture
 
 OVERLAY_SIZE, TILE_SIZE = 700, 160  # the longer side of the slide, the most of a tile, in pixels
 
 
 def overlay_uri(prediction: Prediction) -> str:
     """Return the attention over the slide. The prediction has attention and view in its pixels. Raises OSError."""
-    pixels, provenance = prediction.pixels, prediction.provenance
-    assert pixels is not None and pixels.attention is not None
-    width, height = provenance.size or (0, 0)
-    options = HeatmapOptions("log", max_size=OVERLAY_SIZE)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "overlay.png"
-        write_heatmap(
-            file, pixels.view, pixels.view_downsample, pixels.attention, (width, height), provenance.mpp, options, ""
-        )
+        write_picture(file, prediction, PictureOptions(heatmap=HeatmapOptions(max_size=OVERLAY_SIZE)))
         with Image.open(file) as picture:
             return jpeg_uri(picture.convert("RGB"))
 

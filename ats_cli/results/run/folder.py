@@ -29,18 +29,11 @@ from ats_cli.results.failures import is_tried_again
 from ats_cli.results.files import delete_parts, json_bytes, write_if_new, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.report.run_report import REPORT_OPTION, update_report
+from ats_cli.results.run import slide_files
 from ats_cli.results.run.provenance import now
 from ats_cli.results.run.run_file import RUN, RunSlide, read_run
 from ats_cli.results.run.same_run import TakeFingerprint, changed_slides, refuse_other_settings
-from ats_cli.results.run.slide_files import (
-    add_outputs,
-    copy_slide,
-    delete_slide,
-    missing_outputs,
-    slide_folder,
-    without_tiles,
-    write_slide,
-)
+from ats_cli.results.run.slide_files import copy_slide, delete_slide, missing_outputs, slide_folder, without_tiles
 from ats_cli.results.run.table import predictions_csv
 from ats_cli.results.run_request import RunRequest
 from ats_cli.results.writers.draw_npz import read_draw
@@ -161,24 +154,26 @@ class RunFolder:
         if _failed(prediction) and earlier is not None and not _failed(earlier):
             return
         self._check_place()
-        write_slide(self._folder(prediction.slide_id), prediction, self.outputs)
+        slide_files.write_slide(self._folder(prediction.slide_id), prediction, self.outputs)
         self._records[prediction.slide_id] = without_tiles(prediction)
         if self._table_cost <= max(TABLE_QUICK, TABLE_SHARE * (time.perf_counter() - self._table_written)):
             self._write_table()
 
     def lacking(self, slide_id: str) -> tuple[Prediction, frozenset[Need]] | None:
         """Return what was predicted of a slide that lacks one of `outputs`, and what those are made from."""
-        record = self._records.get(slide_id)
         writers = missing_outputs(self._folder(slide_id), self.outputs)
-        if record is None or _failed(record) or not writers:
-            return None
-        needs = frozenset(need for writer in writers for need in writer.needs)
-        return replace(record, tile_arrays=read_draw(self._folder(slide_id))), needs
+        found = self.predicted(slide_id) if writers else None
+        return None if found is None else (found, frozenset(need for writer in writers for need in writer.needs))
+
+    def predicted(self, slide_id: str) -> Prediction | None:
+        """Return what was predicted of a slide with its tiles; None if it failed, or its files are damaged."""
+        record, tiles = self.record(slide_id), read_draw(self._folder(slide_id))
+        return None if record is None or _failed(record) or tiles is None else replace(record, tile_arrays=tiles)
 
     def add_outputs(self, prediction: Prediction) -> None:
         """Write the outputs that a slide lacks."""
         self._check_place()
-        add_outputs(self._folder(prediction.slide_id), prediction, self.outputs)
+        slide_files.add_outputs(self._folder(prediction.slide_id), prediction, self.outputs)
 
     def take(self, other: RunFolder, slide_id: str) -> bool:
         """Copy a slide's files from another run. Return whether it has a prediction there."""
@@ -193,7 +188,7 @@ class RunFolder:
     def record(self, slide_id: str) -> Prediction | None:
         """Return the prediction of a slide; None if it has no valid record."""
         record = read_record(self._folder(slide_id))
-        return record if record is not None and record.slide_id == slide_id else None
+        return None if record is None or record.slide_id != slide_id else record
 
     def is_unfinished_merge(self, paths: Sequence[str]) -> bool:
         """Whether the run is an incomplete merge of runs at `paths`, or of some of them."""

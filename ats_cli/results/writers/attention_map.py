@@ -43,7 +43,7 @@ OME_TIFF_RGB = AttentionWriter(
     "attention-rgb.ome.tiff",
     "the attention in colours, for viewers that show RGB without settings",
     "attention=ome-tiff",
-    lambda path, slide_map: write_ome_tiff(path, slide_map, rendering(slide_map, "rank")),
+    lambda path, slide_map: write_ome_tiff(path, slide_map, rendering(slide_map, "log")),
 )
 OME_ZARR = AttentionWriter("attention.ome.zarr", "the attention as OME-Zarr 0.5", "attention=ome-zarr", write_ome_zarr)
 OME_ZARR_04 = AttentionWriter(
