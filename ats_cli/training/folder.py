@@ -136,7 +136,7 @@ class _Training:
         write_settings(folder, settings, split, self.command, computed, on_message)
 
     def train(self, folder: Path, split: Split) -> TrainingResult:
-        """Train one model; its checkpoints and history are in `folder`. That of a fold is the one of its last step."""
+        """Train one model; its checkpoints and history are in `folder`. A fold keeps the model of its last step."""
         options = replace(self.options, choose_best=folder == self.output)
         log = TrainingLog(folder, options.checkpoint_every)
         return train_model(

@@ -24,19 +24,27 @@ pytestmark = pytest.mark.integration
 
 Run = Callable[..., tuple[int, str, str]]
 
-BLIND = """
-import os
+SITE = """
+import os, time
 
 real = os.stat
 
 def stat(path, *arguments, **options):
     if str(path).endswith("far.tif"):
         raise FileNotFoundError(2, "No such file or directory", str(path))
+    if str(path).endswith("07.tif"):
+        time.sleep(10_000)
     return real(path, *arguments, **options)
 
 os.stat = stat
 """
-"""A worker that starts with this has no files called far.tif, as on a machine without a disk of the others."""
+
+
+def other_machine(folder: Path) -> Path:
+    """What a worker starts with that has no files called far.tif, and a disk that does not answer for 07.tif."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SITE)
+    return folder
 
 
 def rows(run: Path) -> dict[str, dict[str, str]]:
@@ -50,14 +58,12 @@ def test_two_workers_of_two_versions_one_without_the_file(ats: Run, tmp_path: Pa
     for number in range(4):
         write_slide(slides / f"{number}.tif", noise(60, 60, number))
     write_slide(slides / "far.tif", noise(60, 60, 9))
-    (tmp_path / "blind").mkdir()
-    (tmp_path / "blind" / "sitecustomize.py").write_text(BLIND)
     call = ("predict", slides, "-m", write_model(tmp_path / "m"))
     assert ats(*call, "-o", tmp_path / "alone", "--quiet")[0] == 0
     with dask_scheduler() as dask:
         cluster = (*call, "--cluster", dask.address, "-o", tmp_path / "run")
         dask.start(tmp_path / "old", other_version(tmp_path / "copy"))
-        dask.start(tmp_path / "a", tmp_path / "blind")
+        dask.start(tmp_path / "a", other_machine(tmp_path / "site"))
         status, out, err = ats(*cluster, "--json")
         found = {record["slide_id"]: record for record in map(json.loads, out.splitlines())}
         assert status == 1 and f"has ats 9.9, not {ats_cli.__version__}. It gets no slide." in err
@@ -74,13 +80,13 @@ def test_two_workers_of_two_versions_one_without_the_file(ats: Run, tmp_path: Pa
 def test_workers_that_come_and_go(ats: Run, tmp_path: Path) -> None:
     """One of another version that joins later gets no slide; what a worker that left had goes to the next."""
     slides = tmp_path / "slides"
-    for number in range(30):
+    for number in range(12):
         write_slide(slides / f"{number:02}.tif", noise(60, 60, number))
-    call = ("predict", slides, "-m", write_model(tmp_path / "m"), "--quiet")
+    call = ("predict", slides, "-m", write_model(tmp_path / "m"))
     assert ats(*call, "-o", tmp_path / "alone")[0] == 0
     old = other_version(tmp_path / "copy")
     with dask_scheduler() as dask:
-        first = dask.start(tmp_path / "a")
+        first = dask.start(tmp_path / "a", other_machine(tmp_path / "site"))
 
         def change() -> None:
             while not list((tmp_path / "run").glob("slides/*/prediction.json")):
@@ -93,7 +99,7 @@ def test_workers_that_come_and_go(ats: Run, tmp_path: Path) -> None:
         changes.start()
         status, _, err = ats(*call, "--cluster", dask.address, "-o", tmp_path / "run")
         changes.join()
-        assert status == 0, err
+        assert status == 0 and f"has ats 9.9, not {ats_cli.__version__}. It gets no slide." in err, err
         assert rows(tmp_path / "run") == rows(tmp_path / "alone")
 
 
