@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ats_cli.app import run
 from ats_cli.errors import AtsError
 from ats_cli.inference.evaluate import labelled_sources
+from ats_cli.slides.inputs.splits import split_of
 from ats_cli.training.dataset.labelled import labelled_slides
 from tests.small import copy_slide
 
@@ -76,7 +77,7 @@ def test_a_word_that_is_no_split_is_said_with_its_row(folder: Path, word: str, p
     manifest = folder / "strange.csv"
     lines = [f"{i}.tif,{CLASSES[i % 2]},{cell}" for i, cell in enumerate(cells)]
     manifest.write_text("\n".join(["slide,label,split", *lines]) + "\n")
-    if any(word in spellings for spellings in SPELLINGS.values()):
+    if word in ("na", "nan") or split_of(word) in SPELLINGS:  # a missing value, or a split by a synonym
         return
     for asked in (None, "test"):
         with pytest.raises(AtsError, match=rf"row {place + 2}: split '{word}' is none of train, val, test"):
