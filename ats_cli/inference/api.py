@@ -61,7 +61,7 @@ def predict(
         folder, device = find_model(None if model is None else str(model)), resolve_device(device)
         model = load_model(folder, device, resolve_precision(precision, device, folder.spec.features))
     if isinstance(regions, str | Path):
-        regions = read_regions(Path(regions))
+        regions = read_regions(regions)
     placed = None if regions is None else regions.on(slide)
     with one_thread_per_pass():
         return predict_slide(slide, model, options, slide_id=stem(slide.path.name), regions=placed)

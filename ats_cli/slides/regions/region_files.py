@@ -40,13 +40,13 @@ def region_file(path: Path | None) -> RegionFile | None:
         return RegionFile(path, "")
 
 
-def read_regions(file: RegionFile | Path, options: RegionOptions = RegionOptions()) -> Regions:
+def read_regions(file: RegionFile | Path | str, options: RegionOptions = RegionOptions()) -> Regions:
     """Return the regions of a GeoJSON file.
 
     Raises SlideError, a sentence that begins with the file's name, for a file that cannot be read, has changed, is no
     GeoJSON, or holds no polygon of the classes asked for.
     """
-    path, content = (file.path, file.content) if isinstance(file, RegionFile) else (file, None)
+    path, content = (file.path, file.content) if isinstance(file, RegionFile) else (Path(file), None)
     again = "Export it from QuPath again."
     try:
         data = path.read_bytes()
