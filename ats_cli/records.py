@@ -23,10 +23,10 @@ PICTURE_SOFTWARE = "ats, attention sampling"
 """What pictures that are written name as their software, so that they are not taken for slides."""
 
 NOMINAL_SCALE = "objective power"
-"""The `mpp_source` of a slide that says no microns per pixel, only its objective's power."""
+"""The `mpp_source` of a slide without microns per pixel, taken from its objective's power."""
 
 MAX_UNREADABLE = 0.05
-"""The share of a slide's attention that may lie on what cannot be read, where nothing else is said."""
+"""The default share of a slide's attention that may be unreadable."""
 
 
 # What a model is. These are the tables of model.toml; `zoo` validates them.
@@ -108,10 +108,10 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything model.toml says of a model but its weights.
+    """The content of model.toml: all of a model except its weights.
 
     `mean` and `std` normalise the colours (0 to 1) of the view and of the patches alike. `background` is the grey
-    (0 to 255) of what lies beyond the slide's edge. `notice` is told to whoever uses the model.
+    (0 to 255) of pixels beyond the slide's edge. `notice` is printed when the model is used.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012

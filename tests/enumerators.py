@@ -6,8 +6,8 @@ from itertools import pairwise, permutations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.sampling import inclusion
 from ats_cli.sampling.murthy_weights import murthy_weights
+from ats_cli.sampling.samplers import inclusion
 from ats_cli.sampling.samplers.systematic import systematic
 from ats_cli.sampling.samplers.without_replacement import des_raj_weights
 

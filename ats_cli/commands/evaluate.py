@@ -57,17 +57,17 @@ def command(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Measure how good a model is on labelled slides: figures with 95 % intervals, at one budget or at several.
+    """Measure the accuracy of a model on labelled slides: figures with 95 % intervals, at one budget or several.
 
     Exit status: 0 all done, 1 some slides failed (the figures are of the others), 2 the call is wrong, 130 interrupted.
     """
     from ats_cli.commands.options.settings import budgets_of, opening_settings, sampling_settings
 
-    # Budgets are no setting of the call: several may be given.
+    # Budgets are not a setting of the run: several may be given.
     sampling = sampling_settings(None if tiles is None else 1, sampler, adaptive, confidence, exhaustive, seed)
     settings = sampling | opening_settings(backend, plane, color_profile, roi_class, roi_origin)
     if output is not None and output.exists() and (not output.is_dir() or (any(output.iterdir()) and not overwrite)):
-        raise AtsError(f"{output}: already there and not empty. Give a new folder with -o, or --overwrite.")
+        raise AtsError(f"{output}: exists and is not empty. Give a new folder with -o, or --overwrite.")
 
     from ats_cli.commands.common.data_summary import answer_summary, say_summary
     from ats_cli.commands.common.evaluation_output import print_figures

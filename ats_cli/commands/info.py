@@ -27,7 +27,7 @@ def command(
         bool,
         typer.Option(
             "--check",
-            help="Also decode the corners of every level and 100 native tiles drawn at random: is the slide sound?",
+            help="Also decode the corners of every level and 100 native tiles drawn at random, to find damage.",
             rich_help_panel=o.OUTPUT,
         ),
     ] = False,
@@ -36,9 +36,9 @@ def command(
     ] = False,
     debug: o.Debug = False,
 ) -> None:
-    """Show what a slide is: its reader, size, levels, resolution and where that is known from. Reads only headers.
+    """Show a slide's reader, size, levels, resolution and the source of the resolution. Reads only headers.
 
-    Exit status: 0 all slides could be opened and are sound as far as was looked, 1 some are not, 2 the call is wrong,
+    Exit status: 0 all slides can be opened and no damage was found, 1 some are not, 2 the call is wrong,
     130 interrupted.
     """
     from ats_cli.commands.common.messages import answer, sentence

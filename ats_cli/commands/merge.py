@@ -21,7 +21,7 @@ def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            parser=user_path, help="Run folders that `ats predict -o` wrote, as a rule with --shard.", metavar="RUN..."
+            parser=user_path, help="Run folders of `ats predict -o`, usually with --shard.", metavar="RUN..."
         ),
     ],
     *,
@@ -37,15 +37,18 @@ def command(
         ),
     ],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start it over: what it had is lost.", rich_help_panel=o.OUTPUT)
+        bool,
+        typer.Option(
+            "--overwrite", help="Start over: the output's previous results are deleted.", rich_help_panel=o.OUTPUT
+        ),
     ] = False,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Join run folders into one: their slides in the order of the whole list, their files copied.
+    """Join run folders into one: slides in the order of the whole list, files copied.
 
     Runs of different models, settings or precisions are refused, and so is a slide that is in two of them. The same
-    call goes on with what a killed one left, or one that lacked a part.
+    call continues a merge that was killed or lacked a part.
 
     Exit status: 0 all slides are there, 1 a part or predictions are missing (the others are written), 2 the call is
     wrong.

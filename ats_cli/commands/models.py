@@ -64,15 +64,15 @@ def show(
 @app.command(epilog="Examples:\n\nats models default my-model\n\nats models default")
 def default(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=f"{NAME_HELP} Without it, print it.")] = None,
-    unset: Annotated[bool, typer.Option("--unset", help="Forget it: the demonstration model again.")] = False,
+    unset: Annotated[bool, typer.Option("--unset", help="Remove the default: the demonstration model again.")] = False,
     debug: o.Debug = False,
 ) -> None:
-    """Choose the model that is used when none is named; ATS_MODEL comes before it."""
+    """Set the default model; ATS_MODEL takes precedence."""
     from ats_cli.zoo.default import set_default_model
     from ats_cli.zoo.find import default_name, find_model, lasting_name
 
     if unset and name is not None:
-        raise AtsError("--unset forgets the default. Leave out the name, or --unset.")
+        raise AtsError("--unset removes the default. Leave out the name, or --unset.")
     if unset:
         set_default_model(None)
     if name is not None:
@@ -84,7 +84,7 @@ def default(
 
 @app.command(epilog="Examples:\n\nats models verify my-model\n\nats models verify hf://owner/name")
 def verify(folder: Annotated[str, typer.Argument(metavar="FOLDER", help=NAME_HELP)], debug: o.Debug = False) -> None:
-    """Check a model: its checksums, its description, that the weights fit it and are all numbers.
+    """Check a model: its checksums, its description, and that the weights fit it and are finite.
 
     Exit status: 0 sound, 1 not sound.
     """
@@ -108,10 +108,10 @@ def pull(
     name: Annotated[str, typer.Argument(metavar="hf://OWNER/NAME[@REVISION]", help="A model folder of the hub.")],
     debug: o.Debug = False,
 ) -> None:
-    """Fetch a model folder from the Hugging Face hub and say where it lies; --model takes the same name.
+    """Fetch a model folder from the Hugging Face hub and print its path; --model takes the same name.
 
-    Only a model's own files are fetched: nothing that can be executed. Without a connection, what was fetched before
-    is found.
+    Only the files of a model folder are fetched: nothing that can be executed. Without a connection, a model fetched
+    before is used.
     """
     from ats_cli.zoo.find import find_model
     from ats_cli.zoo.hub import is_hub_name

@@ -57,7 +57,7 @@ def command(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Classify slides: run a small network over all of each in low resolution, and read a few tiles.
+    """Classify slides: scan each at low resolution with a small network, and read a few tiles.
 
     Prints one row a slide; with -o also writes a run folder.
 
@@ -67,17 +67,11 @@ def command(
 
     Exit status: 0 all done, 1 some slides failed, 2 the call is wrong, 130 interrupted.
     """
-    from ats_cli.commands.options.settings import (
-        opening_settings,
-        outputs_of,
-        refuse_together,
-        sampling_settings,
-        shard_of,
-    )
+    from ats_cli.commands.options import settings as s
 
-    sampling = sampling_settings(tiles, sampler, adaptive, confidence, exhaustive, seed)
-    settings = sampling | opening_settings(backend, plane, color_profile, roi_class, roi_origin)
-    refuse_together(cluster, processes, shard)
+    sampling = s.sampling_settings(tiles, sampler, adaptive, confidence, exhaustive, seed)
+    settings = sampling | s.opening_settings(backend, plane, color_profile, roi_class, roi_origin)
+    s.refuse_together(cluster, processes, shard)
 
     import sys
 
@@ -103,12 +97,12 @@ def command(
         roi=roi,
         download=download,
         group_by=None if group_by is None else GroupBy(group_by, group_weights),
-        shard=None if shard is None else shard_of(shard),
+        shard=None if shard is None else s.shard_of(shard),
         output=output,
         extend=extend,
         retry_failed=retry_failed,
         overwrite=overwrite,
-        outputs=outputs_of(
+        outputs=s.outputs_of(
             geojson=geojson, heatmap=heatmap, attention=attention, hdf5=hdf5, save_tiles=save_tiles, report=report
         ),
         arguments=sys.argv[1:],

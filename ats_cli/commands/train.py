@@ -63,14 +63,14 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME|FOLDER",
-            help="What to build and how to train it: a model folder. Without it, that of --init, else 'tissue'.",
+            help="Networks and hyperparameters: a model folder. Without it, that of --init, else 'tissue'.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
     init: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FOLDER", help="Begin with the weights of this model, where they fit.", rich_help_panel=o.MODEL
+            metavar="NAME|FOLDER", help="Start with the weights of this model, where they fit.", rich_help_panel=o.MODEL
         ),
     ] = None,
     attention_net: Annotated[
@@ -95,7 +95,7 @@ def command(
         str | None,
         typer.Option(
             metavar="FILE|hub",
-            help="The feature net's weights to begin with: a safetensors file, or 'hub' for timm's own.",
+            help="Initial weights of the feature network: a safetensors file, or 'hub' for timm's own.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
@@ -104,7 +104,7 @@ def command(
         typer.Option(
             min=0,
             metavar="FACTOR",
-            help="The feature net's share of the learning rate; 0 leaves it as it is.",
+            help="Factor on the learning rate for the feature network; 0 freezes it.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
@@ -116,14 +116,14 @@ def command(
         typer.Option(
             metavar="NAME",
             callback=o.known(TASKS),
-            help=f"What a label is: {', '.join(TASKS)}; several labels as 'a;b'. Without it, the recipe's.",
+            help=f"Kind of label: {', '.join(TASKS)}; several labels as 'a;b'. Without it, the recipe's.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
     balance: Annotated[
         Literal["none", "weights", "draws"] | None,
         typer.Option(
-            help="Let all classes count alike, by weights in the loss or by how often slides are drawn.",
+            help="Give all classes the same weight: in the loss (weights), or by drawing rare ones more often (draws).",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
@@ -132,14 +132,14 @@ def command(
     ] = None,
     epochs: Annotated[
         float | None,
-        typer.Option(help="Instead of --steps: how often each slide is learnt from.", rich_help_panel=o.MODEL),
+        typer.Option(help="Instead of --steps: how many times each slide is used.", rich_help_panel=o.MODEL),
     ] = None,
     patience: Annotated[
         int | None,
         typer.Option(
             metavar="VALIDATIONS",
             min=0,
-            help="Stop after so many validations that are no better than the best. Without it, the recipe's; 0: never.",
+            help="Stop after so many validations without improvement. Without it, the recipe's; 0: never.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
@@ -166,7 +166,7 @@ def command(
         bool,
         typer.Option(
             "--smoke",
-            help="Without DATA: train on made-up slides for a minute, to see that all works here.",
+            help="Without DATA: test the installation by training on synthetic slides for a minute.",
             rich_help_panel=o.RUNNING,
         ),
     ] = False,
@@ -174,7 +174,7 @@ def command(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the training in the folder, from its last checkpoint: the same call, and --resume.",
+            help="Continue the training in the folder from its last checkpoint: the same call with --resume.",
             rich_help_panel=o.OUTPUT,
         ),
     ] = False,
@@ -185,37 +185,41 @@ def command(
     dry_run: o.DryRun = False,
     device: o.Device = "auto",
     devices: Annotated[
-        int, typer.Option(min=1, help="Devices that share each batch, a process each.", rich_help_panel=o.RUNNING)
+        int,
+        typer.Option(min=1, help="Devices that share each batch, with one process each.", rich_help_panel=o.RUNNING),
     ] = 1,
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"],
-        typer.Option(help="Of the feature net; all else is fp32.", rich_help_panel=o.RUNNING),
+        typer.Option(help="Precision of the feature network; all else is fp32.", rich_help_panel=o.RUNNING),
     ] = "fp32",
     parts: Annotated[
         int,
         typer.Option(
             min=1,
-            help="Take each batch in so many parts: less memory for the same gradient, and the tiles of one are read "
-            "while the nets work on another.",
+            help="Process each batch in so many parts: less memory for the same gradient, and the tiles of one part "
+            "are read while the networks process another.",
             rich_help_panel=o.RUNNING,
         ),
     ] = 1,
     threads: o.Threads = 4,
     memory: Annotated[
-        int, typer.Option(metavar="MB", min=0, help="Memory for views kept between steps.", rich_help_panel=o.RUNNING)
+        int, typer.Option(metavar="MB", min=0, help="Memory for cached views.", rich_help_panel=o.RUNNING)
     ] = 2000,
     disk: Annotated[
         int,
         typer.Option(
-            metavar="MB", min=0, help="Disk for views beside the model, while it trains.", rich_help_panel=o.RUNNING
+            metavar="MB",
+            min=0,
+            help="Disk space for cached views in the model folder, during training.",
+            rich_help_panel=o.RUNNING,
         ),
     ] = 10_000,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Train a model on labelled slides and write it as a folder that --model takes.
+    """Train a model on labelled slides and write a model folder, for --model.
 
-    Exit status: 0 trained, 1 something went wrong on the way, 2 the call is wrong, 130 interrupted.
+    Exit status: 0 trained, 1 training failed, 2 the call is wrong, 130 interrupted.
     """
     if not smoke_test and (data is None) == (manifest is None):
         raise AtsError("give either a folder with one subfolder a class, or --manifest labels.csv.")
@@ -223,9 +227,9 @@ def command(
         raise AtsError("name the model folder to write: -o my-model.")
 
     if steps is not None and epochs is not None:
-        raise AtsError("--steps and --epochs both say how long to train. Leave one of them out.")
+        raise AtsError("--steps and --epochs both set the length of the training. Leave one of them out.")
     if epochs is not None and not 0 < epochs < math.inf:
-        raise AtsError(f"--epochs {epochs:g}: not a length of training. Give a number above 0, like 20.")
+        raise AtsError(f"--epochs {epochs:g}: out of range. Give a number above 0, like 20.")
     if folds == 1 or folds < 0:
         raise AtsError(f"--folds {folds}: cross-validation takes 2 folds or more.")
     import shlex
@@ -312,6 +316,6 @@ def command(
         return
     if trained is None or trained.interrupted:
         after = f" after step {trained.steps_done}" if trained else ""
-        say(f"interrupted{after}. {interruption_message(output)} The same call with --resume goes on.")
+        say(f"interrupted{after}. {interruption_message(output)} The same call with --resume continues it.")
         raise typer.Exit(130)
     answer_model(output, json)

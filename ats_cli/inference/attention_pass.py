@@ -97,15 +97,13 @@ class AttentionPass:
         self.rows, self.cols = self.geometry.grid_shape((self._view_rows, self._view_cols))
         if min(self._view_rows, self.geometry.stride + 2 * self._halo) * self._view_cols > MAX_ROW_PIXELS:
             raise SlideError(
-                f"{context.file_name}: its low-resolution view would be {self._view_cols:,} x {self._view_rows:,} "
-                "pixels, too wide for memory. Check its size and --mpp with `ats info`, or use a model with a lower "
-                "attention resolution."
+                f"its low-resolution view would be {self._view_cols:,} x {self._view_rows:,} pixels, too wide for "
+                "memory. Check its size and --mpp with `ats info`, or use a model with a lower attention resolution.",
+                name=context.file_name,
             )
         self._absence = slide.absence(self.geometry.tile_size / self.geometry.patch_size)
         if self._absence is not None and self._absence.complete:
-            raise SlideError(
-                f"{context.file_name}: its index says that the file holds none of its tiles. Copy or export it again."
-            )
+            raise SlideError("its index has none of its tiles. Copy or export it again.", name=context.file_name)
 
     def strips(self) -> Iterator[AttentionStrip]:
         """Yield strips from top to bottom. Views overlap by the network's halo, so strips equal the whole's result.
@@ -134,8 +132,9 @@ class AttentionPass:
         """
         if self.rows * self.cols > MAX_MAP_POSITIONS:
             raise SlideError(
-                f"{self._context.file_name}: its attention map has {self.rows * self.cols:,} positions, more than the "
-                f"{MAX_MAP_POSITIONS:,} that fit in memory. `ats predict --sampler murthy` reads them strip by strip."
+                f"its attention map has {self.rows * self.cols:,} positions, more than the {MAX_MAP_POSITIONS:,} that "
+                "fit in memory. `ats predict --sampler murthy` reads them strip by strip.",
+                name=self._context.file_name,
             )
         totals, logits = StripTotals(), []
         for strip in self.strips():
@@ -233,9 +232,10 @@ def _nothing_to_draw(file_name: str, problem: str | None) -> SlideError:
     if problem:
         return SlideError(f"{problem} No tile may be drawn from the part that can be read. Copy or export it again.")
     return SlideError(
-        f"{file_name}: no tissue found in the low-resolution view. Check it with `ats info`; a slide that "
-        "is not stained tissue on white needs a model made for it.",
+        "no tissue found in the low-resolution view. Check it with `ats info`; a slide that is not stained tissue on "
+        "white needs a model made for it.",
         "no tissue",
+        file_name,
     )
 
 

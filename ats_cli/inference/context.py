@@ -37,6 +37,7 @@ class PredictionContext:
     def not_finite(self) -> SlideError:
         """Return the error for a network that gives NaN or infinity on this slide."""
         return SlideError(
-            f"{self.file_name}: the networks of {self.model.name} give no finite numbers for this slide. Check the "
-            "model with `ats models verify`, or compute with --precision fp32."
+            f"the networks of {self.model.name} give NaN or infinity for this slide. Check the model with "
+            "`ats models verify`, or compute with --precision fp32.",
+            name=self.file_name,
         )

@@ -143,7 +143,7 @@ def _mass_unreadable(plan: DrawPlan, tiles: TileTerms, max_unreadable: float) ->
     if share > max_unreadable:
         raise SlideError(
             f"{problem} About {share:.1%} of the attention is on what cannot be read, more than {max_unreadable:.1%}. "
-            f"Copy the file again, or go on without it: --max-unreadable {math.ceil(share * 100) / 100:g}."
+            f"Copy the file again, or accept it: --max-unreadable {math.ceil(share * 100) / 100:g}."
         )
     return share
 

@@ -1,1 +1,1 @@
-"""Attention nets, feature nets, the model that joins them, and the differentiable estimate. torch; no I/O."""
+"""Attention networks, feature networks, the model that joins them, and the differentiable estimate. torch; no I/O."""

@@ -1,4 +1,4 @@
-"""Attention networks: a low-resolution view in, a logit for every position out. The protocol, and the softmax."""
+"""Attention networks: from a low-resolution view to a logit for every position. The protocol, and the softmax."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class AttentionNetwork(nn.Module):
 
 
 def build_attention(spec: AttentionSpec) -> AttentionNetwork:
-    """The attention network that `spec.net` names, with random weights. Raises ModelError for an unknown name."""
+    """Return the attention network named `spec.net`, with random weights. Raises ModelError for an unknown name."""
     try:
         build = ATTENTION_NETWORKS[spec.net]
     except AtsError as error:

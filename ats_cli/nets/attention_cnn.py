@@ -13,12 +13,12 @@ from ats_cli.records import AttentionSpec
 class AttentionCNN(AttentionNetwork):
     """3x3 convolutions of `spec.channels` channels with tanh, a last one with one channel, plus the content prior.
 
-    The last convolution starts at zero: an untrained network attends as its prior says.
+    The last convolution starts at zero: the attention of an untrained network is its prior.
     """
 
     def __init__(self, spec: AttentionSpec) -> None:
         widths = (3, *spec.channels)
-        # Each 3x3 convolution reaches one pixel farther; the prior's 3x3 mean reaches no farther than one.
+        # Each 3x3 convolution adds one pixel to the reach; the 3x3 mean of the prior needs one pixel only.
         super().__init__(spec, reach=len(widths))
         self.hidden = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths))
         self.last = nn.Conv2d(widths[-1], 1, 3, padding=1)
@@ -34,7 +34,7 @@ class AttentionCNN(AttentionNetwork):
 
 
 def content_prior(view: Tensor, spec: AttentionSpec) -> Tensor:
-    """The prior of view (N, 3, H, W) in 0..1 as logits (N, 1, H, W): strength * min(1, z / saturation).
+    """Return the prior of a view (N, 3, H, W) in 0..1 as logits (N, 1, H, W): strength * min(1, z / saturation).
 
     z is the 3x3 mean of brightness ("bright": digits on black) or of optical density ("dense": stained tissue on
     white, -log10 of transmitted light, Beer-Lambert law). 0 everywhere for "none".

@@ -13,7 +13,7 @@ from ats_cli.sampling import draw
 
 
 class Sampled(NamedTuple):
-    """What attention sampling gives for a batch of B images.
+    """The result of attention sampling for a batch of B images.
 
     `features` (B, D): the expected features, differentiable in both nets. `attention` (B, rows, cols): the
     attention over positions. `patches` (B, n, C, p, p): the patches read (fewer than n are filled with weight 0).
@@ -74,7 +74,7 @@ class AttentionSampling(nn.Module):
         return positions.to(attention.device), weights.to(attention)
 
     def _corners(self, positions: Tensor, grid: torch.Size, low: torch.Size, high: torch.Size) -> Tensor:
-        """Top-left corners (B, n, 2) as (row, col) in pixels of `high`, the nearest whole ones."""
+        """Return top-left corners (B, n, 2) as (row, col), the nearest whole pixels of `high`."""
         # In float64, which not every device has.
         rows_cols = torch.stack([positions // grid[1], positions % grid[1]], -1).cpu().double()
         if self.receptive_field:
@@ -97,7 +97,7 @@ def attention_sampling(
     attention_regulariser: Callable[[Tensor], Tensor] | None = None,
     rng: np.random.Generator | None = None,
 ) -> AttentionSampling:
-    """A module that turns (low-resolution view, high-resolution image) into (features, attention, patches).
+    """Return a module that maps (low-resolution view, high-resolution image) to (features, attention, patches).
 
     `attention` maps (B, C, h, w) to a distribution over positions, (B, rows, cols) or (B, 1, rows, cols),
     non-negative and summing to 1 for each image (`normalise` makes one of logits). `feature` maps patches
@@ -106,8 +106,8 @@ def attention_sampling(
 
     `sampler`: one of `registry.SAMPLERS`; "without-replacement" is the paper's. `receptive_field`: 0 when the attention
     map covers the whole view evenly; else the side, in low-resolution pixels, of the receptive field of a position in a
-    network without padding. `attention_regulariser`: a function of the attention, (B, rows, cols), whose value is kept
-    in `penalty` for you to add to the loss. `rng`: numpy's generator, the only source of randomness (default: seed 0).
+    network without padding. `attention_regulariser`: a function of the attention, (B, rows, cols); its value is stored
+    in `penalty`, to be added to the loss. `rng`: numpy's generator, the only source of randomness (default: seed 0).
 
     The forward pass raises ValueError if the attention is not a distribution, AtsError if the sampler is unknown.
     """
@@ -124,7 +124,7 @@ def attention_sampling(
 
 
 def entropy_penalty(weight: float) -> Callable[[Tensor], Tensor]:
-    """A regulariser that keeps attention from collapsing too early: -weight * mean entropy, in nats."""
+    """Return a regulariser against an early collapse of the attention: -weight * mean entropy, in nats."""
 
     def penalty(attention: Tensor) -> Tensor:
         return -weight * entropy(attention).mean()
@@ -133,14 +133,14 @@ def entropy_penalty(weight: float) -> Callable[[Tensor], Tensor]:
 
 
 def entropy(attention: Tensor) -> Tensor:
-    """Entropy of each map, (B,), in nats, of attention (B, rows, cols)."""
+    """Return the entropy of each map, (B,), in nats, of attention (B, rows, cols)."""
     flat = attention.flatten(1)
     # Clamped: at positions off the tissue, 0 log 0 has no gradient.
     return -(flat * flat.clamp(min=1e-30).log()).sum(1)
 
 
 def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:
-    """Patches (B, n, C, size, size) of images (B, C, H, W) at corners (B, n, 2) as (row, col); zero outside."""
+    """Return patches (B, n, C, size, size) of images (B, C, H, W) at corners (B, n, 2) as (row, col); zero outside."""
     height, width = images.shape[2:]
     # All pixels farther than `size` beyond the border are zero, so corners may be clamped to that distance.
     limits = corners.new_tensor([height, width])

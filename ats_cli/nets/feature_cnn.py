@@ -30,7 +30,7 @@ class SmallCNN(nn.Module):
 
 
 class SmallCNNNetwork:
-    """`features.net = "cnn"`, of `features.channels`."""
+    """`features.net = "cnn"`, with `features.channels`."""
 
     bf16 = False  # float32 is faster
 
@@ -40,7 +40,8 @@ class SmallCNNNetwork:
         channels = spec.channels
         if len(channels) != 4 or any(c % 4 for c in channels[:3]):
             raise ModelError(
-                f"feature net cnn: channels must be four numbers, the first three multiples of 4, not {list(channels)}"
+                "feature network cnn: channels must be four numbers, the first three multiples of 4, not "
+                f"{list(channels)}."
             )
         return SmallCNN((channels[0], channels[1], channels[2], channels[3])), channels[-1]
 

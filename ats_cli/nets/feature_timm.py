@@ -19,7 +19,7 @@ class TimmNetwork:
         import timm  # slow to import, and only some models need it
 
         if ":" in architecture:
-            raise ModelError(f"feature net {spec.net}: `ats train` fetches it, and writes down what it is.")
+            raise ModelError(f"feature network {spec.net}: only `ats train` fetches it. Train a model with it first.")
         try:
             config = timm.get_pretrained_cfg(architecture)
             # Transformers are built for one size of patches.
@@ -27,14 +27,14 @@ class TimmNetwork:
             backbone = timm.create_model(architecture, pretrained=False, num_classes=0, **{**size, **spec.options})
         except RuntimeError as error:
             raise ModelError(
-                f"feature net {spec.net}: timm has no model of that name. See timm.list_models()."
+                f"feature network {spec.net}: timm has no model of that name. See timm.list_models()."
             ) from error
         except (AssertionError, TypeError, ValueError) as error:
             raise ModelError(
-                f"feature net {spec.net}: cannot be built for patches of {spec.patch_size} pixels ({error}). Change "
-                "features.patch_size or features.options."
+                f"feature network {spec.net}: cannot be built for patches of {spec.patch_size} pixels ({error}). "
+                "Change features.patch_size or features.options."
             ) from error
-        # Some have one more layer between the last map and the head.
+        # Some architectures have a further layer between the last map and the head.
         width: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features  # type: ignore[assignment]
         return backbone, width
 

@@ -1,4 +1,4 @@
-"""Feature networks: patches in, L2-normalised features out. The protocol, and the network that a spec names."""
+"""Feature networks: from patches to L2-normalised features. The protocol, and the network that a spec names."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""ResNets, as timm and torchvision name their weights: the backbones most used, without the seconds that it takes to
-import timm, and the same features to the last bit.
+"""ResNets with the names of timm's and torchvision's weights, and the same features to the last bit.
+
+They are the most common backbones; here they do not need timm, which takes seconds to import.
 
 He et al., Deep Residual Learning for Image Recognition, CVPR 2016; a bottleneck's stride is in its 3x3 convolution.
 """
@@ -13,7 +14,7 @@ LAYERS = {
     "resnet101": (3, 4, 23, 3),
     "resnet152": (3, 8, 36, 3),
 }
-"""Blocks in each of the four stages. From resnet50 on they are bottlenecks."""
+"""Blocks in each of the four stages; bottlenecks from resnet50 on."""
 
 
 class Block(nn.Module):
@@ -34,7 +35,7 @@ class Block(nn.Module):
         self.downsample = None
         if stride > 1 or into != out:
             self.downsample = nn.Sequential(_conv(into, out, 1, stride), nn.BatchNorm2d(out))
-        # A fresh block passes on what it gets.
+        # An untrained block is the identity.
         nn.init.zeros_((self.bn3 if bottleneck else self.bn2).weight)
 
     def forward(self, x: Tensor) -> Tensor:

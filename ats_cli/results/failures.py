@@ -15,7 +15,7 @@ NAMED = 3  # slides that are named of each kind
 ADVICE: dict[Failure, str] = {
     "unreadable": "Copy the files again; `ats info FILE --check` says what is wrong with one.",
     "no scale": "Give --mpp, or a column mpp in the manifest.",
-    "no tissue": "Look at the slides: empty, or too pale for the tissue mask.",
+    "no tissue": "Check the slides: empty, or too pale for the tissue mask.",
     "regions": "Check the files of regions, and --roi-class and --roi-origin.",
     "missing": "Give the workers the same files at the same paths; the same call then tries them again.",
     "crashed": "Try another --backend, or convert the files to TIFF.",

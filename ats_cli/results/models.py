@@ -13,12 +13,13 @@ from ats_cli.results.table import plain_table, text
 from ats_cli.spec_table import spec_table
 
 CARD = "README.md"
+NO_LICENCE = "none stated"
 
 
 def model_record(
     name: str, path: Path, spec: ModelSpec, hash_: str, has_weights: bool, is_default: bool
 ) -> dict[str, Any]:
-    """What is known of a model folder, as JSON-ready values."""
+    """Return the record of a model folder, as JSON-ready values."""
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
@@ -39,13 +40,13 @@ def print_models(console: Console, records: Sequence[Mapping[str, Any]]) -> None
         spec = record["spec"]
         classes = ", ".join(spec["classes"]) or "any"
         star = "*" if record["default"] else ""
-        cells = (star, record["name"], record["kind"], classes, str(spec["tiles"]), spec["licence"])
+        cells = (star, record["name"], record["kind"], classes, str(spec["tiles"]), spec["licence"] or NO_LICENCE)
         table.add_row(*map(text, cells), text(spec["description"]))
     console.print(table)
 
 
 def print_model(console: Console, record: Mapping[str, Any]) -> None:
-    """Print where a model lies, its hash, what it looks at, and its card."""
+    """Print a model's folder, hash, scales and card."""
     spec = record["spec"]
     unit = "microns per pixel" if spec["unit"] == "um" else "level-0 pixels per pixel"
     facts = {
@@ -53,10 +54,10 @@ def print_model(console: Console, record: Mapping[str, Any]) -> None:
         "hash": record["hash"],
         "kind": record["kind"] + (", the default" if record["default"] else ""),
         "classes": ", ".join(spec["classes"]) or "those it is trained on",
-        "looks": f"at {spec['attention']['scale']:g} {unit}",
+        "scans": f"at {spec['attention']['scale']:g} {unit}",
         "reads": f"{spec['tiles']} tiles of {spec['features']['patch_size']} pixels a side at "
         f"{spec['features']['scale']:g} {unit}, by {spec['features']['net']}",
-        "licence": spec["licence"] or "not said",
+        "licence": spec["licence"] or NO_LICENCE,
     }
     for name, value in facts.items():
         console.print(text(f"{name:8} {value}"))

@@ -1,4 +1,4 @@
-"""Probability only: which positions to read, what each counts for, how sure that is, and when to stop.
+"""Probability only: draws of positions, weights, standard errors, and when to stop.
 
 numpy float64; no I/O, no torch.
 """

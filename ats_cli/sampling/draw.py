@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from ats_cli.registry import SAMPLERS, TRAINING_SAMPLER
 
-# A map whose sum is this close to 1 is taken as it is, not copied.
+# A map whose sum is this close to 1 is not normalised (which would copy it).
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Draw:
-    """The distinct positions drawn, n of them, in the order of drawing, or along the curve that the sampler follows.
+    """The n distinct positions of a draw, in the order of drawing, or along the sampler's curve.
 
     `positions`: (n,) flat indices, row * cols + col. `attention`: (n,) of each. `weights`: (n,) such that
-    sum(weights * f) estimates sum(attention * f) over the slide. `draws`: (n,) how often each was drawn (more than
+    sum(weights * f) estimates sum(attention * f) over the slide. `draws`: (n,) how many times each was drawn (more than
     once only with `replacement`). `sampler`: its name; standard errors are the sampler's.
     """
 
@@ -31,7 +31,7 @@ class Draw:
 
     @property
     def exact(self) -> bool:
-        """Nothing was random: every position with attention is drawn and counts for itself."""
+        """Whether nothing is random: every position with attention is drawn, with its attention as weight."""
         if self.replacement:
             return len(self.positions) == 1 and bool(self.attention[0] == 1)
         return bool(np.array_equal(self.weights, self.attention))
@@ -40,10 +40,10 @@ class Draw:
 def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.random.Generator) -> Draw:
     """Draw `tiles` positions of an attention map, (rows, cols), non-negative, summing to 1 over the map.
 
-    Positions without attention are never drawn. When `tiles` reaches the number of positions, the schemes without
-    replacement take every position at its own attention, and the estimate is exact.
+    Positions without attention are never drawn. If `tiles` is at least the number of positions, samplers without
+    replacement take every position with its attention as weight, and the estimate is exact.
 
-    Raises AtsError for an unknown sampler, ValueError for fewer than one tile, or a map that is no distribution.
+    Raises AtsError for an unknown sampler, ValueError for fewer than one tile, or a map that is not a distribution.
     """
     member = SAMPLERS[sampler]
     if tiles < 1:
@@ -59,7 +59,7 @@ def draw(attention: NDArray[np.floating], tiles: int, sampler: str, rng: np.rand
 
 
 def all_positions(attention: NDArray[np.float64], sampler: str) -> Draw:
-    """Every position that has attention, (K,), each at its own: the exact draw."""
+    """Return the exact draw: every position with attention, (K,), with its attention as weight."""
     positions = np.flatnonzero(attention)
     at = attention[positions]
     return Draw(positions, at, at, np.ones(len(positions), np.int64), sampler)

@@ -5,22 +5,22 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-# Side of the squares that a large grid's order is put together from.
+# Side of the squares from which the order of a large grid is assembled.
 SQUARE = 256
 
-# Cells of the largest grid whose order is kept for the next slide, 8 MB.
+# Cells of the largest grid whose order is cached, 8 MB.
 MOST_REMEMBERED = 1 << 20
 
 
 def hilbert_order(rows: int, cols: int) -> NDArray[np.int64]:
-    """Flat indices (row * cols + col) of a (rows, cols) grid, shape (rows * cols,), in the curve's order.
+    """Return the flat indices (row * cols + col) of a (rows, cols) grid, (rows * cols,), in the order of the curve.
 
     The curve fills the smallest square of side 2^b around the grid; cells outside the grid are skipped.
 
     >>> hilbert_order(2, 2).tolist()
     [0, 2, 3, 1]
     """
-    # Slides to train on come again and again; a large grid's order is quicker made than the memory for it found.
+    # Training uses the same grids again and again. Large grids are computed each time: their orders need much memory.
     return _remembered(rows, cols) if rows * cols <= MOST_REMEMBERED else _order(rows, cols)
 
 
@@ -33,7 +33,7 @@ def _order(rows: int, cols: int) -> NDArray[np.int64]:
     whole = 1 << max(max(rows, cols) - 1, 0).bit_length()
     side = min(SQUARE, whole)
     down, across = -(-rows // side), -(-cols // side)
-    distance, swapped, turned = _along(np.mgrid[:down, :across], whole // side)
+    distance, swapped, rotated = _along(np.mgrid[:down, :across], whole // side)
     # Within a square the curve runs in one of four ways.
     y, x = np.divmod(np.argsort(_along(np.mgrid[:side, :side], side)[0], axis=None), side)
     last = side - 1
@@ -43,7 +43,7 @@ def _order(rows: int, cols: int) -> NDArray[np.int64]:
     filled = 0
     for square in np.argsort(distance, axis=None).tolist():
         row, col = divmod(square, across)
-        y, x = ways[bool(swapped[row, col]), bool(turned[row, col])]
+        y, x = ways[bool(swapped[row, col]), bool(rotated[row, col])]
         top, left = row * side, col * side
         cells = (top * cols + left) + y * cols + x
         if top + side > rows or left + side > cols:
@@ -55,20 +55,23 @@ def _order(rows: int, cols: int) -> NDArray[np.int64]:
 
 
 def _along(cells: NDArray[np.int64], side: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """How far along the curve that fills a square of `side`, a power of two, the `cells`, y and x, lie; and how the
-    curve runs in each of them: with rows and columns swapped, turned by half."""
+    """Return (distance, swapped, rotated) of `cells`, y and x, on the curve through a square of `side`, a power of two.
+
+    distance: along the curve. swapped, rotated: whether the curve runs in the cell with rows and columns swapped, and
+    rotated by 180 degrees.
+    """
     y, x = cells
     distance = np.zeros_like(y)
-    swapped, turned = np.zeros(y.shape, np.bool_), np.zeros(y.shape, np.bool_)
+    swapped, rotated = np.zeros(y.shape, np.bool_), np.zeros(y.shape, np.bool_)
     half = side // 2
     while half:
-        right, below = (x & half) > 0, (y & half) > 0
-        distance += half * half * ((3 * right) ^ below)
-        # Turn the quadrant so that the next finer curve starts where this one left off.
-        flip = ~below & right
+        east, south = (x & half) > 0, (y & half) > 0
+        distance += half * half * ((3 * east) ^ south)
+        # Rotate the quadrant so that the next finer curve starts where this one ends.
+        flip = ~south & east
         x, y = np.where(flip, side - 1 - x, x), np.where(flip, side - 1 - y, y)
-        x, y = np.where(below, x, y), np.where(below, y, x)
-        swapped ^= ~below
-        turned ^= flip
+        x, y = np.where(south, x, y), np.where(south, y, x)
+        swapped ^= ~south
+        rotated ^= flip
         half //= 2
-    return distance, swapped, turned
+    return distance, swapped, rotated

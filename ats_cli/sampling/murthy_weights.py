@@ -1,6 +1,6 @@
 """Murthy's estimator: the weights that do not depend on the order of drawing, and their unbiased variance.
 
-Murthy (1957) weighs each tile of a sample S drawn without replacement by a_i P(S | i first) / P(S): the average of
+Murthy (1957) weights each tile of a sample S drawn without replacement by a_i P(S | i first) / P(S): the average of
 Des Raj's weights over all n! orders, so its error is never larger. The sum over orders is an integral. In an
 exponential race (arrival e_k / a_k), let t be the arrival of the first tile that is not in S, and r the attention
 outside S. Given S, t has the density
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Attention outside the sample below this is none: the sample is the whole, and every tile counts for itself.
+# Attention outside the sample below this counts as 0: the weights are then the attention.
 NOTHING_LEFT = 1e-12
 
-# The integrals are cut where they have fallen by 36 nats (2e-16). On 128 nodes the trapezoid rule, which converges
-# exponentially on such smooth peaks, errs by less than 1e-10.
+# The integrals end where the integrand has fallen by 36 nats (2e-16). The trapezoid rule converges exponentially on
+# such smooth peaks; with 128 nodes its error is below 1e-10.
 CUT, NODES = 36.0, 128
 
 
 def murthy_weights(attention: Floats) -> Floats:
-    """Weights (n,) of a sample drawn without replacement, given its attention (n,) as a share of the whole map's.
+    """Return the weights (n,) of a sample drawn without replacement, from its attention (n,) as a share of the map's.
 
-    They sum to 1 and do not depend on the order. When nothing is left outside, they are the attention itself.
+    They sum to 1 and do not depend on the order. If the sample has all the attention, they are the attention itself.
     """
     if 1 - attention.sum() <= NOTHING_LEFT:
         return attention.copy()
@@ -40,9 +40,9 @@ def murthy_weights(attention: Floats) -> Floats:
 
 
 def murthy_variance(attention: Floats, values: Floats) -> Floats:
-    """Unbiased estimate (C,) of the variance of sum(murthy_weights * values), from values (n, C), n >= 2.
+    """Return an unbiased estimate (C,) of the variance of sum(murthy_weights * values), from values (n, C), n >= 2.
 
-    v = sum_{i<j} Cov_t(W_i, W_j) (f_i - f_j)^2 over the density of t above: never negative, as all W_i fall with t.
+    v = sum_{i<j} Cov_t(W_i, W_j) (f_i - f_j)^2 over the density of t above; never negative, as all W_i decrease with t.
     """
     if 1 - attention.sum() <= NOTHING_LEFT:
         return np.zeros(values.shape[1])
@@ -57,7 +57,7 @@ def murthy_variance(attention: Floats, values: Floats) -> Floats:
 
 
 def _nodes(attention: Floats) -> tuple[Floats, Floats]:
-    """Probabilities (Q,) of the nodes of t, and the threshold weights W (Q, n) there; n >= 2."""
+    """Return the probabilities (Q,) of the nodes of t, and the threshold weights W (Q, n) at them; n >= 2."""
     left = 1 - attention.sum()
     n = len(attention)
 
@@ -68,14 +68,14 @@ def _nodes(attention: Floats) -> tuple[Floats, Floats]:
 
     def slope(u: float) -> float:
         x = attention * np.exp(u)
-        # x / (e^x - 1), written so that a large x gives 0 and not an overflow.
+        # x / (e^x - 1), in a form that gives 0 for large x instead of an overflow.
         return float(1 - left * np.exp(u) + (x * np.exp(-x) / -np.expm1(-x)).sum())
 
     # 1 - x/2 <= x / (e^x - 1) <= 1 brackets the mode.
     low, high = np.log(n + 1), np.log((n + 1) / left)
     mode = _falls_below(slope, 0.0, low, high)
-    # Towards t = 0 the weights grow, the least tile's most: there the density times their square, which the variance
-    # needs, must have fallen.
+    # Towards t = 0 the weights grow, that of the least attention most. The variance needs their square, so start where
+    # density times square has fallen.
     least = attention.min()
 
     def log_square(u: float) -> float:
@@ -93,7 +93,7 @@ def _nodes(attention: Floats) -> tuple[Floats, Floats]:
 
 
 def _reach(function: Callable[[float], float], level: float) -> float:
-    """The d > 0 from which on a function that falls without bound is below `level`."""
+    """Return the d > 0 from which a function that decreases without bound is below `level`."""
     high = 1.0
     while function(high) > level:
         high *= 2
@@ -101,7 +101,7 @@ def _reach(function: Callable[[float], float], level: float) -> float:
 
 
 def _falls_below(function: Callable[[float], float], level: float, low: float, high: float) -> float:
-    """Where a falling function crosses `level` between `low` and `high`, well enough to place nodes (bisection)."""
+    """Return where a decreasing function crosses `level` between `low` and `high`, as precisely as nodes need."""
     for _ in range(24):
         middle = (low + high) / 2
         if function(middle) > level:

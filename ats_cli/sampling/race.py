@@ -22,7 +22,7 @@ def race(attention: Floats, tiles: int, rng: np.random.Generator) -> Indices:
 
     This is successive sampling without replacement (Efraimidis and Spirakis 2006).
     """
-    # float64 on purpose: float32 exponentials give exact zeros, which win the race with any attention.
+    # float64: exact zeros of float32 exponentials would win the race with any attention.
     arrival = rng.standard_exponential(len(attention)) / attention
     first = np.argpartition(arrival, tiles - 1)[:tiles]
     return first[np.argsort(arrival[first])]

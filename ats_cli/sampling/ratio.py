@@ -1,7 +1,7 @@
-"""Tiles that cannot be read: the estimate is the ratio over those that can.
+"""Estimates with unreadable tiles: the ratio over the readable ones.
 
-A draw may hit tiles that are damaged, which is known only once they are read. With r_i = 1 for a readable tile and 0
-for another, the ratio of two unbiased estimates (Hajek 1971)
+A draw may contain damaged tiles, which is known only after reading them. With r_i = 1 for a readable tile and 0
+otherwise, the ratio of two unbiased estimates (Hajek 1971)
 
     F = sum_i w_i r_i f_i / sum_i w_i r_i
 
@@ -10,7 +10,7 @@ is that of any ratio, of order 1/n, and to first order its error is that of sum_
 
     u_i = r_i (f_i - F) / sum_j w_j r_j,
 
-by whatever variance belongs to the draw (Sarndal, Swensson and Wretman 1992, section 5.5). docs/estimators.md.
+by the variance of the draw (Sarndal, Swensson and Wretman 1992, section 5.5). docs/estimators.md.
 """
 
 import numpy as np
@@ -26,9 +26,9 @@ Readable = NDArray[np.bool_]
 
 
 def ratio_weights(weights: Floats, readable: Readable) -> Floats:
-    """Weights (n,) of the ratio: w r / sum(w r), 0 for what cannot be read; `weights` themselves where all can.
+    """Return the weights (n,) of the ratio, w r / sum(w r), with 0 for unreadable tiles; `weights` if all are readable.
 
-    Raises ValueError when nothing can be read.
+    Raises ValueError if no tile is readable.
     """
     if readable.all():
         return weights
@@ -39,15 +39,15 @@ def ratio_weights(weights: Floats, readable: Readable) -> Floats:
 
 
 def mass_lost(weights: Floats, readable: Readable) -> float:
-    """Unbiased estimate of the attention on positions that cannot be read: sum w (1 - r)."""
+    """Return an unbiased estimate of the attention on unreadable positions: sum w (1 - r)."""
     return float(weights[~readable].sum())
 
 
 def ratio_standard_error(draw: Draw, values: NDArray[np.floating], readable: Readable) -> StandardError:
-    """`standard_error` of the ratio, for values (n,) or (n, C) of which only those of readable tiles count.
+    """Return the `standard_error` of the ratio, for values (n,) or (n, C); values of unreadable tiles are ignored.
 
-    With unreadable tiles it is approximate. Without an estimate also where fewer than two readable tiles were drawn at
-    random: the spread among them is all that is known of the error.
+    With unreadable tiles it is approximate, and there is no estimate if fewer than two readable tiles were drawn at
+    random: it is computed from the spread among them.
     """
     if readable.all():
         return standard_error(draw, values)

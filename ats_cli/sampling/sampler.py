@@ -1,4 +1,4 @@
-"""What a sampler is: how positions are drawn, what each counts for, and how sure the estimate is."""
+"""The protocol of samplers: draws, weights and standard errors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Floats = NDArray[np.float64]
 
 
 class StandardError(NamedTuple):
-    """`se`: the shape of one tile's values, or None when the draw has no estimate of its error.
+    """`se`: in the shape of one tile's values, or None if the draw has no estimate of its error.
 
-    `kind`: "unbiased" when the squared error is exactly so on average, "approximate" when nearly, None without `se`.
-    `df`: degrees of freedom for a t quantile: an interval is estimate +- t(df) * se. None when there is no `se`, or
-    when it is 0 because everything was drawn. Whole numbers but for "pivotal".
+    `kind`: "unbiased" if the expected square is the squared error, "approximate" if nearly, None without `se`.
+    `df`: degrees of freedom for a t quantile: an interval is estimate +- t(df) * se. None if there is no `se`, or if
+    it is 0 because everything was drawn. Whole numbers except by `pivotal`.
     """
 
     se: Floats | None
@@ -55,10 +55,10 @@ class Sampler(Protocol):
     def nested(self) -> bool: ...
 
     def draw(self, attention: Floats, shape: tuple[int, int], tiles: int, rng: np.random.Generator) -> Draw:
-        """Draw `tiles` of the positions of a (rows, cols) map, given its attention (rows * cols,), summing to 1.
+        """Draw `tiles` positions of a (rows, cols) map, given its attention (rows * cols,), summing to 1.
 
-        Positions without attention are never drawn. Without replacement, `tiles` may exceed those with some: all are
-        then drawn, at their own attention.
+        Positions without attention are never drawn. Without replacement, `tiles` may exceed the number of positions
+        with attention: all are then drawn, with their attention as weight.
         """
         ...
 
@@ -67,16 +67,16 @@ class Sampler(Protocol):
         ...
 
     def prefix(self, positions: NDArray[np.int64], attention: Floats, *, complete: bool) -> Draw:
-        """Return the draw that these first tiles are, (n,) each in order of drawing; of nested samplers only.
+        """Return the draw of these first tiles, (n,) each in order of drawing; nested samplers only.
 
-        `complete`: no position with attention is left out.
+        `complete`: whether they are all positions with attention.
         """
         ...
 
     def standard_error(self, draw: Draw, values: Floats) -> StandardError:
-        """Standard error (C,) of draw.weights @ values, (n, C), for a draw of two tiles or more that is not exact."""
+        """Return the standard error (C,) of draw.weights @ values, (n, C); for n >= 2 and a draw that is not exact."""
         ...
 
     def random_tiles(self, draw: Draw) -> NDArray[np.bool_]:
-        """Which tiles of a draw, (n,), were drawn at random, not with certainty."""
+        """Return which tiles of a draw, (n,), were drawn at random, not with certainty."""
         ...

@@ -1,4 +1,4 @@
-"""One generator a slide, from the run's seed and the slide's name."""
+"""The random generator of a slide, from the run's seed and the slide's name."""
 
 import hashlib
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 def slide_seed(seed: int, name: str) -> int:
-    """128 bits fixed by `seed` and the slide's file name alone.
+    """Return 128 bits that depend on `seed` and the slide's file name only.
 
-    A slide gives the same draw alone or in a batch, from whatever folder, in whatever order. Python's own `hash`
-    is salted per process and would not do.
+    A slide gets the same draw alone or in a batch, from any folder, in any order. Python's own `hash` is salted per
+    process, so it cannot be used.
     """
     digest = hashlib.blake2b(f"{seed}\0{name}".encode(errors="surrogatepass"), digest_size=16).digest()
     return int.from_bytes(digest, "little")
 
 
 def slide_rng(seed: int, name: str) -> np.random.Generator:
-    """The generator of `slide_seed`."""
+    """Return the generator with the seed `slide_seed`."""
     return np.random.Generator(np.random.PCG64(slide_seed(seed, name)))

@@ -1,10 +1,10 @@
-"""Standard errors of an estimate, from the very tiles that it was made of.
+"""Standard errors of an estimate, computed from its own tiles.
 
-What is meant is the sampling of tiles only: how far sum(weights * f) may be from sum(attention * f) over all
-positions of the same map. It says nothing of how right the model is. docs/estimators.md.
+They are of the sampling of tiles only: how far sum(weights * f) may be from sum(attention * f) over all positions of
+the same map. They do not measure the accuracy of the model. docs/estimators.md.
 
-An error belongs to a scalar. So features are projected on what is asked (a class's logit, a margin, a probability)
-before they come here, one column each; errors of classes cannot be put together to the error of a margin.
+A standard error is of a scalar: callers project the features on the scalar of interest (a class's logit, a margin, a
+probability), one column each. The error of a margin does not follow from the errors of two classes.
 """
 
 import numpy as np
@@ -18,10 +18,10 @@ Floats = NDArray[np.float64]
 
 
 def standard_error(draw: Draw, values: NDArray[np.floating]) -> StandardError:
-    """Standard error of sum(draw.weights * values), for values (n,) or (n, C): the scalars of interest of each tile.
+    """Return the standard error of sum(draw.weights * values), for values (n,) or (n, C), the scalars of each tile.
 
-    Exactly 0 when every position was drawn. Without an estimate (None): one tile, and what the sampler cannot
-    estimate. Raises ValueError when values do not fit the draw.
+    Exactly 0 if every position was drawn. None for a single tile, and where the sampler has no estimate. Raises
+    ValueError if values do not fit the draw.
     """
     n = len(draw.positions)
     if len(values) != n:

@@ -49,7 +49,7 @@ class StreamedReplacement(LogitStream):
             now = np.searchsorted(self._at, self.log_z)
             # Not on a position without attention nor, by rounding, beyond the last.
             there = np.searchsorted(mass, np.minimum(np.exp(self._at[:now] - unit), mass[-1]))
-            # Of several moves of one draw, the last counts.
+            # If one draw moves several times, the last move counts.
             self._positions[self._who[:now]] = self.fed + there
             self._logits[self._who[:now]] = logits[there]
             last = float(self._at[-1])

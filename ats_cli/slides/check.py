@@ -19,7 +19,7 @@ _CHECKSUMS = {"adobe_deflate", "deflate", "gzip", "zlib", "crc32c"}
 
 @dataclass(frozen=True)
 class Problem:
-    """A native tile that the file holds but that cannot be read: its level, its corner in level pixels, and why."""
+    """A native tile that the file has but that cannot be read: its level, its corner in level pixels, and why."""
 
     level: int
     x: int
@@ -52,18 +52,18 @@ def check_slide(slide: Slide, tiles: int = 100, seed: int = 0, threads: int = 4)
     Tiles that the file's index leaves out are not read. Damage is returned, not raised.
     """
     absent = [slide.absent(level) for level in range(len(slide.levels))]
-    held = [
+    stored = [
         np.flatnonzero(~gone) if gone is not None else range(level.tiles_across * level.tiles_down)
         for level, gone in zip(slide.levels, absent, strict=True)
     ]
-    ends = np.cumsum([len(numbers) for numbers in held])
+    ends = np.cumsum([len(numbers) for numbers in stored])
     total = int(ends[-1])
     chosen = np.random.default_rng(seed).choice(total, min(tiles, total), replace=False) if total else np.empty(0, int)
     problems: list[Problem] = []
     tried = 0
     for number, level in enumerate(slide.levels):
-        start = int(ends[number]) - len(held[number])
-        sample = {int(held[number][i - start]) for i in chosen[(chosen >= start) & (chosen < ends[number])]}
+        start = int(ends[number]) - len(stored[number])
+        sample = {int(stored[number][i - start]) for i in chosen[(chosen >= start) & (chosen < ends[number])]}
         gone = absent[number]
         sample |= {tile for tile in _corners(level) if gone is None or not gone.flat[tile]}
         tried += len(sample)

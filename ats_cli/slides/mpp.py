@@ -15,7 +15,7 @@ def mpp_problem(mpp: tuple[float, float] | None) -> str | None:
     if not (low <= x <= high and low <= y <= high):
         return (
             f"the file says {x:g} x {y:g} microns per pixel, which is outside {low:g} to {high:g} "
-            f"and not believed. {advice}"
+            f"and not accepted. {advice}"
         )
     if abs(x - y) > 0.1 * min(x, y):
         return f"{x:g} microns per pixel across but {y:g} down, pixels that are not square. {advice}"

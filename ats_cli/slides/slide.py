@@ -235,9 +235,9 @@ class Slide:
             pixels[top - rows[0] : bottom - rows[0], left - cols[0] : right - cols[0]] = resample(region.pixels, r, c)
             return region.damage
 
-        jobs = (partial(place, block, region) for block, region in zip(blocks, regions, strict=True))
+        tasks = (partial(place, block, region) for block, region in zip(blocks, regions, strict=True))
         # Copying needs no threads: the caller copies while it waits for the tiles.
-        damage = [part for parts in in_order(jobs, 1 if scale == 1 else threads, threads) for part in parts]
+        damage = [part for parts in in_order(tasks, 1 if scale == 1 else threads, threads) for part in parts]
         problem = None
         for box, reason in damage:
             lv = self._all_levels[level]
@@ -265,11 +265,11 @@ class Slide:
             if plan is not None:
                 by_level.setdefault(level, []).append(_box(*plan))
         streams = {level: self._read(level, l_boxes, threads) for level, l_boxes in by_level.items()}
-        jobs = (
+        tasks = (
             partial(self._patch, box, level, plan, None if plan is None else next(streams[level]), size, fill)
             for box, plan, level in zip(boxes, plans, levels, strict=True)
         )
-        return in_order(jobs, threads, 2 * threads)
+        return in_order(tasks, threads, 2 * threads)
 
     def _copied(self, boxes: NDArray[np.float64], size: int, threads: int) -> Iterator[Pixels | Unreadable] | None:
         """Return the patches if all boxes lie on whole pixels of one level, so that patches are copies; else None."""

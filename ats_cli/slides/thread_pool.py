@@ -1,4 +1,4 @@
-"""Run jobs in threads and yield their results in order."""
+"""Run tasks in threads and yield their results in order."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_order(jobs: Iterable[Callable[[], T]], threads: int, ahead: int) -> Iterator[T]:
-    """Yield the result of each job, in order. At most `ahead` jobs are submitted before the next result is used.
+def in_order(tasks: Iterable[Callable[[], T]], threads: int, ahead: int) -> Iterator[T]:
+    """Yield the result of each task, in order. At most `ahead` tasks are submitted before the next result is used.
 
-    With one thread, jobs run in the caller's thread.
+    With one thread, tasks run in the caller's thread.
     """
     if threads <= 1:
-        for job in jobs:
-            yield job()
+        for task in tasks:
+            yield task()
         return
     pending: deque[Future[T]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for job in jobs:
-                pending.append(pool.submit(job))
+            for task in tasks:
+                pending.append(pool.submit(task))
                 if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:

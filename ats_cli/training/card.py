@@ -15,7 +15,7 @@ def model_card(spec: ModelSpec, metrics: dict[str, Any], command: str) -> str:
         spec.description,
         "",
         f"- Classes: {', '.join(spec.classes)}",
-        f"- Looks at the slide at {spec.attention.scale:g} {unit} (content prior: {spec.attention.prior})",
+        f"- Scans the slide at {spec.attention.scale:g} {unit} (content prior: {spec.attention.prior})",
         f"- Reads {spec.tiles} tiles of {side} x {side} pixels at {spec.features.scale:g} {unit}",
         f"- Feature net: `{spec.features.net}`",
         f"- Trained on {metrics['train_slides']} slides, {metrics['steps_done']} steps, seed {metrics['seed']}",
@@ -28,7 +28,7 @@ def model_card(spec: ModelSpec, metrics: dict[str, Any], command: str) -> str:
             "slides: expect a little less on new ones",
         ]
     elif not metrics.get("cross_validation"):
-        lines += ["- Not validated: no slides were kept for it"]
+        lines += ["- Not validated: no slides were held out"]
     folds = metrics.get("cross_validation")
     if folds:
         lines += [
@@ -36,7 +36,7 @@ def model_card(spec: ModelSpec, metrics: dict[str, Any], command: str) -> str:
             f"{folds['accuracy']:.3f}, standard deviation over the folds {folds['accuracy_sd_over_folds']:.3f}. "
             "This model is trained on all slides by the same recipe"
         ]
-    lines += [f"- Told while it was trained: {note}" for note in metrics.get("notes", ())]
+    lines += [f"- Note during training: {note}" for note in metrics.get("notes", ())]
     if metrics.get("skipped"):
         lines += [f"- {len(metrics['skipped'])} slides could not be read and were left out"]
     if command:

@@ -23,8 +23,8 @@ def _ignore(_: object) -> None: ...
 class DataOptions:
     """The labelled slides, and how they are split.
 
-    `folder`: one subfolder a class; or `manifest`: a CSV with columns slide and label, whose relative paths lie in
-    `slides_root` (default: beside the manifest). `mpp`: microns per pixel of slides that state none. `roi`: a GeoJSON
+    `folder`: one subfolder a class; or `manifest`: a CSV with columns slide and label, whose relative paths are in
+    `slides_root` (default: beside the manifest). `mpp`: microns per pixel of slides without a scale. `roi`: a GeoJSON
     file of regions, or a folder with one file a slide; regions in the manifest take precedence. `region_options`: how
     these files are read. `opening`: how all slides are opened. `validation`: the fraction of slides held out.
     `folds`: 0, or the number of folds to cross-validate in first. `skip_bad`: leave out unreadable slides; without it

@@ -19,14 +19,14 @@ VIEWS_FOLDER, LOCK = "views.zarr", ".lock"
 
 
 def refuse_non_empty(output: Path) -> None:
-    """Raise AtsError if the folder holds anything but cached views, or is a link to a folder that is not there."""
+    """Raise AtsError if the folder holds anything but cached views, or is a link to a missing folder."""
     refuse_dangling_link(output)
     # Another process of this training, which torchrun started a moment earlier, may have made the views.
     own = (VIEWS_FOLDER, LOCK)
     if output.exists() and (not output.is_dir() or any(entry.name not in own for entry in output.iterdir())):
         begun = any((folder / SETTINGS_FILE).is_file() for folder in _trainings(output))
-        hint = " To go on with the training in it, --resume." if begun else ""
-        raise AtsError(f"{output}: already there and not empty. Give a new folder with -o.{hint}")
+        hint = " To continue the training in it, give --resume." if begun else ""
+        raise AtsError(f"{output}: exists and is not empty. Give a new folder with -o.{hint}")
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def claim_output(output: Path, resume: bool = False) -> Iterator[None]:
         raise AtsError(f"{output}: cannot be written ({error.strerror}). Give another folder with -o.") from error
     try:
         if first and not resume:
-            refuse_non_empty(output)  # again: another training may have come to its end in the meantime
+            refuse_non_empty(output)  # again: another training may have ended in the meantime
         yield
     finally:
         if new and not _with_checkpoint(output):
@@ -66,15 +66,15 @@ def claim_output(output: Path, resume: bool = False) -> Iterator[None]:
 
 
 def interruption_message(output: Path) -> str:
-    """A sentence that says what an interrupted training has written."""
+    """Return a sentence about what an interrupted training has written."""
     if (output / WEIGHTS_FILE).is_file():
-        return f"{output} holds the best model so far."
+        return f"{output} has the best model so far."
     found = _with_checkpoint(output)
     if not found:
         return "There is no checkpoint yet."
     if found[0] == output:
-        return f"{output} holds its last checkpoint."
-    return f"{output} holds the last checkpoints of {len(found)} fold{'s' * (len(found) > 1)}."
+        return f"{output} has its last checkpoint."
+    return f"{output} has the last checkpoints of {len(found)} fold{'s' * (len(found) > 1)}."
 
 
 def fold_folder(output: Path, number: int) -> Path:

@@ -111,24 +111,26 @@ def _load(backbone: nn.Module, weights: dict[str, Tensor], where: str) -> None:
         missing, unknown = backbone.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
-        raise ModelError(f"features.pretrained: {where}: its weights do not fit the feature net ({detail}).") from error
+        raise ModelError(
+            f"features.pretrained: {where}: its weights do not fit the feature network ({detail})."
+        ) from error
     unknown = [name for name in unknown if not name.startswith(HEADS)]
     if missing or unknown:
-        what = f"lacks {missing[0]}" if missing else f"has {unknown[0]}, which the net has not"
-        raise ModelError(f"features.pretrained: {where}: its weights are not of this feature net: it {what}.")
+        what = f"{missing[0]} is missing" if missing else f"{unknown[0]} is unknown to it"
+        raise ModelError(f"features.pretrained: {where}: its weights are not of this feature network: {what}.")
 
 
 def _refuse_not_finite(weights: dict[str, Tensor], where: str) -> None:
     """Raise ModelError if a weight is NaN or infinite."""
     for name, tensor in weights.items():
         if not bool(tensor.isfinite().all()):
-            raise ModelError(f"{where}: {name} holds what is not a finite number. Take the weights from a good copy.")
+            raise ModelError(f"{where}: {name} has NaN or infinite values. Take the weights from a good copy.")
 
 
 def _unreachable(name: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
     return (
-        f"feature net {name}: could not be fetched from the hub ({type(error).__name__}: {reason}). Check the name and "
-        "the connection, log in where its owners ask for it (hf auth login), or give its weights as a local file "
+        f"feature network {name}: could not be fetched from the hub ({type(error).__name__}: {reason}). Check the name "
+        "and the connection, log in if its owners require it (hf auth login), or give its weights as a local file "
         "(features.pretrained)."
     )

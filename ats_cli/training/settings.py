@@ -36,7 +36,7 @@ def write_settings(
     computation: dict[str, Any],
     on_message: Callable[[str], None],
 ) -> None:
-    """Write the settings, the split and the environment of a training into `output`, or check those that are there.
+    """Write settings, split and environment of a training into `output`, or check them against those of an earlier one.
 
     `computation`: settings that change only the last digits of the weights; `on_message` gets a sentence if they
     differ. Raises AtsError if another setting, or the split, differs.
@@ -71,13 +71,13 @@ def _check_settings(
     others = [f"{key} {own.get(key)}, now {value}" for key, value in computation.items() if own.get(key) != value]
     if others:
         on_message(
-            f"{output}: this training was begun with {'; '.join(others)}. Its weights will differ in their last "
-            "digits from those of a training that is not interrupted."
+            f"{output}: this training was started with {'; '.join(others)}. Its weights will differ in their last "
+            "digits from those of a training without interruption."
         )
 
 
 def refuse_other_settings(output: Path, settings: dict[str, Any], unknown: Sequence[str] = ()) -> None:
-    """Raise AtsError if the training in `output`, if there is one, was begun with other settings.
+    """Raise AtsError if `output` has a training with other settings.
 
     `unknown`: names, like "recipe.training.steps", that are not compared.
     """
@@ -100,13 +100,13 @@ def _content(output: Path) -> dict[str, Any]:
 
 def _begun(output: Path, difference: str) -> str:
     return (
-        f"{output}: this training was begun {difference}. Go on with the same call and --resume, or train into a new "
-        "folder."
+        f"{output}: this training was started {difference}. Continue it with the same call and --resume, or train "
+        "into a new folder."
     )
 
 
 def threads_begun_with(output: Path) -> int | None:
-    """Return in how many threads torch computed when the training in `output` was begun; None if that is not known."""
+    """Return the number of torch's threads when the training in `output` was started; None if unknown."""
     try:
         threads = json.loads((output / SETTINGS_FILE).read_text(encoding="utf-8"))["environment"]["computation"]
         return int(threads[TORCH_THREADS])
@@ -123,7 +123,7 @@ def _said(key: str, value: Any) -> str:
 def _split_difference(before: bytes, table: bytes) -> str:
     """Return the difference of two versions of split.csv, if any, else "".
 
-    A file with the same id and content is the same slide wherever it lies. A column `content` that `before` lacks is
+    A file with the same id and content is the same slide in any folder. A column `content` that `before` lacks is
     ignored.
     """
     if before == table:
@@ -149,7 +149,7 @@ def _absolute(path: AnyPath | None) -> AnyPath | None:
 
 
 def as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """The values as JSON gives them back: lists for tuples."""
+    """Return the values after a round trip through JSON: lists for tuples."""
     return dict(json.loads(json.dumps(values)))
 
 

@@ -39,12 +39,10 @@ def smoke(options: TrainOptions, callbacks: Callbacks = Callbacks()) -> str:
         found = list(predict_many(find_slides([str(data)]), model))
         correct = [p.predicted == Path(p.path).parent.name for p in found]
     steps, device = result.steps_done, options.device
-    outcome = f"{np.mean(correct):.0%} of {len(correct)} made-up slides right after {steps} steps on {device}"
+    outcome = f"{np.mean(correct):.0%} of {len(correct)} synthetic slides correct after {steps} steps on {device}"
     if np.mean(correct) < MIN_ACCURACY:
         raise AtsError(f"smoke: only {outcome}. All should be: something is wrong with this installation or device.")
-    return (
-        f"smoke: {outcome}, in {time.perf_counter() - clock:.0f} s. Training, saving, loading and predicting work here."
-    )
+    return f"smoke: {outcome}, in {time.perf_counter() - clock:.0f} s. Training, saving, loading and predicting work."
 
 
 def _write_slides(folder: Path) -> None:

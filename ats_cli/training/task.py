@@ -13,7 +13,7 @@ Scale = tuple[float, float]
 
 
 def targets(spec: ModelSpec, slides: list[LabelledSlide], scale: Scale = (0.0, 1.0)) -> Tensor:
-    """Return what the logits of these slides are compared with; numbers are in units of `scale`."""
+    """Return the targets of the logits of these slides; numbers are in units of `scale`."""
     return TASKS[spec.task].targets(_labels(slides), spec.classes, scale)
 
 
@@ -23,7 +23,7 @@ def losses(spec: ModelSpec, logits: Tensor, target: Tensor) -> Tensor:
 
 
 def accuracy(spec: ModelSpec, logits: Tensor, target: Tensor) -> Tensor:
-    """Return how accurate each answer is, (B,), from 0 to 1."""
+    """Return the accuracy of each answer, (B,), from 0 to 1."""
     return TASKS[spec.task].accuracy(logits, target)
 
 
@@ -41,7 +41,7 @@ def in_units(nets: torch.nn.Module, head: torch.nn.Linear, scale: Scale) -> None
 
 
 def slide_weights(spec: ModelSpec, slides: list[LabelledSlide]) -> NDArray[np.float64]:
-    """Return the weight of each slide, (n,), with mean 1; with `balance`, all classes count alike."""
+    """Return the weight of each slide, (n,), with mean 1; with `balance`, all classes have the same weight."""
     weights = np.array([slide.weight for slide in slides])
     if spec.training.balance != "none":
         weights = TASKS[spec.task].balanced(weights, _labels(slides), spec.classes)
@@ -49,7 +49,7 @@ def slide_weights(spec: ModelSpec, slides: list[LabelledSlide]) -> NDArray[np.fl
 
 
 def baseline_loss(spec: ModelSpec, slides: list[LabelledSlide]) -> float:
-    """Return the loss of a model that knows only how frequent the labels are: ln C for C equal classes."""
+    """Return the loss of a model that always predicts the frequencies of the labels: ln C for C equal classes."""
     return TASKS[spec.task].baseline_loss(_labels(slides), spec.classes, slide_weights(spec, slides))
 
 

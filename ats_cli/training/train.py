@@ -141,10 +141,10 @@ def _history_row(progress: TrainingProgress, learning_rate: float, seconds: floa
 
 
 def _stopping(log: TrainingLog | None) -> str:
-    """The message after a first signal, if the current step takes long."""
-    text = "the training ends after this step. Ctrl-C again ends it at once"
+    """Return the message after a first signal, in case the current step takes long."""
+    text = "the training ends after this step. Ctrl-C again ends it immediately"
     resumable = log is not None and log.last.exists()
-    return f"{text}; --resume then goes on from the last checkpoint." if resumable else f"{text}."
+    return f"{text}; --resume then continues from the last checkpoint." if resumable else f"{text}."
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from ats_cli.errors import AtsError, ModelError
 from ats_cli.records import ModelSpec
 from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TASKS
 
-# Layers of an attention network, channels of a layer, pixels of a patch side: far above any model, and what memory
-# allows.
+# Layers of an attention network, channels of a layer, pixels of a patch side: more than any model has, but few enough
+# for memory.
 MAX_LAYERS, MAX_CHANNELS, MAX_PIXELS = 16, 2048, 4096
 MAX_TILES, MAX_CLASSES, MAX_STEPS = 10_000_000, 100_000, 1_000_000_000
 _SCALE = (1e-4, 1e6)
@@ -34,7 +34,7 @@ def refuse_nonsense(spec: ModelSpec, where: str) -> None:
             raise ModelError(f"{where}: {key} must be 0 or more{up_to}, not {shown(value)}.")
     for key, value in _any_sign(spec):
         if not abs(value) <= _FACTOR[1]:
-            raise ModelError(f"{where}: {key} must lie between -1e6 and 1e6, not {shown(value)}.")
+            raise ModelError(f"{where}: {key} must be between -1e6 and 1e6, not {shown(value)}.")
     if spec.training.sampler not in SAMPLERS:
         raise ModelError(f'{where}: training.sampler "{spec.training.sampler}" is not one of {", ".join(SAMPLERS)}.')
     try:
@@ -111,10 +111,10 @@ def _refuse_option(key: str, option: Any, where: str) -> None:
     for value in option if isinstance(option, list | tuple) else [option]:
         if not isinstance(value, str | int | float):
             raise ModelError(
-                f"{where}: features.options.{key} must be a number, a text, true or false, or some of them."
+                f"{where}: features.options.{key} must be a number, a text, true or false, or a list of these."
             )
         if not isinstance(value, str) and not abs(value) <= _FACTOR[1]:
-            raise ModelError(f"{where}: features.options.{key} must lie between -1e6 and 1e6, not {shown(value)}.")
+            raise ModelError(f"{where}: features.options.{key} must be between -1e6 and 1e6, not {shown(value)}.")
 
 
 def shown(value: object) -> str:

@@ -30,9 +30,9 @@ def default_model() -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise AtsError(f"{file}: cannot be read ({error}). Mend or delete it.") from error
+        raise AtsError(f"{file}: cannot be read ({error}). Fix or delete it.") from error
     if model is not None and not isinstance(model, str):
-        raise AtsError(f"{file}: model is not a name in quotes. Mend or delete it.")
+        raise AtsError(f"{file}: model is not a name in quotes. Fix or delete it.")
     return model
 
 

@@ -63,9 +63,9 @@ def read_folder(path: Path, chosen_because: str = "") -> ModelFolder:
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror}). Check its access rights.") from error
     except RecursionError as error:
-        raise ModelError(f"{file}: nested too deep. Mend the file, or take it from a good copy.") from error
+        raise ModelError(f"{file}: nested too deep. Fix the file, or take it from a good copy.") from error
     except ValueError as error:  # no TOML, no UTF-8, or a number of too many digits
-        raise ModelError(f"{file}: not valid TOML ({error}). Mend the file, or take it from a good copy.") from error
+        raise ModelError(f"{file}: not valid TOML ({error}). Fix the file, or take it from a good copy.") from error
     return ModelFolder(path, parse_spec(table, str(file)), _hash(path), chosen_because)
 
 
@@ -74,7 +74,7 @@ def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
     try:
         table = _printable(table)
     except RecursionError as error:
-        raise ModelError(f"{where}: nested too deep. Mend the file, or take it from a good copy.") from error
+        raise ModelError(f"{where}: nested too deep. Fix the file, or take it from a good copy.") from error
     _refuse_unknown_keys(table, ModelSpec, where)
     for name, kind in TABLES.items():
         if isinstance(table.get(name), dict):
@@ -87,11 +87,11 @@ def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
     try:
         spec = TypeAdapter(ModelSpec).validate_python(table)
     except RecursionError as error:
-        raise ModelError(f"{where}: nested too deep. Mend the file, or take it from a good copy.") from error
+        raise ModelError(f"{where}: nested too deep. Fix the file, or take it from a good copy.") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{where}: {key}: {first['msg']}. Mend this key; docs/models.md lists them all.") from error
+        raise ModelError(f"{where}: {key}: {first['msg']}. Fix this key; docs/models.md lists them all.") from error
     refuse_nonsense(spec, where)
     return spec
 

@@ -45,7 +45,7 @@ def pull(name: str) -> Path:
         raise ModelError(f"{name}: the hub has no revision {match['revision']} of it. Check it on its page.") from error
     except errors.GatedRepoError as error:
         raise ModelError(
-            f"{name}: its owners ask for consent. Give it on its page, and log in: hf auth login."
+            f"{name}: its owners require consent. Give it on its page, and log in: hf auth login."
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise ModelError(f"{name}: not on the hub, or private. Check the name, or log in: hf auth login.") from error
@@ -64,7 +64,7 @@ def pull(name: str) -> Path:
         ) from error
     folder = Path(str(found))
     if not (folder / SPEC_FILE).is_file():
-        raise ModelError(f"{name}: holds no {SPEC_FILE}, so it is no model of ats. Check the name.")
+        raise ModelError(f"{name}: has no {SPEC_FILE}, so it is not a model of ats. Check the name.")
     return folder
 
 

@@ -78,7 +78,9 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
     for name, tensor in weights.items():
         wrong = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
         if wrong:
-            raise ModelError(f"{file}: {wrong} of {name} are no numbers. Take it from a good copy, or train it anew.")
+            raise ModelError(
+                f"{file}: {wrong} values of {name} are NaN or infinite. Take it from a good copy, or train again."
+            )
     kinds = {name: tensor.is_floating_point() for name, tensor in nets.state_dict().items()}
     try:
         if other := [name for name, tensor in weights.items() if kinds.get(name) == (not tensor.is_floating_point())]:
@@ -100,7 +102,7 @@ def _nets(folder: ModelFolder) -> Model:
     except (RuntimeError, MemoryError, TypeError, ValueError) as error:  # options that a network does not accept
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{folder.path / SPEC_FILE}: its networks cannot be built ({reason}). Mend it, or take it from a good copy."
+            f"{folder.path / SPEC_FILE}: its networks cannot be built ({reason}). Fix it, or take it from a good copy."
         ) from error
 
 

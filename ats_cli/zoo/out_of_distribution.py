@@ -78,7 +78,7 @@ def fit(training: Floats, validation: Floats, tiles: int, weights: str) -> OutOf
     if len(training) < MIN_SLIDES:
         return None
     distances = np.zeros(len(training))
-    # At random: slides are often ordered by class.
+    # In random order: slides are often ordered by class.
     folds = np.random.default_rng(0).permutation(len(training)) % FOLDS
     for fold in range(min(FOLDS, len(training))):
         left_out = folds == fold
@@ -102,7 +102,7 @@ def write_out_of_distribution(folder: Path, fitted: OutOfDistribution) -> None:
 
 
 def read_out_of_distribution(folder: Path, weights: str) -> OutOfDistribution | None:
-    """Return what a model folder holds, or None. Raises ModelError if it cannot be read, or is of other weights."""
+    """Return that of a model folder, or None. Raises ModelError if it cannot be read, or belongs to other weights."""
     from safetensors import safe_open
 
     file = folder / OUT_OF_DISTRIBUTION_FILE
@@ -118,10 +118,10 @@ def read_out_of_distribution(folder: Path, weights: str) -> OutOfDistribution | 
     except Exception as error:  # the reader of a damaged file raises errors of many types
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{file}: cannot be read ({reason}). Take the model from a good copy, or train it anew."
+            f"{file}: cannot be read ({reason}). Take the model from a good copy, or train again."
         ) from error
     if fitted.weights != weights:
-        raise ModelError(f"{file}: is of other weights. Take the model from a good copy, or train it anew.")
+        raise ModelError(f"{file}: belongs to other weights. Take the model from a good copy, or train again.")
     return fitted
 
 
@@ -132,10 +132,10 @@ def _refuse_nonsense(fitted: OutOfDistribution) -> None:
         raise ValueError("its arrays do not fit each other")
     numbers = np.concatenate([array.ravel() for array in arrays])
     if numbers.dtype != np.float64 or not np.isfinite(numbers).all() or (fitted.scale <= 0).any():
-        raise ValueError("its arrays are no numbers")
+        raise ValueError("its arrays are not finite float64")
     counts = (fitted.training_slides, fitted.validation_slides, fitted.tiles)
     if not 0 < float(fitted.limit) < np.inf or not all(type(count) is int for count in counts):
-        raise ValueError("its limit is no number")
+        raise ValueError("its limit or counts are not valid")
 
 
 def _distribution(embeddings: Floats) -> tuple[Floats, Floats, Floats]:

@@ -13,7 +13,7 @@ from ats_cli.zoo.sums import SUMS_FILE, differing
 def verify(folder: Path) -> list[str]:
     """Return the problems of a model folder, a sentence each; none if it is sound."""
     problems = [
-        f"{folder / name}: not the file that {SUMS_FILE} lists. Fetch the model again, or train it anew."
+        f"{folder / name}: not the file that {SUMS_FILE} lists. Fetch the model again, or train again."
         for name in differing(folder)
     ]
     try:

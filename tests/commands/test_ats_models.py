@@ -101,7 +101,7 @@ def test_verify_says_what_is_wrong(ats: Run, copy: Path) -> None:
     (copy / "SHA256SUMS").unlink()
     save_file({**weights, "head.bias": torch.tensor([0.0, float("nan")])}, copy / "weights.safetensors")
     status, _, err = ats("models", "verify", copy)
-    assert status == 1 and "1 of head.bias are no numbers" in err
+    assert status == 1 and "1 values of head.bias are NaN or infinite" in err
     save_file({**weights, "head.bias": torch.zeros(3)}, copy / "weights.safetensors")
     status, _, err = ats("models", "verify", copy)
     assert status == 1 and "the weights do not fit model.toml" in err
@@ -162,7 +162,7 @@ def test_what_cannot_be_fetched_is_a_sentence(from_hub: Hub) -> None:
     for name, offline, said in (
         ("hf://someone/nothing", False, "not on the hub, or private"),
         ("hf://someone/tiny@v9", False, "the hub has no revision v9"),
-        ("hf://someone/else", False, "holds no model.toml"),
+        ("hf://someone/else", False, "has no model.toml"),
         ("hf://someone", False, "Write hf://owner/name"),
         ("someone/tiny", False, "not a model of the hub"),
         ("hf://someone/tiny", True, "the hub cannot be reached, and this model has not been fetched before"),

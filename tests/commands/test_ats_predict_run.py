@@ -137,7 +137,7 @@ def test_killed_between_slides_it_keeps_whole_rows_and_goes_on(
         status, out, err = ats(*call)
     assert status == 130
     assert "one" in out
-    assert "the same call goes on" in err
+    assert "the same call continues the run" in err
     assert [row["slide_id"] for row in rows(tmp_path / "run")] == ["one"]
     assert json.loads((tmp_path / "run/run.json").read_text())["counts"] == {"slides": 2, "ok": 1, "failed": 0}
     assert ats(*call)[0] == 0

@@ -80,7 +80,7 @@ def test_smoke(ats: Run) -> None:
     """The minute that shows whether all works here."""
     status, out, err = ats("train", "--smoke", "--device", "cpu")
     assert status == 0, err
-    assert "of 24 made-up slides right after 60 steps on cpu" in out and "work here" in out
+    assert "of 24 synthetic slides correct after 60 steps on cpu" in out and "predicting work" in out
 
 
 def test_a_model_folder_must_be_named(ats: Run, labelled: Path) -> None:

@@ -89,7 +89,7 @@ def test_interrupted_it_ends_soon_and_keeps_what_is_done(
     process.send_signal(sent)
     out, err = process.communicate(timeout=600)  # not the hour that the slide that hangs may take
     assert process.returncode == 130
-    assert "interrupted after 3 of 4 slides" in err and "the same call goes on" in err
+    assert "interrupted after 3 of 4 slides" in err and "the same call continues the run" in err
     assert "zzz" in out
     assert set(rows(run)) == {"one", "two [x]", "zzz"}
 

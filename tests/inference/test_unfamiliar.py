@@ -104,9 +104,9 @@ def test_a_model_without_it_says_nothing(ats: Run, slides: Path, tmp_path: Path)
 def test_what_belongs_to_other_weights_is_refused(model: Path, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", seed=1)
     (other / "familiarity.safetensors").write_bytes((model / "familiarity.safetensors").read_bytes())
-    with pytest.raises(ModelError, match=r"familiarity\.safetensors: is of other weights"):
+    with pytest.raises(ModelError, match=r"familiarity\.safetensors: belongs to other weights"):
         load_model(other)
-    assert any("is of other weights" in problem for problem in verify(other))
+    assert any("belongs to other weights" in problem for problem in verify(other))
     assert verify(model) == []
 
 

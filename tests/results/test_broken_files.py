@@ -20,7 +20,7 @@ from ats_cli.results.groups import GroupBy
 from ats_cli.results.record import prediction_dict
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.merge import merge_runs
-from ats_cli.results.run_request import RunRequest
+from ats_cli.results.run.request import RunRequest
 
 RECORD, DRAW, TILES = (f"slides/a/{name}" for name in ("prediction.json", "draw.npz", "tiles.csv"))
 STRANGE: tuple[Any, ...] = (

@@ -20,8 +20,8 @@ from ats_cli.records import Fingerprint
 from ats_cli.results.groups import GroupBy
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.merge import merge_runs
+from ats_cli.results.run.request import RunRequest
 from ats_cli.results.run.run_file import RunSlide
-from ats_cli.results.run_request import RunRequest
 
 
 def made(

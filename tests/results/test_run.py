@@ -24,9 +24,9 @@ from ats_cli.results.record import prediction_dict, prediction_from
 from ats_cli.results.run import folder
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.provenance import facts
+from ats_cli.results.run.request import RunRequest
 from ats_cli.results.run.run_file import RunSlide
 from ats_cli.results.run.slide_files import slide_folder
-from ats_cli.results.run_request import RunRequest
 from ats_cli.results.writers.draw_npz import read_draw
 from ats_cli.results.writers.tiles_csv import tile_rows
 
@@ -309,7 +309,7 @@ from pathlib import Path
 from ats_cli.results.run import folder
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.run_file import RunSlide
-from ats_cli.results.run_request import RunRequest
+from ats_cli.results.run.request import RunRequest
 run = RunFolder(Path({str(tmp_path / "run")!r}))
 run.begin(RunRequest([RunSlide("a", "/data/a.svs")], {SETTINGS!r}, {MODEL!r}, {CLASSES!r}, {{}}))
 (run.path / "slides" / "a").mkdir(parents=True)

@@ -7,7 +7,7 @@ import pytest
 from test_unbiased import MAPS
 
 from ats_cli.sampling import draw
-from ats_cli.sampling.inclusion import certain_and_rest, threshold
+from ats_cli.sampling.samplers.inclusion import certain_and_rest, threshold
 from ats_cli.sampling.samplers.pivotal import duels, pivotal
 from ats_cli.sampling.samplers.systematic import systematic
 

@@ -109,7 +109,7 @@ def test_microns_per_pixel_by_hand_by_file_and_not_at_all(tmp_path: Path, data: 
         open_slide(path, mpp=-1)
     coarse = open_slide(data / "google-medical-imaging" / "multi_frame_jpeg_camelyon_challenge_image.dcm")
     assert coarse.mpp is None
-    with pytest.raises(SlideError, match=r"outside 0\.05 to 20 and not believed"):
+    with pytest.raises(SlideError, match=r"outside 0\.05 to 20 and not accepted"):
         coarse.require_mpp()
 
 

@@ -161,15 +161,15 @@ def test_folds_that_are_done_stay(given: dict[str, Any], tmp_path: Path, end: st
     first = facts(output / "folds" / "1")
     assert "checkpoints/last.safetensors" in first
     number = "2 folds" if end == "Ctrl-C" else "1 fold"
-    assert interruption_message(output) == f"{output} holds the last checkpoints of {number}."
-    with pytest.raises(AtsError, match=r"already there and not empty.*--resume"):
+    assert interruption_message(output) == f"{output} has the last checkpoints of {number}."
+    with pytest.raises(AtsError, match=r"exists and is not empty.*--resume"):
         train_into(output=output, **given | {"resume": False})
     steps.clear()
     train_into(output=output, on_progress=lambda progress: steps.append(progress.step), folds=3, **given)
     begun = 3 if end == "Ctrl-C" else 1
     assert steps == [*range(begun, 8), *range(1, 8), *range(1, 8)]
     assert facts(output / "folds" / "1") == first
-    assert interruption_message(output) == f"{output} holds the best model so far."
+    assert interruption_message(output) == f"{output} has the best model so far."
 
 
 def test_a_signal_is_a_request_and_a_later_one_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def test_a_process_that_gets_ctrl_c_says_what_is_kept_and_goes_on(
     assert process.returncode in (0, 130), said
     if process.returncode == 130:
         assert f"{tmp_path / 'cut'} holds" in said or "no checkpoint yet" in said
-        assert "The same call with --resume goes on." in said and "Traceback" not in said
+        assert "The same call with --resume continues it." in said and "Traceback" not in said
     last = begin(given, tmp_path / "cut", *options)
     said = last.communicate()[1]
     assert last.returncode == 0, said

@@ -212,7 +212,7 @@ def test_one_training_at_a_time_writes_into_a_folder(data: Path, recipe: Path, t
 def test_a_folder_that_filled_while_the_slides_were_read_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.safetensors").write_text("of another training")
-    with pytest.raises(AtsError, match="already there and not empty"), claim_output(tmp_path / "model"):
+    with pytest.raises(AtsError, match="exists and is not empty"), claim_output(tmp_path / "model"):
         raise AssertionError("claimed")
     with claim_output(tmp_path / "model", resume=True):
         pass

@@ -77,7 +77,7 @@ def test_the_file_is_read_back_and_belongs_to_its_weights(tmp_path: Path) -> Non
     assert (again.training_slides, again.validation_slides, again.tiles, again.limit) == (50, 20, 12, found.limit)
     (own,) = slides(1, 4)
     assert again.score(own) == found.score(own)
-    with pytest.raises(ModelError, match="is of other weights"):
+    with pytest.raises(ModelError, match="belongs to other weights"):
         read_out_of_distribution(tmp_path, "others")
     (tmp_path / "familiarity.safetensors").write_bytes(b"cut short")
     with pytest.raises(ModelError, match="cannot be read"):

@@ -136,13 +136,13 @@ def test_weights_that_are_no_numbers_or_lead_to_none(folder: Path, slide: Slide,
     (folder / SUMS).unlink()
     (folder / "familiarity.safetensors").unlink()
     if not np.isfinite(value):
-        assert f"of {part} are no numbers" in refused(folder)
+        assert f"values of {part} are NaN or infinite" in refused(folder)
         return
     for how in ({}, {"confidence": 0.9}, {"exhaustive": True}, {"sampler": "murthy"}):
         try:
             found = predict_slide(slide, load_model(folder), DrawOptions(tiles=6, **how))  # type: ignore[arg-type]
         except SlideError as error:
-            assert "give no finite numbers" in str(error)
+            assert "give NaN or infinity" in str(error)
         else:
             assert found.logits is not None and all(map(math.isfinite, found.logits))
 
@@ -179,7 +179,7 @@ def change(**keys: Any) -> Callable[[dict[str, Any]], None]:
         (change(training__entropy_weight=math.nan), "training.entropy_weight must"),
         (change(features__options={"checkpoint_path": "x.pth"}), "weights come from the model folder only"),
         (change(features__options={"pretrained": True}), "weights come from the model folder only"),
-        (change(features__options={"depth": 1e300}), "features.options.depth must lie between"),
+        (change(features__options={"depth": 1e300}), "features.options.depth must be between"),
         (change(features__options={"a": {"b": {"c": 1}}}), "features.options.a must be a number"),
     ],
 )

@@ -106,7 +106,7 @@ def saved_of(output: Path | None, overwrite: bool) -> str:
     """Return the sentence about where the slides of an interrupted prediction are."""
     if output is None:
         return "What is printed above is complete."
-    continues = "goes on without --overwrite" if overwrite else "goes on"
+    continues = "continues the run, without --overwrite" if overwrite else "continues the run"
     return f"{output} has them, and the same call {continues}."
 
 

@@ -24,8 +24,8 @@ LabelledManifest = Annotated[
     typer.Option(
         parser=user_path,
         metavar="CSV",
-        help="Instead: a table (CSV) with columns 'slide' and 'label', and perhaps 'split' (train, val, test), "
-        "'group' (the patient), 'mpp', and of a training 'weight' and 'roi'; or with the names of CLAM and STAMP.",
+        help="Instead: a table (CSV) with columns 'slide' and 'label', and optionally 'split' (train, val, test), "
+        "'group' (the patient), 'mpp', and for training 'weight' and 'roi'; or with the names of CLAM and STAMP.",
         rich_help_panel=SLIDES,
     ),
 ]

@@ -20,7 +20,7 @@ RunOutput = Annotated[
         parser=user_path,
         metavar="FOLDER",
         help="Also write a run folder: predictions.csv, run.json, and the tiles of each slide. "
-        "Slides that are done there are not predicted again.",
+        "Slides that are done in it are not predicted again.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -62,13 +62,13 @@ Extend = Annotated[
     typer.Option(
         "--extend",
         help=f"Continue a run drawn with {NESTED_SAMPLER} to more --tiles, reading only the new ones. "
-        "Options that are not given are as they were, the slides too.",
+        "Options that are not given, and the slides, are those of the run.",
         rich_help_panel=OUTPUT,
     ),
 ]
 RetryFailed = Annotated[
     bool,
-    typer.Option("--retry-failed", help="Predict the slides that failed again.", rich_help_panel=OUTPUT),
+    typer.Option("--retry-failed", help="Predict failed slides again.", rich_help_panel=OUTPUT),
 ]
 OverwriteRun = Annotated[
     bool, typer.Option("--overwrite", help="Start the run over: its results are deleted.", rich_help_panel=OUTPUT)
@@ -142,7 +142,7 @@ GroupBy = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Also one row a group, as a rule a patient: slides with the same value in this column of the manifest.",
+        help="Also one row a group, usually a patient: slides with the same value in this column of the manifest.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -150,7 +150,7 @@ GroupWeights = Annotated[
     Literal["equal", "tissue"],
     typer.Option(
         metavar="NAME",
-        help="What a slide counts in its group: equal, or tissue, by its area.",
+        help="Weight of a slide in its group: equal, or tissue (its area).",
         rich_help_panel=OUTPUT,
     ),
 ]

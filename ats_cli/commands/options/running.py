@@ -18,8 +18,8 @@ Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],
     typer.Option(
         metavar="NAME",
-        help="What the feature net computes in: auto, fp32, bf16 or fp16. auto is bf16 where the device has it and the "
-        "net is large enough to gain. A run keeps to one.",
+        help="Precision of the feature network: auto, fp32, bf16 or fp16. auto is bf16 if the device supports it and "
+        "the network is large enough to gain. It is the same for all slides of a run.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -44,8 +44,8 @@ Processes = Annotated[
         min=0,
         max=1024,
         envvar="ATS_PROCESSES",
-        help="Worker processes: a slide that crashes one costs itself only. 0: none, in the one process. Without it, "
-        "none for one slide, else as many as there are cores, at most 8.",
+        help="Worker processes: if a slide crashes one, only that slide fails. 0: no workers, all in one process. "
+        "Without it, none for one slide, else one per core, at most 8.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -54,8 +54,8 @@ SlideTimeout = Annotated[
     typer.Option(
         metavar="SECONDS",
         callback=positive,
-        help="The most time for one slide, which then counts as failed. Without it, an hour in worker processes, and "
-        "no limit with --exhaustive.",
+        help="Time limit for a slide, which fails after it. Without it, an hour in worker processes, and no limit with "
+        "--exhaustive.",
         rich_help_panel=RUNNING,
     ),
 ]
@@ -79,4 +79,4 @@ FailFast = Annotated[
     bool, typer.Option("--fail-fast", help="Stop at the first slide that fails.", rich_help_panel=RUNNING)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes on stderr.", rich_help_panel=RUNNING)]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of what goes wrong.", rich_help_panel=RUNNING)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.", rich_help_panel=RUNNING)]

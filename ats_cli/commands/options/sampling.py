@@ -29,7 +29,7 @@ Model = Annotated[
         "-m",
         metavar="NAME|FOLDER|hf://OWNER/NAME",
         help="A model folder, the name of a model that ships with ats, or one of the hub. Without it: the environment "
-        "variable ATS_MODEL, else what `ats models default` was told, else the demonstration model.",
+        "variable ATS_MODEL, else the one set with `ats models default`, else the demonstration model.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -67,7 +67,7 @@ Adaptive = Annotated[
     bool,
     typer.Option(
         "--adaptive",
-        help="Stop a slide as soon as its class is settled; --tiles is then the most that is read.",
+        help="Stop a slide as soon as its class is settled; --tiles is then the maximum.",
         rich_help_panel=SAMPLING,
     ),
 ]
@@ -75,7 +75,7 @@ Confidence = Annotated[
     float | None,
     typer.Option(
         metavar="FRACTION",
-        help="With --adaptive: how sure that reading every position would give the same class. Without it, 0.95.",
+        help="With --adaptive: the probability that reading every position gives the same class. Without it, 0.95.",
         rich_help_panel=SAMPLING,
     ),
 ]

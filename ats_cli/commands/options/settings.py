@@ -1,4 +1,4 @@
-"""Settings that a call names, and options that contradict each other."""
+"""Settings from options, and checks for options that contradict each other."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def sampling_settings(
     exhaustive: bool,
     seed: int | None,
 ) -> dict[str, Any]:
-    """Return the settings of the draw that the call names. AtsError where two of them contradict each other."""
+    """Return the given settings of the draw. AtsError if two of them contradict each other."""
     if confidence is not None and not adaptive:
         raise AtsError("--confidence goes with --adaptive. Give both, or neither.")
     if confidence is not None and not 0 < confidence < 1:
-        raise AtsError(f"--confidence {confidence:g}: not a confidence. Give a number between 0 and 1, like 0.95.")
+        raise AtsError(f"--confidence {confidence:g}: out of range. Give a number between 0 and 1, like 0.95.")
     if adaptive and sampler not in (None, NESTED_SAMPLER):
         raise AtsError(
             f"--adaptive draws in race order ({NESTED_SAMPLER}), not by --sampler {sampler}. Leave one of them out."
@@ -47,7 +47,7 @@ def opening_settings(
     roi_class: list[str] | None = None,
     roi_origin: str | None = None,
 ) -> dict[str, Any]:
-    """Return the settings of opening slides, and files of regions, that the call names."""
+    """Return the given settings of opening slides and files of regions."""
     from ats_cli.slides import parse_plane
 
     named = {
@@ -63,7 +63,7 @@ def opening_settings(
 def open_options(
     backend: str | None, plane: str | None, color_profile: str | None, download: bool = False
 ) -> OpenOptions:
-    """Return how the call opens slides."""
+    """Return the options of opening slides."""
     from ats_cli.slides import OpenOptions, parse_plane
 
     chosen_plane = None if plane is None else parse_plane(plane)
@@ -71,20 +71,20 @@ def open_options(
 
 
 def region_options(roi_class: list[str] | None, roi_origin: str | None) -> RegionOptions:
-    """Return how the call reads files of regions."""
+    """Return the options of reading files of regions."""
     from ats_cli.slides import RegionOptions
 
     return RegionOptions(tuple(sorted(set(roi_class or ()))), roi_origin or "auto")
 
 
 def outputs_of(**options: bool | str | None) -> frozenset[str]:
-    """Return the optional outputs that a call asks for: names of options, with "=" and the value where there is one."""
+    """Return the optional outputs that are given: names of options, with "=" and the value if they have one."""
     given = {name.replace("_", "-"): value for name, value in options.items() if value not in (None, False)}
     return frozenset(name if value is True else f"{name}={value}" for name, value in given.items())
 
 
 def refuse_together(cluster: str | None, processes: int | None, shard: str | None) -> None:
-    """Raise AtsError where the options of how a call runs contradict each other, or one is not valid."""
+    """Raise AtsError if options about running contradict each other, or one is not valid."""
     if cluster is not None and processes:
         raise AtsError("--cluster predicts on its workers, --processes on this machine. Leave one of them out.")
     if shard is not None:
@@ -99,16 +99,16 @@ def shard_of(text: str) -> tuple[int, int]:
     """
     number, slash, parts = text.partition("/")
     if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-        raise AtsError(f"--shard {text}: not a part of a whole. Give it like 1/8, up to 8/8.")
+        raise AtsError(f"--shard {text}: not a part I/N. Give 1/8, for example, up to 8/8.")
     return int(number), int(parts)
 
 
 def budgets_of(text: str) -> list[int]:
-    """Return the budgets that --tiles names, from the smallest. AtsError for what is no number above 0."""
+    """Return the budgets of --tiles in ascending order. AtsError for anything but numbers above 0."""
     try:
         budgets = sorted({int(part) for part in text.split(",")})
     except ValueError:
         budgets = [0]
     if budgets[0] < 1:
-        raise AtsError(f"--tiles {text}: not a budget, or several. Give numbers above 0 with commas, like 5,10,25.")
+        raise AtsError(f"--tiles {text}: not a list of budgets. Give numbers above 0 with commas, like 5,10,25.")
     return budgets

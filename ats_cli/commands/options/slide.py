@@ -1,4 +1,4 @@
-"""Options about slides: which, and how they are opened."""
+"""Options about slides and how they are opened."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     BackendName = str
 else:
     BackendName = Literal[FORMATS.names]
-# Spelt out for the help page; a test compares them with `ats_cli.records`.
+# Literals for the help page; a test compares them with `ats_cli.records`.
 ColorProfileName = Literal["none", "srgb"]
 RoiOriginName = Literal["auto", "bounds", "level0"]
 
@@ -52,7 +52,7 @@ Na = Annotated[
     typer.Option(
         "--na",
         envvar="ATS_NA",
-        help="What a table's words for missing values (NA, N/A, NaN, NULL ...) are: missing, or with 'none' text.",
+        help="auto: NA, N/A, NaN, NULL and the like in a table are missing values; none: they are text.",
         rich_help_panel=SLIDES,
     ),
 ]
@@ -60,20 +60,20 @@ Mpp = Annotated[
     float | None,
     typer.Option(
         callback=positive,
-        help="Microns per pixel of level 0, where the file has none or is wrong. A manifest's column wins.",
+        help="Microns per pixel of level 0, if the file has none or a wrong one. A manifest's column takes precedence.",
         rich_help_panel=SLIDES,
     ),
 ]
 Backend = Annotated[
     BackendName | None,
-    typer.Option(help="Force a reader. Without it, the file's content decides.", rich_help_panel=SLIDES),
+    typer.Option(help="Reader to use. Without it, chosen by the file's content.", rich_help_panel=SLIDES),
 ]
 Plane = Annotated[
     str | None,
     typer.Option(
         metavar="z=,c=,t=,series=",
-        help="Which plane of a file with several, counted from 0, like z=1,c=0. Without it, the middle focal plane "
-        "and the first time point; of channels that are not red, green and blue, one must be named.",
+        help="Plane of a file with several, counted from 0, like z=1,c=0. Without it, the middle focal plane and the "
+        "first time point; if channels are not red, green and blue, one must be given.",
         rich_help_panel=SLIDES,
     ),
 ]
@@ -83,7 +83,7 @@ MaxUnreadable = Annotated[
         min=0,
         max=1,
         metavar="FRACTION",
-        help="A slide fails when more than this share of its attention, as estimated, is on what cannot be read.",
+        help="A slide fails if more than this share of its attention, as estimated, is unreadable.",
         rich_help_panel=SLIDES,
     ),
 ]
@@ -100,7 +100,7 @@ Roi = Annotated[
         parser=user_path,
         metavar="FILE|FOLDER",
         help="Regions to draw tiles from, GeoJSON as QuPath writes it: one file, or a folder with SLIDE.geojson for "
-        "each slide. A manifest's column 'roi' wins.",
+        "each slide. A manifest's column 'roi' takes precedence.",
         rich_help_panel=SLIDES,
     ),
 ]
@@ -116,7 +116,7 @@ RoiOrigin = Annotated[
     RoiOriginName | None,
     typer.Option(
         help="Where coordinates of regions begin on a slide with bounds (`ats info`): at the bounds, as in QuPath, or "
-        "at level 0. Without it, auto: where the regions lie on the slide; in doubt, bounds.",
+        "at level 0. Without it, auto: the one that puts the regions on the slide; if both do, bounds.",
         rich_help_panel=SLIDES,
     ),
 ]
@@ -124,7 +124,7 @@ Download = Annotated[
     bool,
     typer.Option(
         "--download",
-        help="Of a URL, fetch what cannot be read where it lies (all but tiled TIFF and OME-Zarr); delete it after.",
+        help="Download URLs that cannot be read remotely (all but tiled TIFF and OME-Zarr); delete them afterwards.",
         rich_help_panel=SLIDES,
     ),
 ]

@@ -35,8 +35,8 @@ def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
     """
     check_precision(name)
     if name == "auto":
-        native = _native_bf16() if device == "cpu" else device.startswith("cuda") and torch.cuda.is_bf16_supported()
-        return "bf16" if native and find_feature_network(net)[0].bf16 else "fp32"
+        supported = _native_bf16() if device == "cpu" else device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        return "bf16" if supported and find_feature_network(net)[0].bf16 else "fp32"
     if name == "fp16" and device == "cpu":
         raise AtsError("--precision fp16: is for a GPU. Use bf16 or fp32 on a processor.")
     return name

@@ -24,8 +24,9 @@ def resume_race(plan: DrawPlan, previous: TilesRead | None, width: int, file_nam
         return terms
     if not _same_race(plan, previous):
         raise SlideError(
-            f"{file_name}: its attention is not what it was when its first tiles were drawn, so the draw cannot go on. "
-            "Give the file that was read then, or start over with --overwrite."
+            "its attention differs from that of its first tiles, so the draw cannot be extended. Give the file that "
+            "was read then, or start over with --overwrite.",
+            name=file_name,
         )
     _, rows, previous_rows = np.intersect1d(
         plan.draw.positions, previous.positions, assume_unique=True, return_indices=True

@@ -39,7 +39,7 @@ def truncate_to_budget(prediction: Prediction, tiles: int, max_unreadable: float
         return _failed(
             prediction,
             f"{name}: by its first {tiles} tiles, about {share:.1%} of the attention is on what cannot be read, more "
-            f"than {max_unreadable:.1%}. Copy the file again, or go on without it: --max-unreadable "
+            f"than {max_unreadable:.1%}. Copy the file again, or accept it: --max-unreadable "
             f"{math.ceil(share * 100) / 100:g}.",
         )
     sampling = replace(

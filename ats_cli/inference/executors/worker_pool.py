@@ -175,7 +175,7 @@ _LATE = "Give more --slide-timeout, or find out with `ats info` what is wrong wi
 
 def _death(exitcode: int | None) -> tuple[Failure, str]:
     if exitcode == -9:
-        why = "its process was killed, as a rule because memory ran out. Use fewer --processes or --threads."
+        why = "its process was killed, usually because memory ran out. Use fewer --processes or --threads."
         return "memory", why
     why = f"crashed the process that read it ({_ended(exitcode)}). The file may be damaged: try another --backend."
     return "crashed", why

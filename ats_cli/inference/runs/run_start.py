@@ -13,9 +13,9 @@ from ats_cli.records import Need, Prediction
 from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.provenance import facts
+from ats_cli.results.run.request import RunRequest
 from ats_cli.results.run.run_file import RunSlide
 from ats_cli.results.run.slide_files import optional_writers
-from ats_cli.results.run_request import RunRequest
 from ats_cli.slides import AnyPath, SlideSource, slide_path
 from ats_cli.slides.identity.fingerprint import fingerprint
 from ats_cli.slides.regions.region_files import RegionFile
@@ -36,7 +36,7 @@ def open_run(request: PredictionRequest) -> RunFolder | None:
                 raise AtsError(f"{option} is about a run folder. Name it with -o.")
         return None
     if extend and overwrite:
-        raise AtsError("--extend goes on from a run and --overwrite starts it over. Leave one of them out.")
+        raise AtsError("--extend continues a run and --overwrite starts it over. Leave one of them out.")
     if extend and "tiles" not in request.settings:
         raise AtsError("--extend needs the number of tiles to come to. Give --tiles.")
     optional_writers(request.outputs)
@@ -101,7 +101,7 @@ def changed_files(slide_ids: Sequence[str]) -> str:
     """Return the sentence about slides whose files have changed since they were predicted."""
     more = f" and {len(slide_ids) - NAMED} more" if len(slide_ids) > NAMED else ""
     names = ", ".join(slide_ids[:NAMED])
-    return f"{names}{more}: the file has changed since it was predicted. It is predicted anew."
+    return f"{names}{more}: the file has changed since it was predicted. It is predicted again."
 
 
 def sentence_about_reading(slides: int, needs: Collection[Need]) -> str:

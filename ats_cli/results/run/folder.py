@@ -31,11 +31,11 @@ from ats_cli.results.groups import GroupBy, grouped, groups_csv
 from ats_cli.results.report.run_report import REPORT_OPTION, update_report
 from ats_cli.results.run import slide_files
 from ats_cli.results.run.provenance import now
+from ats_cli.results.run.request import RunRequest
 from ats_cli.results.run.run_file import RUN, RunSlide, read_run
 from ats_cli.results.run.same_run import TakeFingerprint, changed_slides, refuse_other_settings
 from ats_cli.results.run.slide_files import copy_slide, delete_slide, missing_outputs, slide_folder, without_tiles
 from ats_cli.results.run.table import predictions_csv
-from ats_cli.results.run_request import RunRequest
 from ats_cli.results.writers.draw_npz import read_draw
 from ats_cli.results.writers.prediction_json import RECORD, read_record
 

@@ -11,9 +11,9 @@ from ats_cli.errors import AtsError
 from ats_cli.records import DEFAULT_TASK
 from ats_cli.results.report.run_report import REPORT_OPTION, has_report
 from ats_cli.results.run.folder import RunFolder
+from ats_cli.results.run.request import RunRequest
 from ats_cli.results.run.run_file import RunSlide, read_run
 from ats_cli.results.run.same_run import differences
-from ats_cli.results.run_request import RunRequest
 
 NAMED = 5  # parts that are named in one message
 
@@ -82,7 +82,7 @@ def _lacks(parts: Sequence[str], lacking: Mapping[Path, int], runs: Sequence[Run
     if parts:
         named = ", ".join(parts[:NAMED]) + (", ..." if len(parts) > NAMED else "")
         what, verb = ("part", "is") if len(parts) == 1 else ("parts", "are")
-        sentences.append(f"{what} {named} {verb} missing. Give the runs of all parts: the merge then goes on.")
+        sentences.append(f"{what} {named} {verb} missing. Give the runs of all parts to continue the merge.")
     for run in runs:
         if run.path in lacking:
             sentences.append(

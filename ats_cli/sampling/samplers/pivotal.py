@@ -1,14 +1,14 @@
 """The ordered pivotal method: fixed size, exact inclusion probabilities, spread along a curve.
 
-Deville and Tillé (1998): walk along the curve; the first two units whose fate is open duel, the loser's probability
-goes to the winner until one of them is decided (in or out), the other goes on to the next. Neighbours compete, so
-the sample is spread; but every duel is random, not once as in a systematic draw, which is why its variance
-can be estimated.
+Deville and Tillé (1998): the first two undecided units along the curve compete in a duel. Probability is moved from one
+to the other until one is decided (in or out); the other competes with the next unit. Neighbours compete, so the sample
+is spread over the curve. Every duel is random (a systematic draw uses one random number in all), so the variance can be
+estimated.
 
-Notable here: K duels are not needed. Cut the cumulated probabilities at every whole number (Chauvet 2012, "On a
-characterization of ordered pivotal sampling"). Between two cuts, the duels amount to one choice in proportion to
-probability: the champion. It then duels the unit that lies across the next cut; one of the two is drawn, and the
-other stands in the next stretch for what the crossing unit has there. So n champions and n duels do.
+K duels are not needed. Cut the cumulated probabilities at every whole number (Chauvet 2012, "On a characterization of
+ordered pivotal sampling"). Between two cuts, the duels are equivalent to one choice in proportion to probability: the
+champion. It competes with the unit across the next cut; one of the two is drawn, and the other takes the part of the
+crossing unit in the next stretch. So n champions and n duels suffice.
 """
 
 import numpy as np
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from ats_cli.sampling.differences import FIRST, MIN_TILES_FOR_THIRD, THIRD, difference_variance
 from ats_cli.sampling.draw import Draw, all_positions
 from ats_cli.sampling.hilbert import hilbert_order
-from ats_cli.sampling.inclusion import Floats, Indices, certain_and_rest
 from ats_cli.sampling.sampler import NO_ESTIMATE, StandardError, Stream
+from ats_cli.sampling.samplers.inclusion import Floats, Indices, certain_and_rest
 
 NO_UNIT = -1
 
 
 def pivotal(attention: Floats, tiles: int, order: Indices, rng: np.random.Generator) -> tuple[Indices, Floats]:
-    """`tiles` < K distinct draws with the inclusion probabilities and weights of a systematic draw, along `order`.
+    """Return (positions, weights) of `tiles` < K distinct draws along `order`, in the order of the curve.
 
-    Atoms with a >= lambda are always in, with weight a; the others with probability a / lambda and weight lambda.
-    The result is in the order of the curve.
+    Inclusion probabilities and weights are those of a systematic draw: atoms with a >= lambda are always drawn, with
+    weight a; the others with probability a / lambda and weight lambda.
     """
     along, certain, cumulative, remaining = certain_and_rest(attention, tiles, order)
     picked = duels(cumulative, rng.random(remaining), rng.random(remaining)) if remaining else np.empty(0, np.int64)
@@ -37,10 +37,9 @@ def pivotal(attention: Floats, tiles: int, order: Indices, rng: np.random.Genera
 
 
 def duels(cumulative: Floats, choice: Floats, duel: Floats) -> Indices:
-    """The m units drawn from probabilities cumulated along the curve, (K,), in any unit of measure.
+    """Return the m units drawn from probabilities cumulated along the curve, (K,), in any unit.
 
-    Every unit has less than the m-th part of the total. `choice` and `duel`, (m,), uniform in [0, 1): the only
-    randomness.
+    Every unit has less than the m-th part of the total. `choice`, `duel`: (m,), uniform in [0, 1), the only randomness.
     """
     remaining = len(choice)
     stretch = cumulative[-1] / remaining
@@ -50,14 +49,15 @@ def duels(cumulative: Floats, choice: Floats, duel: Floats) -> Indices:
     crossing[-1] = np.searchsorted(cumulative, cumulative[-1])
     before = np.where(crossing > 0, cumulative[crossing - 1], 0.0)
 
-    # A champion is chosen among what lies between the start of the stretch and the crossing unit. A unit without
-    # probability is never met: `right` passes over it, and the point stays below the crossing unit.
+    # A champion is chosen between the start of the stretch and the crossing unit. A unit without probability is never
+    # chosen: `right` skips it, and the point stays below the crossing unit.
     points = np.minimum(starts + choice * (before - starts), np.nextafter(before, 0))
     champions = np.searchsorted(cumulative, points, side="right")
     previous = np.concatenate([[NO_UNIT], crossing[:-1]])
     stands_in = champions <= previous
 
-    # Duel of champion (1 - x) and crossing unit (x + y), x before and y behind the cut: the latter wins x / (1 - y).
+    # Duel of champion (1 - x) and crossing unit (x + y), x before and y behind the cut: the latter wins with
+    # probability x / (1 - y).
     behind = np.maximum(cumulative[crossing] - cuts, 0.0)
     crossing_wins = duel * (stretch - behind) < cuts - before
 
@@ -96,7 +96,7 @@ class Pivotal:
         return StandardError(np.sqrt(draw.weights[random][0] ** 2 * squares), "approximate", df)
 
     def random_tiles(self, draw: Draw) -> NDArray[np.bool_]:
-        # A certain atom counts for its own attention, a random one for lambda > attention.
+        # The weight of a certain atom is its attention, that of a random one is lambda > attention.
         return np.asarray(draw.weights > draw.attention)
 
 

@@ -1,25 +1,25 @@
-"""One systematic draw along a Hilbert curve: the least variance, and no unbiased estimate of it."""
+"""A systematic draw along a Hilbert curve: the least variance, without an unbiased estimate of it."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.sampling.draw import Draw, all_positions
 from ats_cli.sampling.hilbert import hilbert_order
-from ats_cli.sampling.inclusion import Floats, Indices, certain_and_rest
 from ats_cli.sampling.sampler import NO_ESTIMATE, StandardError, Stream
+from ats_cli.sampling.samplers.inclusion import Floats, Indices, certain_and_rest
 
 
 def systematic(attention: Floats, tiles: int, order: Indices, start: float) -> tuple[Indices, Floats]:
-    """`tiles` < K distinct draws: certain atoms, and one systematic draw among the others along `order`.
+    """Return (positions, weights) of `tiles` < K distinct draws: certain atoms, and a systematic draw of the others.
 
     `order` is a permutation of the K indices (a curve over the slide); `start`, uniform in [0, 1), is the only
-    randomness. Atoms with a >= lambda are always in, with weight a; the others with probability a / lambda and
-    weight lambda. Positions without attention are never drawn; `tiles` is fewer than those with some.
+    randomness. Atoms with a >= lambda are always drawn, with weight a; the others with probability a / lambda and
+    weight lambda. Positions without attention are never drawn; there must be more than `tiles` with attention.
     """
     along, certain, cumulative, remaining = certain_and_rest(attention, tiles, order)
     if remaining:
         step = cumulative[-1] / remaining
-        # Rounding may put the last point on the very end of the last interval.
+        # Rounding may put the last point on the end of the last interval.
         last = np.searchsorted(cumulative, cumulative[-1])
         picked = np.minimum(np.searchsorted(cumulative, (start + np.arange(remaining)) * step, side="right"), last)
     else:

@@ -1,4 +1,4 @@
-"""Independent draws: a position may be drawn twice, is then read once and counts twice."""
+"""Independent draws. A position that is drawn twice is read once and counts twice."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from ats_cli.sampling.streamed_replacement import Floats, Indices, StreamedRepla
 
 
 def with_replacement(attention: Floats, tiles: int, rng: np.random.Generator) -> tuple[Indices, Floats]:
-    """`tiles` independent draws; indices may repeat; every weight is 1/tiles."""
+    """Return (indices, weights) of `tiles` independent draws; indices may repeat; every weight is 1 / tiles."""
     cumulative = np.cumsum(attention)
     drawn = np.searchsorted(cumulative, rng.random(tiles) * cumulative[-1], side="right")
     return np.minimum(drawn, len(attention) - 1), np.full(tiles, 1 / tiles)

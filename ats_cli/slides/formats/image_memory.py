@@ -10,7 +10,7 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _ROWS_PER_STRIP, _ORIENTATION = 278, 0x0112
 
 
-def held_bytes(image: Image.Image) -> int:
+def image_bytes(image: Image.Image) -> int:
     """Return the bytes of the decoded image: one per pixel with one sample, four with more."""
     return image.width * image.height * (1 if len(image.getbands()) == 1 else 4)
 
@@ -21,18 +21,18 @@ def decoding_bytes(image: Image.Image, head: bytes) -> int:
     Measured beyond the image itself: WebP, 12 bytes per pixel (two canvases and a copy); progressive JPEG, 2 per sample
     (its coefficients); JPEG 2000, 5 per sample of a tile; TIFF, a strip, and the image again if it is rotated.
     """
-    held, pixels, samples = held_bytes(image), image.width * image.height, len(image.getbands())
+    size, pixels, samples = image_bytes(image), image.width * image.height, len(image.getbands())
     if image.format == "WEBP":
-        return held + 12 * pixels
+        return size + 12 * pixels
     if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
-        return held + 2 * samples * pixels
+        return size + 2 * samples * pixels
     if image.format == "JPEG2000":
-        return held + 5 * samples * min(pixels, _tile_pixels(head) or pixels)
+        return size + 5 * samples * min(pixels, _tile_pixels(head) or pixels)
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
         rows = min(int(tags.get(_ROWS_PER_STRIP, image.height)), image.height)
-        return held * (1 if tags.get(_ORIENTATION, 1) == 1 else 2) + samples * image.width * rows
-    return held
+        return size * (1 if tags.get(_ORIENTATION, 1) == 1 else 2) + samples * image.width * rows
+    return size
 
 
 def _tile_pixels(head: bytes) -> int | None:

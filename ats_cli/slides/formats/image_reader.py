@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ats_cli.errors import SlideError
-from ats_cli.slides.formats.image_memory import decoding_bytes, held_bytes
+from ats_cli.slides.formats.image_memory import decoding_bytes, image_bytes
 from ats_cli.slides.formats.jp2_boxes import jp2_colours
 from ats_cli.slides.formats.png_checksums import check_png
 from ats_cli.slides.pixels.jpeg import refuse_damaged
@@ -76,7 +76,7 @@ class ImageReader:
 
     @property
     def resident_bytes(self) -> int:
-        return 0 if self._image is None else held_bytes(self._image)
+        return 0 if self._image is None else image_bytes(self._image)
 
     def read(self, level: int, boxes: Sequence[Box], threads: int) -> Iterator[Region]:
         image = self._decoded()

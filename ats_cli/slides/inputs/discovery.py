@@ -233,13 +233,13 @@ def _in_files(item: str, path: Path, passed: Counter[str]) -> Sequence[Path]:
 
 def one_a_series(paths: Sequence[P]) -> list[P]:
     """The paths but the files of a DICOM series after the first of those in a folder: they are one slide."""
-    seen: set[tuple[Path, str]] = set()
-    kept: list[P] = []
+    series: set[tuple[Path, str]] = set()
+    first_files: list[P] = []
     for path in paths:
         if isinstance(path, Path) and is_dicom(path):
             key = (path.parent.resolve(), series_of_file(path) or path.name)
-            if key in seen:
+            if key in series:
                 continue
-            seen.add(key)
-        kept.append(path)
-    return kept
+            series.add(key)
+        first_files.append(path)
+    return first_files

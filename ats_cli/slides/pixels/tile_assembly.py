@@ -134,12 +134,12 @@ def _tile_bytes(lv: Level) -> int:
 
 def _windows(boxes: Sequence[Box]) -> Iterator[range]:
     """Yield runs of boxes that fit into one window, each with at least one box."""
-    start = held = 0
+    start = size = 0
     for i, (_, _, width, height) in enumerate(boxes):
-        if i > start and held + width * height * 3 > _WINDOW_BYTES:
+        if i > start and size + width * height * 3 > _WINDOW_BYTES:
             yield range(start, i)
-            start, held = i, 0
-        held += width * height * 3
+            start, size = i, 0
+        size += width * height * 3
     if boxes:
         yield range(start, len(boxes))
 

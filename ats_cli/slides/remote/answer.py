@@ -21,7 +21,7 @@ class TemporaryFailure(Exception):
     """A failure that may not happen again, such as a broken connection or a busy server.
 
     reason: without the URL.
-    received: bytes received in vain.
+    received: bytes received before the failure.
     answered: whether a server answered.
     pause: seconds that the server asks to wait.
     final: the error to raise if retries fail; None makes one from `reason`.

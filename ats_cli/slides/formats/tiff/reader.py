@@ -97,9 +97,9 @@ class TiffReader:
 
         def segments(tiles: list[list[Range]]) -> list[list[_Segment]]:
             """Return (call, bytes) for each segment of each tile; an empty list for a tile that the file lacks."""
-            held = [tile if all(at and count for at, count in tile) else [] for tile in tiles]
-            reads = iter(fetch([place for tile in held for place in tile]))
-            return [[(next(reads), count) for _, count in tile] for tile in held]
+            stored = [tile if all(at and count for at, count in tile) else [] for tile in tiles]
+            reads = iter(fetch([place for tile in stored for place in tile]))
+            return [[(next(reads), count) for _, count in tile] for tile in stored]
 
         def request(tiles: set[int]) -> list[int]:
             order = sorted(tiles)

@@ -43,7 +43,7 @@ class Chunks:
         self.name = array.path or "/"
         self._shards = _shard_index(array)
         self._prefix = f"{array.path}/" if array.path else ""
-        self._held_in_shard = functools.lru_cache(maxsize=_SHARDS)(self._read_index)
+        self._stored_in_shard = functools.lru_cache(maxsize=_SHARDS)(self._read_index)
         sides = array.shards or array.chunks
         self._grid = tuple(-(-s // side) for s, side in zip(array.shape, sides, strict=True))
         # Matches keys as the metadata defines them: each index once, without leading zeros.
@@ -64,10 +64,10 @@ class Chunks:
             return any(self._has(chunk) for chunk in chunks)
         return self._any_key([self._key(self._shard_of(chunk)) for chunk in chunks])
 
-    def held_chunks(self, axes: str, spans: Mapping[str, Span]) -> NDArray[np.bool_] | None:
+    def stored_chunks(self, axes: str, spans: Mapping[str, Span]) -> NDArray[np.bool_] | None:
         """Return which chunks the store holds, (chunk rows, chunk cols) bool; None if there are too many to list.
 
-        A position counts as held if any chunk within `spans` along the other axes is. Lists the store.
+        A position counts as stored if any chunk within `spans` along the other axes is. Lists the store.
         """
         array = self._array
         chunks = dict(zip(axes, array.chunks, strict=True))
@@ -102,18 +102,18 @@ class Chunks:
                 continue
             y, x = starts["y"], starts["x"]
             target = found[y : y + per["y"], x : x + per["x"]]
-            held = self._chunks_in(shard)
-            if held is None:
+            stored = self._chunks_in(shard)
+            if stored is None:
                 target[:] = True
                 continue
-            part = held[tuple(within.get(axis, slice(None)) for axis in axes)].transpose(order)
+            part = stored[tuple(within.get(axis, slice(None)) for axis in axes)].transpose(order)
             target |= np.asarray(part.reshape(*part.shape[:2], -1).any(axis=2))[: target.shape[0], : target.shape[1]]
         return found
 
     def _chunks_in(self, shard: Cell) -> NDArray[Any] | None:
         """Return which chunks a stored shard holds; None if its index cannot be read."""
         try:
-            return None if self._shards is None else self._held_in_shard(shard)
+            return None if self._shards is None else self._stored_in_shard(shard)
         except Exception:  # reading its chunks reports the damage
             return None
 
@@ -166,9 +166,9 @@ class Chunks:
 
     def _has(self, chunk: Cell) -> bool:
         """Whether the shard of a chunk holds it."""
-        held = self._held_in_shard(self._shard_of(chunk))
+        stored = self._stored_in_shard(self._shard_of(chunk))
         within = tuple(i % n for i, n in zip(chunk, self._per_shard(), strict=True))
-        return held is not None and bool(held[within])
+        return stored is not None and bool(stored[within])
 
     def _shard_of(self, chunk: Cell) -> Cell:
         return tuple(i // n for i, n in zip(chunk, self._per_shard(), strict=True))

@@ -124,7 +124,7 @@ class ZarrReader:
 
     def absent(self, level: int) -> NDArray[np.bool_] | None:
         """Return `Reader.absent`, from a listing of the store and the shards' indices; None for remote stores."""
-        absent = self._not_held(level)
+        absent = self._not_stored(level)
         if absent is None:
             return None
         lv = self.levels[level]
@@ -135,34 +135,34 @@ class ZarrReader:
         absent[rows, cols] = ~self._finer_holds(level, boxes)
         return absent if absent.any() else None
 
-    def _not_held(self, level: int) -> NDArray[np.bool_] | None:
+    def _not_stored(self, level: int) -> NDArray[np.bool_] | None:
         """Return which native tiles of a level the store lacks, if that means background; None if none is known."""
-        held = self._chunks_held(level)
-        if held is None:
+        stored = self._stored_chunks(level)
+        if stored is None:
             return None
         lv, (rows, cols) = self.levels[level], _sides(self._axes, self._arrays[level].chunks)
         for axis, edges in (
             (0, np.arange(tiles_down(lv)) * (lv.tile_height // rows)),
             (1, np.arange(tiles_across(lv)) * (lv.tile_width // cols)),
         ):
-            held = np.logical_or.reduceat(held, edges, axis=axis)
-        return ~held
+            stored = np.logical_or.reduceat(stored, edges, axis=axis)
+        return ~stored
 
-    def _chunks_held(self, level: int) -> NDArray[np.bool_] | None:
+    def _stored_chunks(self, level: int) -> NDArray[np.bool_] | None:
         """Return which chunks of a level the store holds, (chunk rows, chunk cols); None if all, or if unknown."""
         if not (self._local and self._background[level]):
             return None
-        held = self._chunks[level].held_chunks(self._axes, self._spans)
-        return None if held is None or held.all() else held
+        stored = self._chunks[level].stored_chunks(self._axes, self._spans)
+        return None if stored is None or stored.all() else stored
 
     def _finer_holds(self, level: int, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return (N,) bool: whether a finer level holds a chunk under a box (x, y, width, height in level-0 pixels)."""
         holds = np.zeros(len(boxes), dtype=np.bool_)
         for finer in range(level):
             if finer not in self._absences:
-                held, (rows, cols) = self._chunks_held(finer), _sides(self._axes, self._arrays[finer].chunks)
+                stored, (rows, cols) = self._stored_chunks(finer), _sides(self._axes, self._arrays[finer].chunks)
                 by_chunk = replace(self.levels[finer], tile_width=cols, tile_height=rows)
-                self._absences[finer] = None if held is None else Absence(by_chunk, ~held)
+                self._absences[finer] = None if stored is None else Absence(by_chunk, ~stored)
             absence = self._absences[finer]
             holds |= True if absence is None else ~absence.of(boxes)
         return holds
