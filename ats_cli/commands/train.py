@@ -50,9 +50,7 @@ def command(
     folds: Annotated[
         int,
         typer.Option(
-            metavar="K",
-            help="Cross-validate in K folds first, then train on all slides.",
-            rich_help_panel=o.SLIDES,
+            metavar="K", help="Cross-validate in K folds first, then train on all slides.", rich_help_panel=o.SLIDES
         ),
     ] = 0,
     skip_bad: Annotated[
