@@ -186,6 +186,15 @@ def test_folders_that_each_hold_the_same_folders_are_said(tmp_path: Path) -> Non
     assert "north, south are taken for the classes" in note and "a, b" in note
 
 
+def test_a_folder_around_the_classes_is_named(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        (tmp_path / "images" / label / "x.tif").touch()
+    with pytest.raises(AtsError, match=r"one class \(images\).* \(a, b\) are the classes, give .*images\.$"):
+        labelled_slides(tmp_path, None)
+    assert len(labelled_slides(tmp_path / "images", None)) == 2
+
+
 def test_a_class_folder_that_is_a_link(tmp_path: Path) -> None:
     (tmp_path / "data" / "a").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()

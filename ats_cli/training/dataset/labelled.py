@@ -12,8 +12,9 @@ from ats_cli.slides import AnyPath, OpenOptions, RegionOptions, Slide, open_with
 from ats_cli.slides.identity.same_slide import contents_of
 from ats_cli.slides.inputs.class_folders import class_folders
 from ats_cli.slides.inputs.data_summary import InputNotes
-from ats_cli.slides.inputs.discovery import slide_ids
+from ats_cli.slides.inputs.discovery import NAMED, slide_ids
 from ats_cli.slides.inputs.duplicates import Occurrence, each_once
+from ats_cli.slides.inputs.folder_walk import FolderWalk
 from ats_cli.slides.inputs.labels import plain, spellings
 from ats_cli.slides.inputs.manifest import MISSING, ManifestRow
 from ats_cli.slides.inputs.splits import SPLITS
@@ -103,8 +104,20 @@ def labelled_data(
     found = _from_folder(data, mpp) if data is not None else _from_manifest(manifest, mpp, slides_root, task, na)  # type: ignore[arg-type]
     problem = TASKS[task].labels_problem([slide.label for slide in found.slides])
     if problem:
-        raise AtsError(f"{data or manifest}: all {len(found.slides)} slides {problem}. Training needs two or more.")
+        raise AtsError(
+            f"{data or manifest}: all {len(found.slides)} slides {problem}. Training needs two or more.{_hint(data)}"
+        )
     return replace(found, slides=[replace(slide, opening=opening) for slide in found.slides])
+
+
+def _hint(data: Path | None) -> str:
+    """A sentence if the only class folder holds folders that may be the classes."""
+    outer = FolderWalk().folders(data)[0] if data else []
+    inner = FolderWalk().folders(outer[0])[0] if len(outer) == 1 else []
+    if len(inner) < 2:
+        return ""
+    names = ", ".join(folder.name for folder in inner[:NAMED])
+    return f" If the folders in it ({names}) are the classes, give {outer[0]}."
 
 
 def _from_folder(data: Path, mpp: float | None) -> LabelledData:
