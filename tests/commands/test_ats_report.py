@@ -135,6 +135,8 @@ def test_the_tiles_of_the_report_have_the_evidence_of_tiles_csv(
     opposing = [int(tile["data-rank"]) for tile in tiles if tile["class"] == "against"]
     assert supporting == list(range(1, len(supporting) + 1)), "the strongest first"
     assert opposing == list(range(30, 30 - len(opposing), -1))
+    parts = [float(found["data-part"]) for found in report(run).having("data-part")]
+    assert sum(parts) == pytest.approx(max(record["logits"].values()), abs=1e-5), "with the bias, they sum to the logit"
     number_for = sum(float(row[column]) > 0 for row in rows)
     assert len(supporting) == min(number_for, max(5, 10 - (30 - number_for)))
     pictures = [b64decode(found["src"].partition(",")[2]) for found in report(run).having("src")]

@@ -24,7 +24,11 @@ SECTION, SECTION_END = "<!-- section of the slide -->\n", "<!-- end of the secti
 
 @dataclass(frozen=True)
 class ShownTile:
-    """A tile in the report. rank: 1 for the most evidence for the answer. picture: a data URI."""
+    """A tile in the report.
+
+    rank: 1 for the most evidence for the answer. picture: a data URI. attention: in multiples of its average over the
+    positions. x, y: its top left corner in level-0 pixels.
+    """
 
     rank: int
     picture: str
@@ -119,7 +123,7 @@ def _shown_tile(prediction: Prediction, rank: int, index: int, value: float) -> 
         rank + 1,
         tile_uri(pixels.patches[index]),
         value,
-        float(tiles.attention[index]),
+        float(tiles.attention[index]) * (prediction.sampling.positions or 1),
         float(tiles.weights[index]),
         x,
         y,
