@@ -9,6 +9,8 @@ from ats_cli.errors import Failure
 from ats_cli.prediction_parts import NOT_WRITTEN, Comparison, Cost, ModelName, Provenance, Sampling, csv
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -219,16 +221,16 @@ class SlidePixels:
 
     attention: the attention over all positions. view: (rows, cols, 3) uint8, the slide in low resolution; each of its
     pixels is `view_downsample` level-0 pixels a side. view_problem: why a part of it, left white, could not be read.
-    patches: (n, p, p, 3) uint8, the tiles that were read, in the
-    order of `TilesRead`; those that could not be read are the colour of the background. features: (n, D), the feature
-    network's output for each tile. patch_size: p.
+    patches: (p, p, 3) uint8 by the index of the tile in `TilesRead`, for the tiles to show as pictures; those that
+    cannot be read any more are the colour of the background. features: (n, D), the feature network's output for each
+    tile. patch_size: p.
     """
 
     attention: AttentionMap | None = None
     view: NDArray[np.uint8] | None = None
     view_downsample: float = 1.0
     view_problem: str | None = None
-    patches: NDArray[np.uint8] | None = None
+    patches: Mapping[int, NDArray[np.uint8]] | None = None
     features: NDArray[np.float32] | None = None
     patch_size: int = 0
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from ats_cli.inference.attention_pass import AttentionPass
 from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.features import tile_features
-from ats_cli.records import AttentionMap, PixelRequest, Prediction, SlidePixels, TilesRead
+from ats_cli.records import AttentionMap, PixelRequest, Prediction, SlidePixels
+from ats_cli.results.evidence import tiles_to_show
 from ats_cli.slides import Unreadable
-
-MAX_PATCHES = 1000  # of a slide of which more tiles were read, those with the most attention
 
 
 def with_pixels(
@@ -30,7 +29,7 @@ def with_pixels(
     if "view" in needs:
         view, _, view_problem = slide.scan_view(downsample, threads=context.threads)
     if "patches" in needs and tiles is not None:
-        patches = _patches(context, tiles)
+        patches = _patches(context, prediction)
     if "features" in needs and tiles is not None:
         features = tile_features(context, tiles.boxes)
     if "attention" not in needs:
@@ -40,14 +39,14 @@ def with_pixels(
     return replace(prediction, pixels=SlidePixels(attention, view, downsample, view_problem, patches, features, side))
 
 
-def _patches(context: PredictionContext, tiles: TilesRead) -> NDArray[np.uint8]:
-    """Return the tiles (n, p, p, 3); those beyond MAX_PATCHES, and unreadable ones, in the background's grey."""
-    spec = context.model.spec
-    side = spec.features.patch_size
-    patches = np.full((len(tiles.boxes), side, side, 3), spec.background, np.uint8)
-    chosen = np.sort(np.argsort(-tiles.attention, kind="stable")[:MAX_PATCHES])
-    read = context.slide.scan_tiles(tiles.boxes[chosen], side, spec.background, context.threads)
-    for index, patch in zip(chosen, read, strict=True):
-        if not isinstance(patch, Unreadable):
-            patches[index] = patch
-    return patches
+def _patches(context: PredictionContext, prediction: Prediction) -> dict[int, NDArray[np.uint8]]:
+    """Return the tiles to show, in the background's grey if they cannot be read any more."""
+    tiles, spec = prediction.tile_arrays, context.model.spec
+    assert tiles is not None
+    side, shown = spec.features.patch_size, np.sort(tiles_to_show(prediction))
+    missing = np.full((side, side, 3), spec.background, np.uint8)
+    read = context.slide.scan_tiles(tiles.boxes[shown], side, spec.background, context.threads)
+    return {
+        index: missing if isinstance(patch, Unreadable) else patch.copy()
+        for index, patch in zip(shown.tolist(), read, strict=True)
+    }

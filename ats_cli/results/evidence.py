@@ -9,6 +9,8 @@ from ats_cli.records import Prediction, TilesRead
 
 Floats = NDArray[np.float64]
 
+MAX_SHOWN = 1000  # tiles of a slide that are shown as pictures
+
 
 def evidence(tiles: TilesRead) -> Floats:
     """Return (n, C), each tile's exact share of each logit; they sum over the tiles to logit minus bias."""
@@ -30,3 +32,15 @@ def by_evidence(prediction: Prediction) -> tuple[NDArray[np.intp], Floats]:
     values = evidence(tiles)[:, answered_class(prediction)]
     order = np.argsort(-values, kind="stable")
     return order[tiles.readable[order]], values
+
+
+def tiles_to_show(prediction: Prediction) -> NDArray[np.intp]:
+    """Return the tiles that are shown as pictures, in the order of `by_evidence`.
+
+    They are all readable ones, or if these are more than MAX_SHOWN, half of it with the most evidence for the answered
+    class and half with the most against it.
+    """
+    order, _ = by_evidence(prediction)
+    if len(order) <= MAX_SHOWN:
+        return order
+    return np.concatenate([order[: MAX_SHOWN // 2], order[-(MAX_SHOWN // 2) :]])

@@ -21,6 +21,7 @@ from PIL import Image
 
 from ats_cli.nets.model import Model
 from ats_cli.records import Prediction
+from ats_cli.results import evidence
 from ats_cli.results.report import run_report
 from ats_cli.results.report.run_report import update_report
 from ats_cli.text import printable
@@ -143,6 +144,21 @@ def test_the_tiles_of_the_report_have_the_evidence_of_tiles_csv(
     assert len(pictures) == 11
     overlay, *patches = (Image.open(BytesIO(picture)) for picture in pictures)
     assert max(overlay.size) < 1000 and all(patch.size == (32, 32) for patch in patches)
+
+
+def test_of_very_many_tiles_those_that_decide_are_shown(
+    ats: Run, model: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those with the most attention: the tiles with the most evidence, for and against."""
+    call = ["predict", slides / "one.png", "-m", model, "-n", 60, "--report", "--save-tiles", "-o"]
+    assert ats(*call, tmp_path / "all")[0] == 0
+    monkeypatch.setattr(evidence, "MAX_SHOWN", 20)
+    assert ats(*call, tmp_path / "some")[0] == 0
+    pictures = [[found["src"] for found in report(tmp_path / run).having("src")] for run in ("all", "some")]
+    assert pictures[0] == pictures[1]
+    saved, shown = (sorted((tmp_path / run / "slides" / "one" / "tiles").iterdir()) for run in ("all", "some"))
+    assert [file.name for file in shown] == [file.name for file in (*saved[:10], *saved[-10:])]
+    assert all(file.read_bytes() == (saved[0].parent / file.name).read_bytes() for file in shown)
 
 
 def test_a_report_that_is_added_is_that_of_the_first_call(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def write_contact_sheet(path: Path, prediction: Prediction) -> None:
     from matplotlib.figure import Figure
 
     order, values = by_evidence(prediction)
-    ranks = np.arange(len(order))
+    assert prediction.pixels is not None and prediction.pixels.patches is not None
+    patches = prediction.pixels.patches
+    ranks = np.array([rank for rank, index in enumerate(order.tolist()) if index in patches], np.intp)
     if len(order) > MAX_TILES:
         ranks = np.concatenate([ranks[: MAX_TILES // 2], ranks[-(MAX_TILES // 2) :]])
     rows, cols = -(-len(ranks) // COLUMNS), min(COLUMNS, max(len(ranks), 4))
@@ -39,12 +41,11 @@ def write_contact_sheet(path: Path, prediction: Prediction) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     colors = _frame_colors(values[order])
-    assert prediction.pixels is not None and prediction.pixels.patches is not None
     for place, rank in enumerate(ranks.tolist()):
         row, col = divmod(place, COLUMNS)
         x, y = GAP + col * (TILE + GAP), head + row * (TILE + CAPTION + GAP)
         sheet[y - FRAME : y + TILE + FRAME, x - FRAME : x + TILE + FRAME] = colors[rank]
-        sheet[y : y + TILE, x : x + TILE] = _thumbnail(prediction.pixels.patches[order[rank]])
+        sheet[y : y + TILE, x : x + TILE] = _thumbnail(patches[int(order[rank])])
         axes.text(x, y + TILE + FRAME + 2, f"{rank + 1}", va="top", fontsize=7, color="#555555")
         axes.text(x + TILE, y + TILE + FRAME + 2, f"{values[order[rank]]:+.3f}", va="top", ha="right", fontsize=7)
     axes.imshow(sheet, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")

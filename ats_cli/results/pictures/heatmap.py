@@ -46,8 +46,15 @@ class HeatmapOptions:
 def write_heatmap(path: Path, frame: SlideFrame, attention: AttentionMap, options: HeatmapOptions) -> None:
     """Write the heatmap of a slide to a PNG file; an existing one is replaced whole or not at all.
 
-    Positions without attention are transparent. AtsError for a colormap that does not exist, OSError if the file
-    cannot be written.
+    AtsError for a colormap that does not exist, OSError if the file cannot be written.
+    """
+    draw_heatmap(frame, attention, options).save(path)
+
+
+def draw_heatmap(frame: SlideFrame, attention: AttentionMap, options: HeatmapOptions) -> FramedPicture:
+    """Return the heatmap of a slide. Positions without attention are transparent.
+
+    AtsError for a colormap that does not exist.
     """
     cmap = check_colormap(options.colormap)
     picture = FramedPicture(frame, options.max_size)
@@ -62,7 +69,7 @@ def write_heatmap(path: Path, frame: SlideFrame, attention: AttentionMap, option
     rows, cols = values.shape
     picture.axes.imshow(colors, extent=(0, cols * pitch, rows * pitch, 0), interpolation="nearest")
     picture.color_bar(norm, cmap, LABELS[scale])
-    picture.save(path)
+    return picture
 
 
 def readable_scale(values: NDArray[np.float64]) -> Scale:

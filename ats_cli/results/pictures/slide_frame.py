@@ -75,6 +75,10 @@ class FramedPicture:
 
     def save(self, path: Path) -> None:
         """Write the picture as PNG; an existing file is replaced whole or not at all. Raises OSError."""
+        write_whole(path, self.png())
+
+    def png(self) -> bytes:
+        """Complete the picture, which happens once, and return it as PNG."""
         frame, figure = self._frame, self._figure
         width, height = frame.size
         if frame.tiles is not None:
@@ -85,7 +89,7 @@ class FramedPicture:
         _note(figure, self.axes, frame.note, self._unit)
         picture = BytesIO()
         figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": PICTURE_SOFTWARE})
-        write_whole(path, picture.getvalue())
+        return picture.getvalue()
 
     def _outline_tiles(self, tiles: NDArray[np.float64]) -> None:
         """Draw a thin black line around each tile, with a white one around it, so that it is visible anywhere."""

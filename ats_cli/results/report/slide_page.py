@@ -43,11 +43,13 @@ class ShownTile:
 class SlideDetails:
     """What the page of a slide shows besides the record.
 
-    class_name: of the evidence. supporting, opposing: the tiles with the most evidence for and against it, strongest
-    first. sum_for, sum_against: the evidence of all tiles that were read; with the bias they sum to the logit.
+    overlay: a data URI. view_problem: why a part of the view, left white, could not be read. class_name: of the
+    evidence. supporting, opposing: the tiles with the most evidence for and against it, strongest first.
+    sum_for, sum_against: the evidence of all tiles that were read; with the bias they sum to the logit.
     """
 
     overlay: str
+    view_problem: str | None
     class_name: str
     supporting: Sequence[ShownTile]
     opposing: Sequence[ShownTile]
@@ -57,7 +59,7 @@ class SlideDetails:
 
 
 def slide_page(prediction: Prediction) -> str:
-    """Return the page of a slide, whose prediction has tiles, attention, view and patches. Raises OSError."""
+    """Return the page of a slide, whose prediction has tiles, attention, view and patches."""
     task = TASKS[prediction.task]
     return template("slide.html").render(
         p=prediction,
@@ -93,6 +95,7 @@ def _details(prediction: Prediction) -> SlideDetails:
     against = [_shown_tile(prediction, rank, int(order[rank]), float(values[order[rank]])) for rank in opposing]
     return SlideDetails(
         overlay_uri(prediction),
+        None if prediction.pixels is None else prediction.pixels.view_problem,
         prediction.classes[number],
         shown,
         against,

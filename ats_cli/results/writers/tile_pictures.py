@@ -25,6 +25,8 @@ class TilePictures:
         order, _ = by_evidence(prediction)
         digits = len(str(len(order)))
         for rank, index in enumerate(order.tolist(), 1):
+            if index not in pixels.patches:  # of a slide of very many tiles
+                continue
             x, y = (round(value) for value in tiles.boxes[index, :2].tolist())
             file = path / f"{rank:0{digits}d}_x{x}_y{y}.png"
             Image.fromarray(pixels.patches[index]).save(file, pnginfo=text)
