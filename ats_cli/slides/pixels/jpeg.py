@@ -63,7 +63,10 @@ def decode_jpeg(stream: bytes, tables: bytes | None, colours: JpegColours, reduc
     if kind is None:
         if reduction > 1:
             raise ValueError("this kind of JPEG cannot be reduced")
-        return _lenient(whole)
+        pixels = _lenient(whole)
+        if pixels.shape[2] != colours.components:
+            raise ValueError(f"its stream has {pixels.shape[2]} components, not {colours.components}")
+        return pixels
     if space not in _ACCEPTED[kind]:
         raise ValueError(f"its stream is {space}, not {colours.components} components")
     averaged = min(reduction, _ONE_SIDED_CHROMA.get(chroma, 1))

@@ -151,8 +151,9 @@ def cases(draw: st.DrawFn, container: str | None = None) -> Case:
     """A case of one container, or of any."""
     container = draw(st.sampled_from(list(OFFERS))) if container is None else container
     offer = OFFERS[container]
-    layout = draw(st.sampled_from(list(offer.layouts)))
-    codec = draw(st.sampled_from(offer.layouts[layout]))
+    layout = draw(st.sampled_from([*offer.layouts, *(["rgb"] if "rgb" in offer.layouts else [])]))
+    codecs = offer.layouts[layout]
+    codec = draw(st.sampled_from([*codecs, *2 * [codec for codec in codecs if codec.startswith("jpeg-")]]))
     step = max(offer.tile_step, 16)
     tile = (draw(st.integers(1, 8)) * step, draw(st.integers(1, 8)) * step)
     if container == "zarr":
@@ -171,7 +172,7 @@ def cases(draw: st.DrawFn, container: str | None = None) -> Case:
     strips = offer.strips and codec in LOSSLESS and not downsamples and sparse == "none" and draw(st.booleans())
     more: dict[str, Any] = {}
     if codec == "jpeg-ycbcr":
-        more["subsampling"] = draw(st.sampled_from([(1, 1), (2, 1), (2, 2)]))
+        more["subsampling"] = draw(st.sampled_from([(1, 1), (2, 1), (2, 1), (2, 2)]))
     if codec.startswith("jpeg-") and container != "gdal":
         more["restart"] = draw(st.sampled_from([0, 0, 2, 7]))
     if container == "zarr":
@@ -190,7 +191,7 @@ def cases(draw: st.DrawFn, container: str | None = None) -> Case:
         sparse=sparse,
         orientation=draw(st.sampled_from([1, 1, *range(1, 9)])) if offer.turned else 1,
         variant=draw(st.sampled_from(offer.variants)),
-        detail=draw(st.sampled_from(["", "colours"])),
+        detail=draw(st.sampled_from(["", "colours", "colours"] if codec == "jpeg-ycbcr" else ["", "colours"])),
         seed=draw(st.integers(0, 99)),
         **more,
     )
