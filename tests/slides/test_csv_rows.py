@@ -97,6 +97,7 @@ def test_a_name_too_long_for_a_file_is_a_slide_that_is_not_there(tmp_path: Path)
 
 
 @pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell a process's peak memory")
 def test_a_long_table_costs_little_and_what_is_left_of_it_less(tmp_path: Path) -> None:
     """Peak memory of a process that reads 60,000 rows and gives each an id; and of one that takes ten for figures."""
     file = tmp_path / "m.csv"
@@ -113,18 +114,20 @@ assert len(set(slide_ids([row.path for row in rows]))) == 60_000
 labelled, rows = labelled_sources(None, Path({str(file)!r}), None, ("tumour",))
 assert len(labelled) == 10 and rows.as_dict()["left"] == 59_990
 """
-    assert bytes_a_row(all_rows, 60_000) < 1000
-    assert bytes_a_row(ten, 60_000) < 250
+    assert bytes_a_row(all_rows, 60_000) < 1500
+    assert bytes_a_row(ten, 60_000) < 500
 
 
 def bytes_a_row(code: str, rows: int) -> float:
     code = f"""
-import resource
 from pathlib import Path
 from ats_cli.inference.evaluate import labelled_sources
 from ats_cli.slides import read_manifest
 from ats_cli.slides.inputs.discovery import slide_ids
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    # Not ru_maxrss: on Linux a process begins with that of the one that started it, here all the tests before.
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1])
 before = peak()
 {code}
 print(peak() - before)
