@@ -26,8 +26,13 @@ What = Annotated[
     ),
 ]
 MapFormat = Annotated[
-    Literal["png", "ome-tiff", "ome-zarr"],
-    typer.Option("--format", help="png, a picture; ome-tiff or ome-zarr, values that line up.", rich_help_panel=OUTPUT),
+    Literal["png", "png-map", "ome-tiff", "ome-zarr"],
+    typer.Option(
+        "--format",
+        help="png, a picture with legend; png-map, the map alone with the exact aspect of the slide; ome-tiff or "
+        "ome-zarr, values that line up.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 MaxSize = Annotated[
     int, typer.Option(min=64, help="The longer side of the slide in the picture, in pixels.", rich_help_panel=OUTPUT)

@@ -10,17 +10,19 @@ from typing import Literal
 from ats_cli.errors import AtsError
 from ats_cli.records import Need, Prediction, SlidePixels
 from ats_cli.results.evidence import answered_class, evidence
+from ats_cli.results.maps.map_png import write_map_png
 from ats_cli.results.maps.ome_tiff import write_ome_tiff
 from ats_cli.results.maps.ome_zarr import write_ome_zarr
+from ats_cli.results.maps.rendering import rendering
 from ats_cli.results.maps.slide_map import SlideMap, attention_map, evidence_map
 from ats_cli.results.pictures.captions import answer_line, tiles_line
 from ats_cli.results.pictures.evidence_map import DIVERGING, write_evidence_map
 from ats_cli.results.pictures.heatmap import HeatmapOptions, write_heatmap
 from ats_cli.results.pictures.slide_frame import SlideFrame
 
-Format = Literal["png", "ome-tiff", "ome-zarr"]
+Format = Literal["png", "png-map", "ome-tiff", "ome-zarr"]
 
-SUFFIXES: dict[Format, str] = {"png": ".png", "ome-tiff": ".ome.tiff", "ome-zarr": ".ome.zarr"}
+SUFFIXES: dict[Format, str] = {"png": ".png", "png-map": ".png", "ome-tiff": ".ome.tiff", "ome-zarr": ".ome.zarr"}
 ATTENTION, EVIDENCE = "attention", "evidence"
 
 # Outlines of more tiles hide the slide.
@@ -84,6 +86,10 @@ def write_picture(path: Path, prediction: Prediction, options: PictureOptions) -
     """
     if options.format == "png":
         _write_png(path, prediction, options)
+    elif options.format == "png-map":
+        slide_map, drawn = _slide_map(prediction, options), options.heatmap
+        colors = rendering(slide_map, "log" if drawn.scale == "auto" else drawn.scale, drawn.colormap)
+        write_map_png(path, slide_map, colors, drawn.max_size)
     else:
         write: dict[str, Callable[[Path, SlideMap], None]] = {"ome-tiff": write_ome_tiff, "ome-zarr": write_ome_zarr}
         write[options.format](path, _slide_map(prediction, options))
