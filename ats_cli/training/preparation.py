@@ -164,12 +164,12 @@ def _readable(
     listed = "".join(f"\n  {slide_id}: {why}" for slide_id, why in bad.items())
     message = f"{len(bad)} of {len(slides)} slides cannot be read:{listed}\n"
     if not skip_bad:
-        raise AtsError(f"{message}Mend or remove them, or train without them: --skip-bad.")
+        raise AtsError(f"{message}Fix or remove them, or train without them: --skip-bad.")
     callbacks.on_message(f"{message}They are left out.")
     readable = [slide for slide in slides if slide.slide_id not in bad]
     class_names = TASKS[spec.task].class_names
     gone = {name for slide in slides for name in class_names(slide.label)}
     gone -= {name for slide in readable for name in class_names(slide.label)}
     if gone:
-        raise AtsError(f"class {min(gone)}: none of its slides can be read. Mend them, or train without that class.")
+        raise AtsError(f"class {min(gone)}: none of its slides can be read. Fix them, or train without that class.")
     return readable
