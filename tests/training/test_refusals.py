@@ -118,7 +118,7 @@ def test_a_training_does_not_go_on_with_a_slide_that_was_replaced(data: Path, tm
     same_time(slide, lambda: slide.write_bytes(slide.read_bytes()))
     train_into(output=tmp_path / "model", resume=True, **given)
     same_time(slide, lambda: write_slide(slide, square(97, 83, 40, 40, 20, 10, ground=128)))
-    with pytest.raises(AtsError, match=r"begun with another file as dark/3\. Go on"):
+    with pytest.raises(AtsError, match=r"started with another file as dark/3\. Continue"):
         train_into(output=tmp_path / "model", resume=True, **given)
 
 
@@ -138,10 +138,10 @@ def test_a_training_does_not_go_on_with_other_regions(data: Path, tmp_path: Path
     given |= {"output": tmp_path / "model", "roi": roi}
     train_into(**given)
     for other in (RegionOptions(("Tumor",)), RegionOptions(origin="level0")):
-        with pytest.raises(AtsError, match=r"begun without --roi-(class|origin), not with"):
+        with pytest.raises(AtsError, match=r"started without --roi-(class|origin), not with"):
             train_into(resume=True, region_options=other, **given)
     write(50)
-    with pytest.raises(AtsError, match=r"begun with .*regions"):
+    with pytest.raises(AtsError, match=r"started with .*regions"):
         train_into(resume=True, **given)
     write(60)
     train_into(resume=True, **given)

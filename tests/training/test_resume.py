@@ -140,12 +140,12 @@ def test_a_training_is_not_gone_on_with_by_another_call(data: Path, recipe: Path
     short = {"steps": 4}
     train_into(overrides=short, **call)
     before = (tmp_path / "model" / "weights.safetensors").read_bytes()
-    with pytest.raises(AtsError, match=r"already there.*--resume"):
+    with pytest.raises(AtsError, match=r"exists and is not empty.*--resume"):
         train_into(overrides=short, **call)
     for changed, words in [
-        ({"overrides": {"steps": 5}}, r"begun with --steps 4, not with --steps 5\. "),
-        ({"overrides": short, "seed": 1}, "begun with --seed 0, not with --seed 1"),
-        ({"overrides": short, "folds": 2}, "begun without --folds, not with --folds 2"),
+        ({"overrides": {"steps": 5}}, r"started with --steps 4, not with --steps 5\. "),
+        ({"overrides": short, "seed": 1}, "started with --seed 0, not with --seed 1"),
+        ({"overrides": short, "folds": 2}, "started without --folds, not with --folds 2"),
         ({"overrides": short | {"freeze": 0.5}}, r"with recipe\.training\.freeze [\d.]+, not with"),
         ({"overrides": short, "validation": 0.5}, "other slides, or another split of them \\(--val"),
     ]:
@@ -237,5 +237,5 @@ def test_a_split_without_contents_goes_on(data: Path, recipe: Path, tmp_path: Pa
     assert train_into(overrides={"steps": 4}, resume=True, **call).steps_done == 4
     with split.open("w", newline="") as file:
         csv.writer(file).writerows(rows[:-1])
-    with pytest.raises(AtsError, match="begun with other slides"):
+    with pytest.raises(AtsError, match="started with other slides"):
         train_into(overrides={"steps": 4}, resume=True, **call)

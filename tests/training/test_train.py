@@ -148,7 +148,7 @@ def test_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_pa
     (tmp_path / "file").write_text("")
     nothing: dict[str, Any] = {"folder": tmp_path / "no such data", "manifest": None, "recipe": "no such recipe"}
     for output in (tmp_path / "full", tmp_path / "file"):
-        with pytest.raises(AtsError, match=rf"{output.name}: already there"):
+        with pytest.raises(AtsError, match=rf"{output.name}: exists"):
             train_into(output=output, **nothing)
     assert (tmp_path / "full" / "thesis.tex").read_text() == "years of work"
     (tmp_path / "empty").mkdir()
