@@ -362,16 +362,16 @@ def test_two_trainings_into_one_folder(ats: Ats, tmp_path: Path) -> None:
             assert status == 2 and "another training writes into this folder" in err
     assert ats(*call, "--seed", 0)[0] == 0
     status, _, err = ats(*call, "--seed", 1, "--resume")
-    assert status == 2 and "begun with --seed 0, not with --seed 1" in err
+    assert status == 2 and "started with --seed 0, not with --seed 1" in err
     assert len((output / "history.csv").read_text().splitlines()) == 1 + 3
 
 
 def test_resume_with_folds_checked_too_late(ats: Ats, tmp_path: Path) -> None:
     slides = FAULTS / "resume-with-folds-checked-too-late" / "slides"
     for begun, resumed, words in (
-        ((), ("--folds", 2), "begun without --folds, not with --folds 2."),
-        (("--folds", 2), (), "begun with --folds 2, not without --folds."),
-        (("--folds", 2), ("--folds", 3), "begun with --folds 2, not with --folds 3."),
+        ((), ("--folds", 2), "started without --folds, not with --folds 2."),
+        (("--folds", 2), (), "started with --folds 2, not without --folds."),
+        (("--folds", 2), ("--folds", 3), "started with --folds 2, not with --folds 3."),
     ):
         output = tmp_path / "-".join(map(str, ("m", *begun)))
         call = ("train", slides, "-o", output, *TRAIN, "--steps", 2)

@@ -150,7 +150,7 @@ def test_where_it_cannot_write_it_says_so_before_it_reads(
     monkeypatch.setattr("ats_cli.inference.runs.evaluation_run.at_budgets", lambda *_: pytest.fail("it read"))
     (tmp_path / "file").write_text("")
     status, _, err = ats("evaluate", "--manifest", labelled, "-m", model, "-o", tmp_path / "file", "--overwrite")
-    assert status == 2 and "already there" in err
+    assert status == 2 and "exists and is not empty" in err
 
     def refused(**_: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path))
