@@ -144,9 +144,7 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
         if na != "none" and any(plain(name) in MISSING for name in kind.class_names(row.label or "")):
             raise AtsError(f"{manifest}: row {row.row}: label {row.label!r} has a missing part. Remove it.")
         if not _there(row):
-            raise AtsError(
-                f"{manifest}: row {row.row}: no such file: {row.path}. Fix the path, or give --slides-root."
-            )
+            raise AtsError(f"{manifest}: row {row.row}: no such file: {row.path}. Fix the path, or give --slides-root.")
         if row.roi is not None and not row.roi.exists():
             raise AtsError(f"{manifest}: row {row.row}: no such file: {row.roi}. Fix the column roi.")
     written = ((name, f"row {row.row}") for row in rows for name in kind.class_names(row.label or ""))
