@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ats_cli.inference.attention_pass import AttentionPass
 from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.features import tile_features
+from ats_cli.nets.geometry import geometry_on
 from ats_cli.records import AttentionMap, PixelRequest, Prediction, SlidePixels
 from ats_cli.results.evidence import tiles_to_show
 from ats_cli.slides import Unreadable
@@ -22,6 +23,7 @@ def with_pixels(
 
     `attention`: the slide's map if it is known, else the attention network runs over the view again. Raises SlideError.
     """
+    prediction = _with_frame(prediction, context)
     slide, tiles, view, patches, features = context.slide, prediction.tile_arrays, None, None, None
     side = context.model.spec.features.patch_size
     needs, view_problem = request.needs, None
@@ -37,6 +39,17 @@ def with_pixels(
     elif attention is None:
         attention = AttentionPass(context).attention()[0]
     return replace(prediction, pixels=SlidePixels(attention, view, downsample, view_problem, patches, features, side))
+
+
+def _with_frame(prediction: Prediction, context: PredictionContext) -> Prediction:
+    """Return a prediction with the slide's size, bounds and pitch, which the records of older runs lack."""
+    slide, spec, provenance = context.slide, context.model.spec, prediction.provenance
+    if provenance.size is not None and provenance.pitch is not None:
+        return prediction
+    geometry = geometry_on(spec, slide.require_mpp() if spec.unit == "um" else None)
+    bounds = None if slide.bounds is None else tuple(slide.bounds)
+    frame = replace(provenance, size=(slide.width, slide.height), bounds=bounds, pitch=geometry.pitch)
+    return replace(prediction, provenance=frame)
 
 
 def _patches(context: PredictionContext, prediction: Prediction) -> dict[int, NDArray[np.uint8]]:

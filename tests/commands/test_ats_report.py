@@ -178,6 +178,24 @@ def test_a_report_that_is_added_is_that_of_the_first_call(ats: Run, model: Path,
     assert {path: path.stat().st_mtime_ns for path in files} == times, "a run that has it all is not touched"
 
 
+def test_outputs_are_added_to_a_run_whose_records_lack_the_size_of_the_slide(
+    ats: Run, model: Path, slides: Path, tmp_path: Path
+) -> None:
+    """As records of earlier versions do. QuPath's frame needs the slide's bounds, the pictures its size."""
+    run = tmp_path / "run"
+    call = ["predict", slides / "one.png", "-m", model, "-n", 12, "-o", run]
+    assert ats(*call, "--geojson", "--report")[0] == 0
+    files = [run / "slides" / "one" / name for name in ("tiles.geojson", "report.html")]
+    before = [file.read_bytes() for file in files]
+    record = json.loads((run / "slides" / "one" / "prediction.json").read_text())
+    older = {name: value for name, value in record.items() if name not in ("size", "bounds", "pitch")}
+    (run / "slides" / "one" / "prediction.json").write_text(json.dumps(older))
+    for option, file in zip(("--geojson", "--report"), files, strict=True):
+        file.unlink()
+        assert ats(*call, option)[0] == 0
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_a_report_follows_its_run(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
     """A later call without --report adds rows; the parts of a job array become one report."""
     (slides / "broken.svs").unlink()

@@ -131,7 +131,7 @@ class PredictionRun:
             if lacking is None:
                 continue
             prediction, needs = lacking[0], lacking[1] - {"tiles"}
-            if needs:
+            if needs or prediction.provenance.size is None:  # records of older runs lack the slide's frame
                 options = self._open_options(), self._draw_options()
                 regions = regions_of(source, self._region_options)
                 tasks.append(SlideTask(source, *options, None, regions, prediction, PixelRequest(needs)))

@@ -109,6 +109,7 @@ def sentence_about_reading(slides: int, needs: Collection[Need]) -> str:
     parts = {"attention": "the low-resolution view", "view": "the low-resolution view", "patches": "the drawn tiles"}
     parts["features"] = parts["patches"]
     read = " and ".join(dict.fromkeys(text for need, text in parts.items() if need in needs))
+    read = read or "the slide's header"
     return f"{slides} slides are predicted already: only {read} is read again, for the outputs asked for."
 
 
