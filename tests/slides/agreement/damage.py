@@ -113,8 +113,8 @@ def _flipped(stream: Stream, written: Written, number: int) -> bool:
 
 
 def _cut(stream: Stream, written: Written, number: int) -> bool:
-    """The index counts half of the bytes."""
-    return _indexed(stream, written, 325, stream.count // 2)
+    """The index counts one byte less than half: half may be the part of a tile on the image, which some store alone."""
+    return _indexed(stream, written, 325, max(1, stream.count // 2 - 1))
 
 
 def _pointed_beyond(stream: Stream, written: Written, number: int) -> bool:
