@@ -105,7 +105,7 @@ def test_all_slides_fail(ats: Run, model: Path, labelled: Path, tmp_path: Path) 
 def test_budgets_that_are_none(ats: Run, model: Path, labelled: Path, tiles: str) -> None:
     status, out, err = ats("evaluate", "--manifest", labelled, "-m", model, f"--tiles={tiles}", "--quiet")
     assert (status, out) == (2, "")
-    assert f"--tiles {tiles}: not a budget" in err
+    assert f"--tiles {tiles}: not a list of budgets" in err
 
 
 def test_calls_that_make_no_sense(ats: Run, model: Path, labelled: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_each_part_has_its_learning_rate(data: Path, monkeypatch: pytest.MonkeyP
     [
         ("no_such_file.safetensors", "no such file"),
         ("pickle.pt", "not a readable safetensors file.* Files that hold code are not loaded"),
-        ("other.safetensors", "not of this feature net: it lacks conv1.weight"),
+        ("other.safetensors", "not of this feature network: conv1.weight is missing"),
     ],
 )
 def test_weights_that_do_not_fit_are_a_sentence(data: Path, tmp_path: Path, pretrained: str, words: str) -> None:
