@@ -68,7 +68,6 @@ def command(
     settings = sampling | opening_settings(backend, plane, color_profile, roi_class, roi_origin)
     if output is not None and output.exists() and (not output.is_dir() or (any(output.iterdir()) and not overwrite)):
         raise AtsError(f"{output}: exists and is not empty. Give a new folder with -o, or --overwrite.")
-
     from ats_cli.commands.common.data_summary import answer_summary, say_summary
     from ats_cli.commands.common.evaluation_output import print_figures
     from ats_cli.commands.common.messages import announce_model, say
