@@ -1,1 +1,1 @@
-"""Maps of a slide: a value for each position, written in the formats of other programs, strip by strip."""
+"""Maps of a slide: a value for each position, written in the formats of other programs, block by block."""

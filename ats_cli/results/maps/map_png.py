@@ -29,7 +29,7 @@ def write_map_png(path: Path, slide_map: SlideMap, colors: Rendering, max_size: 
     rows = _cells(shape[0], height, slide_map.cell, slide_map.rows)
     picture = np.zeros((*shape, 4), np.uint8)
     for number, (start, stop) in enumerate(rows.tolist()):
-        values = _strongest(slide_map.strip(start, stop), columns)
+        values = _strongest(slide_map.block(start, stop, 0, slide_map.cols), columns)
         picture[number, :, :3] = colors.colors(values[None])[0]
         picture[number, :, 3] = np.where(values != 0, 255, 0)
     text, file = PngInfo(), BytesIO()

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from ats_cli.results.maps.pyramid import TILE, MapLevel, map_levels
-from ats_cli.results.maps.slide_map import SlideMap, value_range
+from ats_cli.results.maps.slide_map import SlideMap, blocks, value_range
 
 Version = Literal["0.5", "0.4"]
 
@@ -47,9 +47,8 @@ def _write_level(group: Any, name: str, level: MapLevel, version: Version) -> No
         name, shape=(level.rows, level.cols), chunks=(CHUNK, CHUNK), dtype="<f4", fill_value=0.0,
         chunk_key_encoding=separator, **names,
     )  # fmt: skip
-    for top in range(0, level.rows, CHUNK):
-        stop = min(top + CHUNK, level.rows)
-        array[top:stop] = level.strip(top, stop)
+    for top, bottom, left, right in blocks(level.rows, level.cols, CHUNK):
+        array[top:bottom, left:right] = level.block(top, bottom, left, right)
 
 
 def _attributes(slide_map: SlideMap, levels: list[MapLevel], version: Version) -> dict[str, Any]:

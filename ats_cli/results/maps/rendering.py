@@ -1,4 +1,4 @@
-"""Values of a map as colours, strip by strip."""
+"""Values of a map as colours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ats_cli.results.maps.slide_map import Floats, SlideMap, value_range
+from ats_cli.results.maps.slide_map import BLOCK, Floats, SlideMap, blocks, value_range
 
 Scale = Literal["linear", "log", "rank"]
 
@@ -55,11 +55,11 @@ def rendering(slide_map: SlideMap, scale: Scale = "linear", colormap: str | None
     return Rendering(edges, np.linspace(0, 1, BINS) if scale == "log" else _ranks(slide_map, edges), table)
 
 
-def _ranks(slide_map: SlideMap, edges: NDArray[np.float64], rows: int = 1024) -> NDArray[np.float64]:
+def _ranks(slide_map: SlideMap, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return for each edge the share of positive values that are at most as high."""
     counts = np.zeros(len(edges), np.int64)
-    for start in range(0, slide_map.rows, rows):
-        values = slide_map.strip(start, min(start + rows, slide_map.rows))
+    for place in blocks(slide_map.rows, slide_map.cols, BLOCK):
+        values = slide_map.block(*place)
         positive = values[values > 0]
         counts += np.bincount(
             np.searchsorted(edges, positive, side="left").clip(max=len(edges) - 1), minlength=len(edges)

@@ -1,8 +1,8 @@
-"""A map: a value for each cell of a grid over a slide, read in strips of rows."""
+"""A map: a value for each cell of a grid over a slide, read block by block."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from ats_cli.records import AttentionMap, TilesRead
 
 Floats = NDArray[np.float32]
+
+# Cells a side of the blocks in which a whole map is read.
+BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class SlideMap:
     rows, cols: size of the grid. cell: side of a cell in level-0 pixels; cell (row, col) covers the square
     [col * cell, (col + 1) * cell) x [row * cell, (row + 1) * cell) of the slide. mpp: microns per level-0 pixel, or
     None. slide_size: (width, height) in level-0 pixels.
-    strip: `strip(start, stop)` returns the values of those rows, (stop - start, cols) float32, all finite.
+    block: `block(top, bottom, left, right)` returns the values of those rows and columns as float32, all finite.
     """
 
     name: str
@@ -30,7 +33,7 @@ class SlideMap:
     cell: float
     mpp: float | None
     slide_size: tuple[int, int]
-    strip: Callable[[int, int], Floats]
+    block: Callable[[int, int, int, int], Floats]
     signed: bool = False
 
     @property
@@ -61,17 +64,24 @@ def attention_map(attention: AttentionMap, mpp: float | None, slide_size: tuple[
     """Return the map of attention in multiples of the average over positions; 0 where there is no position."""
     rows, cols = attention.values.shape
 
-    def strip(start: int, stop: int) -> Floats:
-        return (attention.values[start:stop] * attention.positions).astype(np.float32)
+    def block(top: int, bottom: int, left: int, right: int) -> Floats:
+        return (attention.values[top:bottom, left:right] * attention.positions).astype(np.float32)
 
-    return SlideMap("attention (times average)", rows, cols, attention.pitch, mpp, slide_size, strip)
+    return SlideMap("attention (times average)", rows, cols, attention.pitch, mpp, slide_size, block)
 
 
-def value_range(slide_map: SlideMap, rows: int = 1024) -> tuple[float, float]:
+def blocks(rows: int, cols: int, side: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (top, bottom, left, right) of blocks of at most `side` cells a side, row by row."""
+    for top in range(0, rows, side):
+        for left in range(0, cols, side):
+            yield top, min(top + side, rows), left, min(left + side, cols)
+
+
+def value_range(slide_map: SlideMap) -> tuple[float, float]:
     """Return the lowest and highest value; (-m, m) for signed values, and never an empty range."""
     low, high = 0.0, 0.0
-    for start in range(0, slide_map.rows, rows):
-        values = slide_map.strip(start, min(start + rows, slide_map.rows))
+    for place in blocks(slide_map.rows, slide_map.cols, BLOCK):
+        values = slide_map.block(*place)
         low, high = min(low, float(values.min())), max(high, float(values.max()))
     if slide_map.signed:
         low, high = -max(-low, high), max(-low, high)
@@ -90,10 +100,12 @@ def evidence_map(
     order = np.argsort(tiles.positions, kind="stable")
     positions = tiles.positions[order]
 
-    def strip(start: int, stop: int) -> Floats:
-        found = np.zeros((stop - start) * cols, np.float32)
-        first, last = np.searchsorted(positions, (start * cols, stop * cols))
-        found[positions[first:last] - start * cols] = values[order[first:last]]
-        return found.reshape(stop - start, cols)
+    def block(top: int, bottom: int, left: int, right: int) -> Floats:
+        found = np.zeros((bottom - top, right - left), np.float32)
+        first, last = np.searchsorted(positions, (top * cols, bottom * cols))
+        row, col = np.divmod(positions[first:last], cols)
+        inside = (col >= left) & (col < right)
+        found[row[inside] - top, col[inside] - left] = values[order[first:last]][inside]
+        return found
 
-    return SlideMap(f"evidence for {name}", rows, cols, cell, mpp, slide_size, strip, signed=True)
+    return SlideMap(f"evidence for {name}", rows, cols, cell, mpp, slide_size, block, signed=True)

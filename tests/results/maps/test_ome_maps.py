@@ -29,7 +29,7 @@ def map_of(values: Values, cell: float = 32.0, mpp: float | None = 0.5, signed: 
     rows, cols = values.shape
     size = (round(cols * cell), round(rows * cell))
     return SlideMap(
-        "attention", rows, cols, cell, mpp, size, lambda a, b: values[a:b].astype(np.float32), signed=signed
+        "attention", rows, cols, cell, mpp, size, lambda a, b, c, d: values[a:b, c:d].astype(np.float32), signed=signed
     )
 
 
@@ -145,14 +145,14 @@ def test_signed_values_diverge_from_white() -> None:
 
 @pytest.mark.parametrize("form", ["tiff", "rgb", "zarr"])
 def test_memory_does_not_grow_with_the_map(tmp_path: Path, form: str) -> None:
-    """A map of 16 times as many rows, read strip by strip, takes as much memory."""
+    """A map of 16 times as many rows takes as much memory."""
     peaks = []
     for rows in (1000, 16_000):
 
-        def strip(start: int, stop: int) -> np.ndarray:
-            return np.full((stop - start, 600), 1.0, np.float32)
+        def block(top: int, bottom: int, left: int, right: int) -> np.ndarray:
+            return np.full((bottom - top, right - left), 1.0, np.float32)
 
-        slide_map = SlideMap("attention", rows, 600, 32.0, 0.5, (600 * 32, rows * 32), strip)
+        slide_map = SlideMap("attention", rows, 600, 32.0, 0.5, (600 * 32, rows * 32), block)
         tracemalloc.start()
         if form == "zarr":
             write_ome_zarr(tmp_path / "a.zarr", slide_map)
@@ -166,10 +166,10 @@ def test_memory_does_not_grow_with_the_map(tmp_path: Path, form: str) -> None:
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     values = np.ones((2000, 10))
 
-    def broken(start: int, stop: int) -> np.ndarray:
-        if stop > 1024:
+    def broken(top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        if bottom > 1024:
             raise OSError(28, "No space left on device")
-        return values[start:stop].astype(np.float32)
+        return values[top:bottom, left:right].astype(np.float32)
 
     whole, torn = map_of(values), SlideMap("attention", 2000, 10, 8.0, None, (80, 16_000), broken)
     for path, write in ((tmp_path / "a.tiff", write_ome_tiff), (tmp_path / "a.zarr", write_ome_zarr)):
