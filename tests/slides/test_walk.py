@@ -20,6 +20,7 @@ from PIL import Image
 from ats_cli.errors import SlideError
 from ats_cli.records import AttentionMap
 from ats_cli.results.pictures.heatmap import HeatmapOptions, write_heatmap
+from ats_cli.results.pictures.slide_frame import SlideFrame
 from ats_cli.slides import find_slides, open_slide
 
 KINDS = (
@@ -32,7 +33,7 @@ KINDS = (
 def heatmap(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     file = tmp_path_factory.mktemp("heatmap") / "a.png"
     attention = AttentionMap(np.full((4, 5), 1 / 20), 16.0, 20)
-    write_heatmap(file, None, 1.0, attention, (80, 64), None, HeatmapOptions(max_size=64))
+    write_heatmap(file, SlideFrame((80, 64)), attention, HeatmapOptions(max_size=64))
     return file.read_bytes()
 
 
