@@ -64,8 +64,11 @@ def write(writer: str, file: Path) -> float:
 
     side = round((file.stat().st_size // 4) ** 0.5)
 
-    def block(top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        rows = [np.fromfile(file, "<f4", right - left, offset=4 * (row * side + left)) for row in range(top, bottom)]
+    def block(row_start: int, row_stop: int, col_start: int, col_stop: int) -> np.ndarray:
+        rows = [
+            np.fromfile(file, "<f4", col_stop - col_start, offset=4 * (row * side + col_start))
+            for row in range(row_start, row_stop)
+        ]
         return np.stack(rows).astype(np.float32, copy=False)
 
     slide_map = SlideMap("attention", side, side, float(CELL), 0.25, (side * CELL, side * CELL), block)

@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import numcodecs
+
 from ats_cli.results.maps.pyramid import TILE, MapLevel, map_levels
 from ats_cli.results.maps.slide_map import SlideMap, blocks, value_range
 
@@ -41,14 +43,17 @@ def write_ome_zarr(path: Path, slide_map: SlideMap, version: Version = "0.5") ->
 
 
 def _write_level(group: Any, name: str, level: MapLevel, version: Version) -> None:
-    names = {"dimension_names": ("y", "x")} if version == "0.5" else {}
+    # Of 0.4, readers in Java know zlib and Blosc only.
+    options: dict[str, Any] = (
+        {"compressors": numcodecs.Zlib(5)} if version == "0.4" else {"dimension_names": ("y", "x")}
+    )
     separator = {"name": "default" if version == "0.5" else "v2", "separator": "/"}
     array = group.create_array(
         name, shape=(level.rows, level.cols), chunks=(CHUNK, CHUNK), dtype="<f4", fill_value=0.0,
-        chunk_key_encoding=separator, **names,
+        chunk_key_encoding=separator, **options,
     )  # fmt: skip
-    for top, bottom, left, right in blocks(level.rows, level.cols, CHUNK):
-        array[top:bottom, left:right] = level.block(top, bottom, left, right)
+    for row_start, row_stop, col_start, col_stop in blocks(level.rows, level.cols, CHUNK):
+        array[row_start:row_stop, col_start:col_stop] = level.block(row_start, row_stop, col_start, col_stop)
 
 
 def _attributes(slide_map: SlideMap, levels: list[MapLevel], version: Version) -> dict[str, Any]:

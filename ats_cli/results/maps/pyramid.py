@@ -23,7 +23,7 @@ class MapLevel:
     block: Callable[[int, int, int, int], Floats]
 
     def tiles(self) -> Iterator[Floats]:
-        """Yield tiles of (TILE, TILE), row by row; those at the right and bottom edges are filled with 0."""
+        """Yield tiles of (TILE, TILE), row by row; those at the col_stop and row_stop edges are filled with 0."""
         for place in blocks(self.rows, self.cols, TILE):
             part, tile = self.block(*place), np.zeros((TILE, TILE), np.float32)
             tile[: part.shape[0], : part.shape[1]] = part
@@ -42,20 +42,20 @@ def _reduced(level: MapLevel, file: Path) -> MapLevel:
     """Write the means of squares of 2 x 2 cells; at an odd edge, of those that exist."""
     rows, cols = -(-level.rows // 2), -(-level.cols // 2)
     with file.open("wb") as out:
-        for top, bottom, left, right in blocks(level.rows, level.cols, 2 * TILE):
-            block = level.block(top, bottom, left, right)
+        for row_start, row_stop, col_start, col_stop in blocks(level.rows, level.cols, 2 * TILE):
+            block = level.block(row_start, row_stop, col_start, col_stop)
             padded = np.pad(block, ((0, block.shape[0] % 2), (0, block.shape[1] % 2)), mode="edge")
             squares = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
-            for row, values in enumerate(squares.mean(axis=(1, 3), dtype=np.float32).astype("<f4"), top // 2):
-                out.seek(4 * (row * cols + left // 2))
+            for row, values in enumerate(squares.mean(axis=(1, 3), dtype=np.float32).astype("<f4"), row_start // 2):
+                out.seek(4 * (row * cols + col_start // 2))
                 out.write(values.tobytes())
 
-    def read(top: int, bottom: int, left: int, right: int) -> Floats:
-        found = np.empty((bottom - top, right - left), np.float32)
+    def read(row_start: int, row_stop: int, col_start: int, col_stop: int) -> Floats:
+        found = np.empty((row_stop - row_start, col_stop - col_start), np.float32)
         with file.open("rb") as source:
-            for row in range(top, bottom):
-                source.seek(4 * (row * cols + left))
-                found[row - top] = np.frombuffer(source.read(4 * (right - left)), "<f4")
+            for row in range(row_start, row_stop):
+                source.seek(4 * (row * cols + col_start))
+                found[row - row_start] = np.frombuffer(source.read(4 * (col_stop - col_start)), "<f4")
         return found
 
     return MapLevel(rows, cols, 2 * level.factor, read)

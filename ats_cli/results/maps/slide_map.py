@@ -24,7 +24,7 @@ class SlideMap:
     rows, cols: size of the grid. cell: side of a cell in level-0 pixels; cell (row, col) covers the square
     [col * cell, (col + 1) * cell) x [row * cell, (row + 1) * cell) of the slide. mpp: microns per level-0 pixel, or
     None. slide_size: (width, height) in level-0 pixels.
-    block: `block(top, bottom, left, right)` returns the values of those rows and columns as float32, all finite.
+    block: `block(row_start, row_stop, col_start, col_stop)` returns the values of those rows and columns as float32, all finite.
     """
 
     name: str
@@ -64,17 +64,17 @@ def attention_map(attention: AttentionMap, mpp: float | None, slide_size: tuple[
     """Return the map of attention in multiples of the average over positions; 0 where there is no position."""
     rows, cols = attention.values.shape
 
-    def block(top: int, bottom: int, left: int, right: int) -> Floats:
-        return (attention.values[top:bottom, left:right] * attention.positions).astype(np.float32)
+    def block(row_start: int, row_stop: int, col_start: int, col_stop: int) -> Floats:
+        return (attention.values[row_start:row_stop, col_start:col_stop] * attention.positions).astype(np.float32)
 
     return SlideMap("attention (times average)", rows, cols, attention.pitch, mpp, slide_size, block)
 
 
 def blocks(rows: int, cols: int, side: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (top, bottom, left, right) of blocks of at most `side` cells a side, row by row."""
-    for top in range(0, rows, side):
-        for left in range(0, cols, side):
-            yield top, min(top + side, rows), left, min(left + side, cols)
+    """Yield (row_start, row_stop, col_start, col_stop) of blocks of at most `side` cells a side, row by row."""
+    for row_start in range(0, rows, side):
+        for col_start in range(0, cols, side):
+            yield row_start, min(row_start + side, rows), col_start, min(col_start + side, cols)
 
 
 def value_range(slide_map: SlideMap) -> tuple[float, float]:
@@ -100,12 +100,12 @@ def evidence_map(
     order = np.argsort(tiles.positions, kind="stable")
     positions = tiles.positions[order]
 
-    def block(top: int, bottom: int, left: int, right: int) -> Floats:
-        found = np.zeros((bottom - top, right - left), np.float32)
-        first, last = np.searchsorted(positions, (top * cols, bottom * cols))
+    def block(row_start: int, row_stop: int, col_start: int, col_stop: int) -> Floats:
+        found = np.zeros((row_stop - row_start, col_stop - col_start), np.float32)
+        first, last = np.searchsorted(positions, (row_start * cols, row_stop * cols))
         row, col = np.divmod(positions[first:last], cols)
-        inside = (col >= left) & (col < right)
-        found[row[inside] - top, col[inside] - left] = values[order[first:last]][inside]
+        inside = (col >= col_start) & (col < col_stop)
+        found[row[inside] - row_start, col[inside] - col_start] = values[order[first:last]][inside]
         return found
 
     return SlideMap(f"evidence for {name}", rows, cols, cell, mpp, slide_size, block, signed=True)

@@ -149,8 +149,8 @@ def test_memory_does_not_grow_with_the_map(tmp_path: Path, form: str) -> None:
     peaks = []
     for rows in (1000, 16_000):
 
-        def block(top: int, bottom: int, left: int, right: int) -> np.ndarray:
-            return np.full((bottom - top, right - left), 1.0, np.float32)
+        def block(row_start: int, row_stop: int, col_start: int, col_stop: int) -> np.ndarray:
+            return np.full((row_stop - row_start, col_stop - col_start), 1.0, np.float32)
 
         slide_map = SlideMap("attention", rows, 600, 32.0, 0.5, (600 * 32, rows * 32), block)
         tracemalloc.start()
@@ -167,9 +167,9 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     values = np.ones((2000, 10))
 
     def broken(top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        if bottom > 1024:
+        if row_stop > 1024:
             raise OSError(28, "No space left on device")
-        return values[top:bottom, left:right].astype(np.float32)
+        return values[row_start:row_stop, col_start:col_stop].astype(np.float32)
 
     whole, torn = map_of(values), SlideMap("attention", 2000, 10, 8.0, None, (80, 16_000), broken)
     for path, write in ((tmp_path / "a.tiff", write_ome_tiff), (tmp_path / "a.zarr", write_ome_zarr)):
