@@ -65,10 +65,8 @@ def write(writer: str, file: Path) -> float:
     side = round((file.stat().st_size // 4) ** 0.5)
 
     def block(row_start: int, row_stop: int, col_start: int, col_stop: int) -> np.ndarray:
-        rows = [
-            np.fromfile(file, "<f4", col_stop - col_start, offset=4 * (row * side + col_start))
-            for row in range(row_start, row_stop)
-        ]
+        offsets = [4 * (row * side + col_start) for row in range(row_start, row_stop)]
+        rows = [np.fromfile(file, "<f4", col_stop - col_start, offset=offset) for offset in offsets]
         return np.stack(rows).astype(np.float32, copy=False)
 
     slide_map = SlideMap("attention", side, side, float(CELL), 0.25, (side * CELL, side * CELL), block)

@@ -44,9 +44,8 @@ def write_ome_zarr(path: Path, slide_map: SlideMap, version: Version = "0.5") ->
 
 def _write_level(group: Any, name: str, level: MapLevel, version: Version) -> None:
     # Of 0.4, readers in Java know zlib and Blosc only.
-    options: dict[str, Any] = (
-        {"compressors": numcodecs.Zlib(5)} if version == "0.4" else {"dimension_names": ("y", "x")}
-    )
+    of_04, of_05 = {"compressors": numcodecs.Zlib(5)}, {"dimension_names": ("y", "x")}
+    options: dict[str, Any] = of_04 if version == "0.4" else of_05
     separator = {"name": "default" if version == "0.5" else "v2", "separator": "/"}
     array = group.create_array(
         name, shape=(level.rows, level.cols), chunks=(CHUNK, CHUNK), dtype="<f4", fill_value=0.0,

@@ -23,7 +23,7 @@ class MapLevel:
     block: Callable[[int, int, int, int], Floats]
 
     def tiles(self) -> Iterator[Floats]:
-        """Yield tiles of (TILE, TILE), row by row; those at the col_stop and row_stop edges are filled with 0."""
+        """Yield tiles of (TILE, TILE), row by row; those at the right and bottom edges are filled with 0."""
         for place in blocks(self.rows, self.cols, TILE):
             part, tile = self.block(*place), np.zeros((TILE, TILE), np.float32)
             tile[: part.shape[0], : part.shape[1]] = part

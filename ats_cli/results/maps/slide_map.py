@@ -24,7 +24,8 @@ class SlideMap:
     rows, cols: size of the grid. cell: side of a cell in level-0 pixels; cell (row, col) covers the square
     [col * cell, (col + 1) * cell) x [row * cell, (row + 1) * cell) of the slide. mpp: microns per level-0 pixel, or
     None. slide_size: (width, height) in level-0 pixels.
-    block: `block(row_start, row_stop, col_start, col_stop)` returns the values of those rows and columns as float32, all finite.
+    block: `block(row_start, row_stop, col_start, col_stop)` returns the values of those rows and columns, float32, all
+    finite.
     """
 
     name: str

@@ -166,7 +166,7 @@ def test_memory_does_not_grow_with_the_map(tmp_path: Path, form: str) -> None:
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     values = np.ones((2000, 10))
 
-    def broken(top: int, bottom: int, left: int, right: int) -> np.ndarray:
+    def broken(row_start: int, row_stop: int, col_start: int, col_stop: int) -> np.ndarray:
         if row_stop > 1024:
             raise OSError(28, "No space left on device")
         return values[row_start:row_stop, col_start:col_stop].astype(np.float32)
