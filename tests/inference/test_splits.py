@@ -18,7 +18,11 @@ from ats_cli.training.dataset.labelled import labelled_slides
 from tests.small import copy_slide
 
 CLASSES = ("bright", "dark")
-SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+SPELLINGS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing", "holdout", "hold-out"),
+}
 FAULT = Path(__file__).parents[1] / "data/faults/evaluate-split-in-another-case/split.csv"
 DIGITS = Path(__file__).parents[2] / "examples/digits.tif"
 

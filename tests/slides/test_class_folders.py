@@ -18,7 +18,7 @@ from ats_cli.training import labelled_slides
 WORDS = {
     "train": ("train", "Training", "TRAIN", "train_set", "training data"),
     "val": ("val", "Valid", "validation", "dev", "VAL-SET"),
-    "test": ("test", "Testing", "TEST", "test set", "testdata"),
+    "test": ("test", "Testing", "TEST", "test set", "testdata", "holdout", "Hold-Out"),
 }
 CLASSES = ("a", "b", "Tumour", "tester", "trained", "10")
 LAYOUTS = ("classes", "parts above", "parts below")
@@ -184,6 +184,22 @@ def test_folders_that_each_hold_the_same_folders_are_said(tmp_path: Path) -> Non
             (tmp_path / site / label / "x.tif").touch()
     (note,) = class_folders(tmp_path).notes
     assert "north, south are taken for the classes" in note and "a, b" in note
+
+
+def test_a_class_called_like_a_missing_value_is_said(tmp_path: Path) -> None:
+    for label in ("a", "b", "NA"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "x.tif").touch()
+    (note,) = class_folders(tmp_path).notes
+    assert "folder NA is taken for a class" in note
+
+
+def test_a_holdout_beside_classes_is_no_class(tmp_path: Path) -> None:
+    for label in ("a", "b", "holdout"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "x.tif").touch()
+    with pytest.raises(SlideError, match="holdout is a part of a split by its name, but a beside it is none"):
+        class_folders(tmp_path)
 
 
 def test_a_folder_around_the_classes_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from ats_cli.errors import SlideError
 from ats_cli.slides.formats.lookup import extensions, is_slide_folder
 from ats_cli.slides.inputs.discovery import NAMED, one_a_series, say_passed, slide_ids
 from ats_cli.slides.inputs.folder_walk import FolderWalk
+from ats_cli.slides.inputs.labels import plain
+from ats_cli.slides.inputs.manifest import MISSING
 from ats_cli.slides.inputs.splits import SPLITS, is_fold, split_of
 
 _MANIFEST = "give --manifest with the columns slide, label and split"
@@ -157,6 +159,8 @@ class _Search:
         if parts:
             counts = ", ".join(f"{split} {parts[split]}" for split in SPLITS if parts[split])
             yield f"{self.top}: folders are taken for the parts of a split, not for classes: {counts} slides."
+        for label in sorted({slide.label for slide in slides if plain(slide.label) in MISSING}):
+            yield f"{self.top}: folder {label} is taken for a class. Remove it if its slides have no label."
         if self.left_out:
             named = ", ".join(path.name for path in self.left_out[:NAMED]) + ", ..." * (len(self.left_out) > NAMED)
             what = "slide is" if len(self.left_out) == 1 else "slides are"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,6 +92,11 @@ def _key(file: str, places: Mapping[str, int], written: Sequence[str]) -> str:
     if keys:
         raise SlideError(
             f"{file}: row 1 has both a column slide and a column path. Name the files in one column slide."
+        )
+    if len(written) == 1 and re.search(r"[,;\t|]", written[0]):
+        raise SlideError(
+            f"{file}: row 1 is one cell, {written[0]!r}. Separate its cells with commas, semicolons or tabs, and do "
+            "not quote a row as a whole."
         )
     named = ", ".join(filter(None, written))
     raise SlideError(f"{file}: row 1 has no column slide, only {named}. Name the files in one column slide.")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from ats_cli.errors import AtsError, SlideError
@@ -18,7 +19,7 @@ from ats_cli.slides.inputs.csv_rows import DELIMITERS, CsvTable, csv_table
 from ats_cli.slides.inputs.file_lookup import FileLookup
 from ats_cli.slides.inputs.header import Header, is_slide_column, read_header
 from ats_cli.slides.inputs.labels import plain, spellings
-from ats_cli.slides.inputs.splits import split_of
+from ats_cli.slides.inputs.splits import SPLITS, split_of
 from ats_cli.slides.remote.path import AnyPath, RemotePath, slide_path
 
 _log = logging.getLogger(__name__)
@@ -115,7 +116,9 @@ def read_manifest(
     file = Path(path)
     table = csv_table(file, is_slide_column)
     reader = _Reader(table, slides_root or file.parent, group_by, na == "auto")
-    if not with_labels:
+    if with_labels:
+        reader.refuse_columns_for_parts()
+    else:
         for name in {"label", "split", "weight"} | ({"group"} if group_by is None else set()):
             reader.header.columns.pop(name, None)
     split = None if choose_split is None else choose_split(reader.splits())
@@ -143,12 +146,34 @@ class _Reader:
         self.table, self.root, self.has_words = table, root, has_words
         self.name = table.file.name
         self.lines = table.rows()
-        self.header: Header = read_header(self.name, next(self.lines, (0, []))[1], group_by)
+        first = next(self.lines, (0, []))[1]
+        self._refuse_rows_above_the_header(first)
+        self.header: Header = read_header(self.name, first, group_by)
         self.unused = self.header.unused
         self.missing: Counter[str] = Counter()
         self.examples: dict[str, str] = {}  # by column, a word for a missing value and its row
         self._files = FileLookup()
         self._real_folder = lru_cache(4096)(os.path.realpath)
+
+    def _refuse_rows_above_the_header(self, first: Sequence[str]) -> None:
+        """Raise SlideError where a row below the first names the column of the slides."""
+        if any(map(is_slide_column, first)):
+            return
+        for number, cells in islice(self.table.rows(), 1, 20):
+            if any(map(is_slide_column, cells)):
+                raise SlideError(
+                    f"{self.name}: row {number} has the names of the columns, but row 1 must have them. Remove the "
+                    "rows above it."
+                )
+
+    def refuse_columns_for_parts(self) -> None:
+        """Raise SlideError where each part of a split has a column: training would learn from the test slides."""
+        parts = [name for name in self.unused if split_of(name) in SPLITS]
+        if "split" not in self.header.columns and len({split_of(name) for name in parts}) > 1:
+            raise SlideError(
+                f"{self.name}: row 1 has the columns {', '.join(parts)}, which are not read. Write one column split "
+                "with train, val or test in each row, or rename these."
+            )
 
     def splits(self) -> dict[str, int]:
         """Return the splits of the table, as of `split_of`, each with the number of its first row."""

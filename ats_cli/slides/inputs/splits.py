@@ -11,7 +11,7 @@ SPLITS = ("train", "val", "test")
 _WORDS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val", "development": "val",
-    "test": "test", "testing": "test",
+    "test": "test", "testing": "test", "holdout": "test", "hold-out": "test", "hold_out": "test", "held-out": "test",
 }  # fmt: skip
 _NAMES = re.compile(rf"({'|'.join(_WORDS)})(?:[ _.-]?(?:set|data|split|slides))?", re.IGNORECASE)
 
@@ -21,8 +21,8 @@ def split_of(written: str | None) -> str:
 
     >>> split_of("Train"), split_of("TESTING"), split_of(" valid "), split_of("fold 3"), split_of(None)
     ('train', 'test', 'val', 'fold 3', '')
-    >>> split_of("test set"), split_of("train_data"), split_of("dev"), split_of("tester")
-    ('test', 'train', 'val', 'tester')
+    >>> split_of("test set"), split_of("train_data"), split_of("dev"), split_of("Hold-out"), split_of("tester")
+    ('test', 'train', 'val', 'test', 'tester')
     """
     text = plain(written or "")
     found = _NAMES.fullmatch(text)

@@ -138,7 +138,8 @@ def _from_manifest(manifest: Path, mpp: float | None, root: Path | None, task: s
                 f"{manifest}: row {row.row}: {row.path} has no label. Training needs a column label, filled everywhere."
             )
         if row.split not in (None, "", *SPLITS):
-            raise AtsError(f"{manifest}: row {row.row}: split {row.split!r} is none of {', '.join(SPLITS)}.")
+            known = ", ".join(SPLITS)
+            raise AtsError(f"{manifest}: row {row.row}: split {row.split!r} is none of {known}. Write one of these.")
         if problem := kind.label_problem(plain(row.label or "")):
             raise AtsError(f"{manifest}: row {row.row}: label {row.label!r} {problem}.")
         if na != "none" and any(plain(name) in MISSING for name in kind.class_names(row.label or "")):
