@@ -59,6 +59,8 @@ def test_the_reader_goes_by_content(data: Path, tmp_path: Path, name: str, reade
 def test_what_is_no_slide_says_so(tmp_path: Path) -> None:
     (tmp_path / "empty.svs").touch()
     (tmp_path / "text.svs").write_text("not a slide at all, " * 50)
+    (tmp_path / "table.CSV").write_text("slide,label\na.svs,x\n")
+    (tmp_path / "x.geojson").write_text("{}")
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "dicom").mkdir()
@@ -67,7 +69,9 @@ def test_what_is_no_slide_says_so(tmp_path: Path) -> None:
         out.writestr(".zgroup", "{}")
     for name, says in {
         "empty.svs": "the file is empty",
-        "text.svs": "not a slide or image format",
+        "text.svs": "not a slide or image format that is read. Convert",
+        "table.CSV": "not a slide or image format that is read. Give a table of slides with --manifest",
+        "x.geojson": "not a slide or image format that is read. Give regions of slides with --roi",
         "folder": "a folder, not a slide",
         "a.zarr": "no Zarr array or group is there",
         "dicom": "1.dcm is no DICOM that can be read",

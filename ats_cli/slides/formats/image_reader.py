@@ -35,6 +35,9 @@ JPEG_PIXELS_A_BYTE = 600
 Image.MAX_IMAGE_PIXELS = MAX_BYTES
 _HEAD_BYTES = 4096
 
+_TABLE, _REGIONS = "Give a table of slides with --manifest.", "Give regions of slides with --roi."
+_OPTION_FOR = {".csv": _TABLE, ".tsv": _TABLE, ".txt": _TABLE, ".geojson": _REGIONS}
+
 _OPAQUE = ("1", "L", "RGB", "P")
 _ALPHA = ("LA", "RGBA", "PA")
 _WITHOUT_ALPHA = {"LA": "L", "RGBA": "RGB", "PA": "P"}
@@ -117,9 +120,8 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
             warnings.simplefilter("ignore")
             image = Image.open(file)
     except UnidentifiedImageError:
-        raise SlideError(
-            "not a slide or image format that is read. Convert it to a tiled TIFF or an OME-TIFF."
-        ) from None
+        advice = _OPTION_FOR.get(path.suffix.lower(), "Convert it to a tiled TIFF or an OME-TIFF.")
+        raise SlideError(f"not a slide or image format that is read. {advice}") from None
     except Image.DecompressionBombError:
         raise _too_large("") from None
     except Exception as error:
