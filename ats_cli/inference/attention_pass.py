@@ -131,9 +131,13 @@ class AttentionPass:
         large for memory.
         """
         if self.rows * self.cols > MAX_MAP_POSITIONS:
+            in_microns = self._context.model.spec.unit == "um"
+            scale = f" at {self._context.slide.require_mpp():g} microns per pixel" if in_microns else ""
+            check = "Check that mpp; if it is right, " if scale else ""
             raise SlideError(
-                f"its attention map has {self.rows * self.cols:,} positions, more than the {MAX_MAP_POSITIONS:,} that "
-                "fit in memory. `ats predict --sampler murthy` reads them strip by strip.",
+                f"its attention map has {self.rows * self.cols:,} positions{scale}, more than the "
+                f"{MAX_MAP_POSITIONS:,} that fit in memory. {check}`ats predict --sampler murthy` "
+                "reads them strip by strip.",
                 name=self._context.file_name,
             )
         totals, logits = StripTotals(), []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small import SPEC, damage, noise, random_model, small_spec, write_pyramid, write_slide
 
+from ats_cli.app import run
 from ats_cli.errors import SlideError
 from ats_cli.inference import attention_map, predict_many, predict_slide
 from ats_cli.inference import attention_pass as look
@@ -190,6 +191,14 @@ def test_an_adaptive_run_stops_no_earlier_over_damage(slide: Path) -> None:
     assert sound.sampling.settled and found.sampling.tiles_unreadable
     assert (found.sampling.tiles or 0) >= (sound.sampling.tiles or 0)
     assert found.predicted == sound.predicted or not found.sampling.settled
+
+
+@pytest.mark.integration
+def test_a_map_too_large_by_a_wrong_mpp_names_the_mpp(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nanometres, 250, in place of microns, 0.25."""
+    digits = Path(__file__).parents[2] / "examples/digits.tif"
+    assert run(["predict", str(digits), "-m", "colon-epithelium", "--mpp", "250", "--processes", "0"]) == 1
+    assert "positions at 250 microns per pixel, more than" in capfd.readouterr().err
 
 
 def test_a_map_too_large_for_memory_is_left_to_the_race(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
