@@ -22,7 +22,7 @@ def scanned(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     for name, says in {"exact": "MPP = 0.52", "a": "AppMag = 20", "b": "AppMag = 20", "c": "AppMag = 40"}.items():
-        text = f"Aperio Image Library v11\r\n256x256 (256x256) RGB|{says}"
+        text = f"Aperio Image Library v11\r\n256x256 (256x256) RGB|Title = {name}|{says}"
         tifffile.imwrite(folder / f"{name}.svs", pixels, tile=(128, 128), photometric="rgb", description=text)
     return folder
 

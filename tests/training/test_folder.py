@@ -104,7 +104,8 @@ def test_folds_then_a_model_of_all_slides(data: Path, recipe: str, tmp_path: Pat
     found = trained.metrics["cross_validation"]
     assert found["folds"] == 3 and len(found["accuracy_by_fold"]) == 3
     assert found["accuracy"] == pytest.approx(np.mean(found["accuracy_by_fold"]))
-    assert len(told) == 3 and "Cross-validated, 3 folds" in (output / "README.md").read_text()
+    assert sum(message.startswith("fold ") for message in told) == 3
+    assert "Cross-validated, 3 folds" in (output / "README.md").read_text()
     held = [r["slide_id"] for k in "123" for r in rows(output / "folds" / k / "split.csv") if r["split"] == "val"]
     assert len(held) == len(set(held)) == 12
     assert load_model(output).spec.classes == ("bright", "dark")
@@ -254,9 +255,8 @@ def test_regions_from_a_folder(data: Path, recipe: str, tmp_path: Path) -> None:
     for number in range(11):
         (tmp_path / "regions" / f"{number:02d}.geojson").write_text(json.dumps(corner))
     train_into(output=tmp_path / "model", on_message=told.append, **given)
-    assert told == [
-        f"1 of 12 slides have no regions in {given['roi']}, like dark/11: all of their tissue is drawn from."
-    ]
+    everywhere = f"1 of 12 slides have no regions in {given['roi']}, like dark/11: all of their tissue is drawn from."
+    assert told.count(everywhere) == 1
     assert {row["slide_id"] for row in rows(tmp_path / "model/split.csv") if not row["roi"]} == {"dark/11"}
     one = LabelledSlide("a", data / "bright" / "00.tif", "bright", roi=tmp_path / "regions" / "00.geojson")
     with SlideStore(SPEC, 10**9, 1) as store:
@@ -280,7 +280,7 @@ def test_patience_ends_a_training_that_gets_no_better(data: Path, recipe: str, t
     given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe, "overrides": still}
     trained = train_into(output=tmp_path / "model", on_message=told.append, **given)
     assert (trained.steps_done, trained.metrics["validation"]["step"], trained.interrupted) == (9, 3, False)
-    assert told == ["stopped after 9 steps: 2 validations were no better."]
+    assert told[-1] == "stopped after 9 steps: 2 validations were no better."
     assert train_into(output=tmp_path / "model", resume=True, **given).steps_done == 9
     with pytest.raises(AtsError, match="--patience needs validation slides"):
         train_into(output=tmp_path / "other", validation=0.0, **given)

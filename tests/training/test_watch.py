@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import noise, small_spec, square, write_model, write_slide
+from small import copy_slide, noise, small_spec, square, write_model, write_slide
 from trainings import train_into, train_slides
 
 from ats_cli.errors import AtsError
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def alike(tmp_path: Path) -> list[LabelledSlide]:
     """Two classes of the same noise: nothing can be learnt."""
-    paths = [write_slide(tmp_path / f"{i}.tif", noise(97, 83)) for i in range(8)]
+    noisy = write_slide(tmp_path / "noise.tif", noise(97, 83))
+    paths = [copy_slide(noisy, tmp_path / f"{i}.tif") for i in range(8)]
     return [LabelledSlide(str(i), path, "ab"[i % 2]) for i, path in enumerate(paths)]
 
 
