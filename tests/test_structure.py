@@ -50,7 +50,7 @@ HEAVY = {
     "imagecodecs", "PIL", "matplotlib",
 }  # fmt: skip
 
-LINES, FILES_OF_A_FOLDER, FUNCTION_LINES, PARAMETERS, COMMAND_LINES, PASSED_ON = 320, 14, 80, 8, 130, 3
+LINES, FILES_OF_A_FOLDER, FUNCTION_LINES, PARAMETERS, COMMAND_LINES, PASSED_ON = 320, 14, 80, 8, 129, 3
 
 # Not as the whole name of a file, folder, class, function, parameter, field, attribute or column.
 BANNED = {
@@ -206,7 +206,7 @@ def test_files_are_short() -> None:
 
 
 def test_folders_are_small() -> None:
-    counts = Counter(name.rpartition("/")[0] for name in FILES if not name.endswith("__init__.py"))
+    counts = Counter(name.rpartition("/")[0] for name in FILES)
     check("folders are small", {folder or "." for folder, count in counts.items() if count > FILES_OF_A_FOLDER})
 
 

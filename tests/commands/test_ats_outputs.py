@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 import zarr
+from geojson_pydantic import FeatureCollection
 from PIL import Image
 from shapely.geometry import shape
 from shapely.ops import unary_union
@@ -28,7 +29,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 def features(run: Path, slide_id: str) -> list[dict]:
     document = json.loads((run / "slides" / slide_id / "tiles.geojson").read_text())
-    assert document["type"] == "FeatureCollection"
+    FeatureCollection.model_validate(document)  # RFC 7946
     return document["features"]
 
 
