@@ -131,7 +131,7 @@ def test_what_the_file_lacks_is_background(
 
 def test_a_file_that_holds_nothing_says_so(slide: Path) -> None:
     damage(slide, *range(20), absent=True)
-    with pytest.raises(SlideError, match=r"^slide\.tif: its index says that the file holds none of its tiles"):
+    with pytest.raises(SlideError, match=r"^slide\.tif: its index has none of its tiles"):
         predict(slide)
 
 
