@@ -38,7 +38,16 @@ def clean(text: str) -> str:
 
 
 Failure = Literal[
-    "unreadable", "no scale", "no tissue", "regions", "missing", "crashed", "timed out", "memory", "unforeseen"
+    "unreadable",
+    "no scale",
+    "no tissue",
+    "regions",
+    "missing",
+    "too large",
+    "crashed",
+    "timed out",
+    "memory",
+    "unforeseen",
 ]
 """Kinds of failed slides: what to do about one is what to do about all of its kind."""
 

@@ -252,11 +252,13 @@ class RegionsUsed(NamedTuple):
     file: the name of their file.
     origin: where its coordinates begin; None for a slide without bounds, where there is no question.
     certain: False if the regions would lie on the slide with the other origin too.
+    outside: how many of its polygons lie off the slide.
     """
 
     file: str
     origin: Literal["bounds", "level0"] | None
     certain: bool
+    outside: int = 0
 
 
 @dataclass(frozen=True)

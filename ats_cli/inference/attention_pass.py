@@ -138,6 +138,7 @@ class AttentionPass:
                 f"its attention map has {self.rows * self.cols:,} positions{scale}, more than the "
                 f"{MAX_MAP_POSITIONS:,} that fit in memory. {check}`ats predict --sampler murthy` "
                 "reads them strip by strip.",
+                "too large",
                 name=self._context.file_name,
             )
         totals, logits = StripTotals(), []

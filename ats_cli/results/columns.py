@@ -51,7 +51,7 @@ def _all_text(value: tuple[Any, ...]) -> bool:
 
 def _is_regions(value: RegionsUsed) -> bool:
     of_right_type = isinstance(value.file, str) and isinstance(value.certain, bool)
-    return of_right_type and value.origin in (None, "bounds", "level0")
+    return of_right_type and value.origin in (None, "bounds", "level0") and isinstance(value.outside, int)
 
 
 def _named_tuple(

@@ -18,6 +18,7 @@ ADVICE: dict[Failure, str] = {
     "no tissue": "Check the slides: empty, or too pale for the tissue mask.",
     "regions": "Check the files of regions, and --roi-class and --roi-origin.",
     "missing": "Give the workers the same files at the same paths; the same call then tries them again.",
+    "too large": "Check their mpp; if it is right, give --sampler murthy.",
     "crashed": "Try another --backend, or convert the files to TIFF.",
     "timed out": "Give more --slide-timeout, or bring the files nearer.",
     "memory": "Use fewer --processes or --threads.",

@@ -10,7 +10,7 @@ from ats_cli.errors import AtsError
 from ats_cli.number import parse_number
 from ats_cli.records import ModelSpec
 from ats_cli.registry import TASKS
-from ats_cli.results.regions_in_doubt import regions_in_doubt
+from ats_cli.results.regions_in_doubt import regions_in_doubt, regions_outside
 from ats_cli.slides.inputs.data_summary import DataSummary, SummaryRow, summarise
 from ats_cli.slides.regions.region_files import refuse_without_regions, regions_of_slides
 from ats_cli.spec_table import spec_table
@@ -67,6 +67,8 @@ def prepare(
     check = check_slides(spec, slides, options.threads, cache)
     if check.in_doubt:
         callbacks.on_message(regions_in_doubt(check.in_doubt))
+    if check.outside:
+        callbacks.on_message(regions_outside(check.outside))
     slides = _readable(slides, check.unreadable, data.skip_bad, spec, callbacks)
     fold_splits = folds(slides, data.folds, seed, class_names)
     split: Split = [s for s in slides if s.split != "test"], []

@@ -69,7 +69,7 @@ def test_a_folder_has_a_file_for_each_slide(ats: Run, model: Path, slides: Path,
     status, out, err = ats(*call, "--json", "--processes", 1)
     assert status == 1 and "c.tif: the regions of c.geojson lie at x 500 to 532" in err
     found = {record["slide_id"]: record for record in map(json.loads, out.splitlines())}
-    assert found["a"]["regions"] == {"file": "a.geojson", "origin": None, "certain": True}
+    assert found["a"]["regions"] == {"file": "a.geojson", "origin": None, "certain": True, "outside": 0}
     assert (found["a"]["positions"], found["c"]["failure"]) == (64, "regions")
 
 
@@ -198,3 +198,21 @@ def test_a_file_is_that_of_one_slide(tmp_path: Path) -> None:
     (folder / "s.geojson").rename(folder / "x" / "s.geojson")
     (folder / "t.geojson.gz").write_bytes(gzip.compress((folder / "x" / "s.geojson").read_bytes()))
     assert regions_of_slides(slides, folder) == [folder / "x" / "s.geojson", None, folder / "t.geojson.gz"]
+
+
+def test_regions_that_lie_off_the_slide_are_said_by_predict_and_train(
+    ats: Run, model: Path, slides: Path, tmp_path: Path
+) -> None:
+    """One of three squares is where this slide has no pixels: the others count, and a message names it once."""
+    regions = write(tmp_path / "r" / "r.geojson", feature(*FOUR[0]), feature(*FOUR[3]), feature(500, 500))
+    status, out, err = ats("predict", slides / "a.tif", "-m", model, "--roi", regions, "--json", "-o", tmp_path / "run")
+    assert status == 0 and json.loads(out)["regions"]["outside"] == 1
+    assert " ".join(err.replace("\nats:", " ").split()).count("1 of its regions lies off the slide") == 1
+    assert corners(tmp_path / "run", "a") <= {FOUR[0], FOUR[3]}
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            write_slide(tmp_path / "data" / name / f"{name}{number}.tif", noise(100, 120, ord(name) + 10 * number))
+    training = ["--recipe", "digits-small", "--steps", 2, "--batch-size", 2, "--val", 0, "--threads", 1]
+    _, _, err = ats("train", tmp_path / "data", *training, "--roi", regions, "-o", tmp_path / "m")
+    assert "6 slides, like a" in err and "off the slide" in " ".join(err.replace("\nats:", " ").split())

@@ -10,7 +10,7 @@ import typer
 
 from ats_cli.commands.common.messages import say, say_traceback
 from ats_cli.records import NOMINAL_SCALE, Prediction, RegionsUsed
-from ats_cli.results.regions_in_doubt import regions_in_doubt
+from ats_cli.results.regions_in_doubt import regions_in_doubt, regions_outside
 
 
 class KnownScale(Protocol):
@@ -30,6 +30,7 @@ class Tally:
     failed_outputs: slides of which an optional output could not be written.
     nominal: microns per pixel by slide id, of slides that state only the power of the objective.
     in_doubt: by slide id, where the coordinates of regions begin that would lie on the slide with the other origin too.
+    outside: by slide id, how many regions lie off the slide.
     """
 
     total: int
@@ -41,6 +42,7 @@ class Tally:
     failed_outputs: int = 0
     nominal: dict[str, float] = field(default_factory=dict)
     in_doubt: dict[str, str | None] = field(default_factory=dict)
+    outside: dict[str, int] = field(default_factory=dict)
 
     def add(self, prediction: Prediction, is_new: bool = True) -> None:
         """Count a prediction."""
@@ -65,9 +67,11 @@ class Tally:
             self.nominal[slide_id] = scale.mpp
 
     def count_regions(self, slide_id: str, regions: RegionsUsed | None) -> None:
-        """Count a slide if it is not certain where the coordinates of its regions begin."""
+        """Count a slide if it is not certain where the coordinates of its regions begin, or if some lie off it."""
         if regions is not None and not regions.certain:
             self.in_doubt[slide_id] = regions.origin
+        if regions is not None and regions.outside:
+            self.outside[slide_id] = regions.outside
 
     def finish(self) -> None:
         """Raise the exit of a complete run: 0, or 1 where slides failed."""
@@ -94,6 +98,8 @@ class Tally:
             )
         if self.in_doubt:
             say(regions_in_doubt(self.in_doubt))
+        if self.outside:
+            say(regions_outside(self.outside))
         if self.unfamiliar:
             what, theirs = ("is", "its") if self.unfamiliar == 1 else ("are", "their")
             say(

@@ -120,7 +120,8 @@ class DataSummary:
     def _below(self) -> Iterator[str]:
         if self.groups:
             alone = f"; {self.ungrouped} slides without a group" * bool(self.ungrouped)
-            yield f"{self.groups} groups of up to {self.largest_group} slides{alone}"
+            largest = f"up to {self.largest_group} slides" if self.largest_group > 1 else "one slide each"
+            yield f"{self.groups} groups of {largest}{alone}"
         if self.missing:
             cells = ", ".join(f"{count} {column}" for column, count in self.missing.items())
             yield _cut(f"cells without a value: {cells}", COLUMNS)

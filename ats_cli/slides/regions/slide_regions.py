@@ -43,7 +43,9 @@ class Regions:
                 placement = Placement("bounds" if self.origin == "bounds" else "level0", True)
         shift = bounds if placement is not None and placement.origin == "bounds" else None
         placed = [[to_level0(ring, shift) for ring in polygon] for polygon in self.polygons]
-        used = RegionsUsed(self.name, placement and placement.origin, placement is None or placement.certain)
+        outside = sum(extent_of([polygon]).share_inside(*size) == 0 for polygon in placed)
+        certain = placement is None or placement.certain
+        used = RegionsUsed(self.name, placement and placement.origin, certain, outside)
         regions = SlideRegions(used, placed)
         if regions.extent.share_inside(*size) == 0:
             raise SlideError(self._misses(regions.extent, slide), "regions", slide.path.name)

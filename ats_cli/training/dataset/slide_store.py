@@ -1,9 +1,10 @@
 """The slides of a training: views cached within a memory bound, tiles read when they are drawn."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -92,12 +93,13 @@ class SlideCheck(NamedTuple):
 
     unreadable: slide id -> a sentence that says why a slide cannot be trained on. in_doubt: slide id -> where the
     coordinates of its regions begin, if they would lie on the slide with the other origin too. no_tissue: those of
-    `unreadable` in whose view no tissue was found.
+    `unreadable` in whose view no tissue was found. outside: slide id -> how many of its regions lie off the slide.
     """
 
     unreadable: dict[str, str]
     in_doubt: dict[str, str | None]
     no_tissue: frozenset[str] = frozenset()
+    outside: Mapping[str, int] = MappingProxyType({})
 
 
 def check_slides(
@@ -108,6 +110,7 @@ def check_slides(
     Their view or the tile of their middle position cannot be read, or their microns per pixel are not known.
     """
     in_doubt: dict[str, str | None] = {}
+    outside: dict[str, int] = {}
 
     def problem(slide: LabelledSlide) -> SlideError | None:
         try:
@@ -115,6 +118,8 @@ def check_slides(
                 view = read_slide_view(image, slide, spec, cache)
                 if view.regions is not None and not view.regions.certain:
                     in_doubt[slide.slide_id] = view.regions.origin
+                if view.regions is not None and view.regions.outside:
+                    outside[slide.slide_id] = view.regions.outside
                 positions = np.flatnonzero(view.allowed)
                 boxes = view.boxes(positions[len(positions) // 2 :][:1])
                 list(image.read_tiles(boxes, spec.features.patch_size, spec.background, threads=1))
@@ -129,6 +134,7 @@ def check_slides(
         {slide_id: str(error) for slide_id, error in errors.items()},
         {s.slide_id: in_doubt[s.slide_id] for s in slides if s.slide_id in in_doubt},
         frozenset(slide_id for slide_id, error in errors.items() if error.kind == "no tissue"),
+        {s.slide_id: outside[s.slide_id] for s in slides if s.slide_id in outside},
     )
 
 
