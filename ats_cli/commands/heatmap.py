@@ -23,7 +23,7 @@ def command(
     roi_origin: o.RoiOrigin = None,
     model: o.Model = None,
     tiles: o.Tiles = None,
-    seed: o.Seed = 0,
+    seed: o.RunSeed = None,
     output: o.PicturesOutput,
     what: o.What = "attention",
     format: o.MapFormat = "png",
@@ -54,6 +54,7 @@ def command(
     from ats_cli.inference.executors.slide_task import ModelConfig
     from ats_cli.inference.runs.slide_heatmap import (
         make_folder,
+        model_of_run,
         picture_paths,
         refuse_with_run,
         run_in,
@@ -80,10 +81,12 @@ def command(
     if run is None:
         sources = with_regions(gather(slides, None, mpp), roi, regions)
         folder = find_model(model)
-        tasks = tasks_of_slides(sources, opening, regions, DrawOptions(tiles, seed=seed, threads=threads), pixels)
+        tasks = tasks_of_slides(sources, opening, regions, DrawOptions(tiles, seed=seed or 0, threads=threads), pixels)
     else:
-        refuse_with_run(run, {"--model": model, "--tiles": tiles, "--mpp": mpp, "--roi": roi, "--backend": backend})
-        folder = find_model(run.model["folder"])
+        given: dict[str, object] = {"--model": model, "--tiles": tiles, "--seed": seed, "--mpp": mpp, "--roi": roi}
+        given |= {"--backend": backend, "--plane": plane, "--color-profile": color_profile}
+        refuse_with_run(run, given | {"--roi-class": roi_class, "--roi-origin": roi_origin})
+        folder = model_of_run(run)
         tasks = tasks_of_run(run, pixels, threads)
     pictures = picture_paths([task.source for task in tasks], output, format)
     class_index_of(folder.spec.classes, class_name)
@@ -107,4 +110,7 @@ def command(
                     answer(str(picture))
         except KeyboardInterrupt:
             raise tally.interrupted("The maps named above are complete.") from None
+    if run is not None and len(tasks) < len(run.slides):
+        say(f"{len(run.slides) - len(tasks)} of {len(run.slides)} slides of the run have no prediction, and no map.")
+        tally.failed_outputs = len(run.slides) - len(tasks)
     tally.finish()

@@ -44,11 +44,12 @@ class MultiLabel(ClassProbabilities):
         return ";".join(name for name, logit in zip(classes, logits, strict=True) if logit > 0)
 
     def shown(self, prediction: Prediction) -> tuple[float | None, float | None]:
-        """The least certain label, of those predicted and those not."""
+        """The least certain of the predicted labels; without one, the most probable label."""
         if prediction.probabilities is None:
             return None, None
-        distances = [abs(p - 0.5) for p in prediction.probabilities]
-        return probability_and_error(prediction, distances.index(min(distances)))
+        order = sorted(range(len(prediction.probabilities)), key=prediction.probabilities.__getitem__)
+        predicted = [index for index in order if prediction.probabilities[index] > 0.5]
+        return probability_and_error(prediction, predicted[0] if predicted else order[-1])
 
     def targets(self, labels: Sequence[str], classes: Sequence[str], scale: Scale) -> Tensor:
         import torch

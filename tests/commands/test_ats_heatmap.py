@@ -1,6 +1,7 @@
 """`ats heatmap`: pictures where they were asked for."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 import tifffile
 import zarr
 from PIL import Image
+
+from tests.small import small_spec, write_model
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -98,3 +101,55 @@ def test_a_class_that_is_not_there_is_answered_with_those_that_are(
     assert status == 2 and "no such class" in err and not (tmp_path / "maps").exists()
     status, _, err = ats("heatmap", slides, "-m", model, "-o", tmp_path / "maps", "--what", "feelings")
     assert status == 2 and "feelings" in err
+
+
+def test_no_slide_and_no_folder_of_the_user_is_replaced(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    before = {file.name: file.read_bytes() for file in slides.iterdir()}
+    for output in (slides / "one.png", slides):
+        status, out, err = ats("heatmap", slides / "one.png", "-m", model, "-o", output)
+        assert status == 2 and "one itself" in err and not out
+    (slides / "link").symlink_to(slides)
+    assert ats("heatmap", slides / "one.png", "-m", model, "-o", slides / "link" / "one.png")[0] == 2
+    (slides / "link").unlink()
+    assert {file.name: file.read_bytes() for file in slides.iterdir()} == before
+    mine = tmp_path / "mine.ome.zarr"
+    mine.mkdir()
+    call = ["heatmap", slides / "one.png", "-m", model, "--format", "ome-zarr", "-o", mine]
+    assert ats(*call)[0] == 0, "an empty folder is replaced"
+    assert ats(*call)[0] == 0, "a map is replaced"
+    (tmp_path / "notes.ome.zarr").mkdir()
+    (tmp_path / "notes.ome.zarr" / "notes.txt").write_text("dear diary")
+    status, _, err = ats(*call[:-1], tmp_path / "notes.ome.zarr")
+    assert status == 2 and "did not write" in err and (tmp_path / "notes.ome.zarr" / "notes.txt").is_file()
+
+
+def test_a_run_whose_model_or_slide_is_another_now_has_no_map(
+    ats: Run, model: Path, slides: Path, tmp_path: Path
+) -> None:
+    copy, run = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(model, copy)
+    (slides / "broken.svs").unlink()
+    assert ats("predict", slides, "-m", copy, "-n", 4, "-o", run)[0] == 0
+    two = slides / "two [x].png"
+    (slides / "one.png").write_bytes(two.read_bytes())
+    status, out, err = ats("heatmap", run, "-o", tmp_path / "maps")
+    assert status == 1 and "one.png: the file has changed" in err and len(out.splitlines()) == 1
+    write_model(copy, seed=5)
+    status, _, err = ats("heatmap", run, "-o", tmp_path / "maps")
+    assert status == 2 and "another model" in err
+
+
+def test_slides_of_a_run_without_a_prediction_are_counted(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert ats("predict", slides, "-m", model, "-n", 4, "-o", run)[0] == 1
+    status, out, err = ats("heatmap", run, "-o", tmp_path / "maps")
+    assert status == 1 and len(out.splitlines()) == 2 and "1 of 3 slides of the run have no prediction" in err
+
+
+@pytest.mark.parametrize("what", ["attention", "evidence"])
+def test_names_with_dollars_are_text(ats: Run, slides: Path, tmp_path: Path, what: str) -> None:
+    strange = write_model(tmp_path / "strange", small_spec(classes=(r"5$ (\frac{ 上皮 $", "$x$ <b>[i]")))
+    (slides / "one.png").rename(slides / r"$\frac{ [b].png")
+    (slides / "broken.svs").unlink()
+    status, out, _ = ats("heatmap", slides, "-m", strange, "-o", tmp_path / "maps", "--what", what)
+    assert status == 0 and len(out.splitlines()) == 2

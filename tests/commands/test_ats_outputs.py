@@ -171,3 +171,29 @@ def test_hdf5_is_read_as_clam_and_trident_do(ats: Run, model: Path, slides: Path
     assert np.allclose(features, expected.numpy(), atol=1e-5)
     record = json.loads((folder / "prediction.json").read_text())
     assert np.allclose(logits.numpy()[0], list(record["logits"].values()), atol=1e-4)
+
+
+def test_a_run_whose_tiles_are_damaged_says_so(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
+    call = ["predict", slides / "one.png", "-m", model, "-n", 4, "-o", tmp_path / "run"]
+    assert ats(*call)[0] == 0
+    draw = tmp_path / "run" / "slides" / "one" / "draw.npz"
+    draw.write_bytes(draw.read_bytes()[:100])
+    status, _, err = ats(*call, "--geojson")
+    assert status == 1 and "one: draw.npz is missing or damaged" in " ".join(err.split())
+
+
+def test_an_output_that_cannot_be_drawn_costs_neither_the_prediction_nor_the_run(
+    ats: Run, model: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a fault of the writer")
+
+    monkeypatch.setattr("ats_cli.results.writers.tile_pictures.write_contact_sheet", broken)
+    (slides / "broken.svs").unlink()
+    call = ["predict", slides, "-m", model, "-n", 4, "-o", tmp_path / "run", "--save-tiles", "--processes", 0]
+    status, out, err = ats(*call, "--json")
+    assert status == 1 and [json.loads(line)["status"] for line in out.splitlines()] == ["ok", "ok"]
+    assert err.count("an output is not written") == 2
+    monkeypatch.undo()
+    assert ats(*call)[0] == 0
+    assert len(list((tmp_path / "run").rglob("contact-sheet.png"))) == 2

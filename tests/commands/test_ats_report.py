@@ -171,7 +171,7 @@ def test_a_report_that_is_added_is_that_of_the_first_call(ats: Run, model: Path,
     for path in files:
         path.unlink()
     status, _, err = ats(*call)
-    assert status == 0 and "only the low-resolution view and the drawn tiles is read again" in err
+    assert status == 0 and "only the low-resolution view and the drawn tiles are read again" in err
     assert {path: path.read_bytes() for path in run.rglob("report.html")} == files
     times = {path: path.stat().st_mtime_ns for path in files}
     assert ats(*call)[0] == 0

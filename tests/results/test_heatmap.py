@@ -30,7 +30,7 @@ def write_heatmap(
     options: HeatmapOptions,
     title: str = "",
 ) -> None:
-    heatmap.write_heatmap(path, SlideFrame(size, view, downsample, mpp, title), attention, options)
+    heatmap.write_heatmap(path, SlideFrame(size, view, downsample, mpp, title, title), attention, options)
 
 
 def pixels(path: Path) -> NDArray[np.int64]:

@@ -35,7 +35,10 @@ MapFormat = Annotated[
     ),
 ]
 MaxSize = Annotated[
-    int, typer.Option(min=64, help="The longer side of the slide in the picture, in pixels.", rich_help_panel=OUTPUT)
+    int,
+    typer.Option(
+        min=64, max=20_000, help="The longer side of the slide in the picture, in pixels.", rich_help_panel=OUTPUT
+    ),
 ]
 Alpha = Annotated[
     float,

@@ -12,7 +12,7 @@ from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.executors.slide_task import ModelConfig, OnProgress, SlideTask, failed
 from ats_cli.inference.predict import predict_slide, with_opening
 from ats_cli.inference.slide_pixels import with_pixels
-from ats_cli.records import Prediction
+from ats_cli.records import Fingerprint, Prediction
 from ats_cli.slides import RemotePath
 from ats_cli.slides.identity.fingerprint import fingerprint, fingerprint_of
 from ats_cli.slides.opening import open_with
@@ -34,6 +34,7 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
             opened = time.perf_counter() - start
             regions = None if task.regions is None else task.regions.on(slide)
             if task.predicted is not None:
+                _refuse_other_file(source.path.name, task.predicted.provenance.fingerprint, mark)
                 context = PredictionContext(slide, model, task.draw_options.threads, regions)
                 return with_pixels(task.predicted, context, task.pixels)
             prediction = predict_slide(
@@ -58,6 +59,13 @@ def predict_task(task: SlideTask, model: LoadedModel, on_progress: OnProgress | 
         return failed(source, model, sentence, "unforeseen", mark)
     prediction = replace(prediction, path=source.given)
     return with_opening(prediction, mark, opened, time.perf_counter() - start)
+
+
+def _refuse_other_file(name: str, predicted: Fingerprint | None, mark: Fingerprint | None) -> None:
+    """Raise SlideError where the file is not the one that was predicted."""
+    if predicted is not None and mark is not None and predicted.content != mark.content:
+        sentence = "the file has changed since it was predicted. Predict it again with `ats predict`."
+        raise SlideError(sentence, name=name)
 
 
 def load_configured_model(config: ModelConfig) -> LoadedModel:

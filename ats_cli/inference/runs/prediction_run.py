@@ -111,6 +111,8 @@ class PredictionRun:
                 with delayed_signals():  # a slide that is written is also counted and printed
                     if self._folder is not None and is_new:
                         self._folder.add(prediction)
+                        if self._request.outputs and prediction.status == "ok":
+                            self._write_outputs(self._folder, prediction)
                     for sink in sinks:
                         sink.add(prediction, is_new)
                 if fail_fast and prediction.status == "failed":
@@ -131,12 +133,16 @@ class PredictionRun:
             if lacking is None:
                 continue
             prediction, needs = lacking[0], lacking[1] - {"tiles"}
+            if prediction.tile_arrays is None:
+                self.failed_outputs += 1
+                self._notify(f"{source.slide_id}: draw.npz is missing or damaged. Predict it again for its outputs.")
+                continue
             if needs or prediction.provenance.size is None:  # records of older runs lack the slide's frame
                 options = self._open_options(), self._draw_options()
                 regions = regions_of(source, self._region_options)
                 tasks.append(SlideTask(source, *options, None, regions, prediction, PixelRequest(needs)))
             else:
-                run.add_outputs(prediction)
+                self._write_outputs(run, prediction)
         if tasks:
             self._notify(sentence_about_reading(len(tasks), frozenset().union(*(task.pixels.needs for task in tasks))))
         for found in self._executor.predict(tasks, on_progress):
@@ -145,7 +151,21 @@ class PredictionRun:
                 self._notify(f"{found.error} Its outputs are not written.")
             else:
                 with delayed_signals():
-                    run.add_outputs(found)
+                    self._write_outputs(run, found)
+
+    def _write_outputs(self, run: RunFolder, prediction: Prediction) -> None:
+        """Write the optional outputs of a slide. What a writer cannot draw is counted, and the run continues.
+
+        Raises OSError, as of a full disk.
+        """
+        try:
+            run.add_outputs(prediction)
+        except OSError:
+            raise
+        except Exception as error:
+            self.failed_outputs += 1
+            reason = " ".join(str(error).split())[:200]
+            self._notify(f"{prediction.slide_id}: an output is not written: {type(error).__name__} ({reason}).")
 
     def _open_options(self) -> OpenOptions:
         return open_options_of(self._settings, self._request.download)

@@ -110,7 +110,8 @@ def sentence_about_reading(slides: int, needs: Collection[Need]) -> str:
     parts["features"] = parts["patches"]
     read = " and ".join(dict.fromkeys(text for need, text in parts.items() if need in needs))
     read = read or "the slide's header"
-    return f"{slides} slides are predicted already: only {read} is read again, for the outputs asked for."
+    are, verb = ("slide is", "slides are")[slides > 1], "are" if read.endswith("tiles") else "is"
+    return f"{slides} {are} predicted already: only {read} {verb} read again, for the outputs asked for."
 
 
 def _text_of(path: AnyPath) -> str:

@@ -13,12 +13,14 @@ from ats_cli.inference.runs.run_settings import DEFAULTS, draw_options_of, open_
 from ats_cli.inference.runs.run_start import sources_of_run
 from ats_cli.records import PixelRequest
 from ats_cli.results.files import refuse_dangling_link
+from ats_cli.results.maps.ome_zarr import is_map
 from ats_cli.results.pictures.slide_picture import SUFFIXES, Format
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.run_file import RUN
 from ats_cli.slides import SlideSource
 from ats_cli.slides.inputs.discovery import safe_name
 from ats_cli.slides.options import OpenOptions, RegionOptions
+from ats_cli.zoo import ModelFolder, find_model
 
 OTHER_PICTURES = (".jpg", ".jpeg", ".tif", ".tiff", ".svg", ".pdf", ".gif", ".webp", ".bmp")
 
@@ -44,6 +46,17 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         reason = f"{error.filename}: this folder cannot be made ({error.strerror}). Choose another -o."
         raise AtsError(reason) from error
+
+
+def model_of_run(run: RunFolder) -> ModelFolder:
+    """Return the model of a run. Raises AtsError where the folder holds another one now."""
+    model = find_model(run.model["folder"])
+    if model.hash != run.model["hash"]:
+        raise AtsError(
+            f"{run.path}: was predicted with another model than {model.path} holds now. Predict it again with "
+            "--overwrite."
+        )
+    return model
 
 
 def tasks_of_run(run: RunFolder, pixels: PixelRequest, threads: int) -> list[SlideTask]:
@@ -83,7 +96,7 @@ def picture_paths(sources: Sequence[SlideSource], output: Path, format: Format =
         if output.name.lower().endswith(suffix):
             if len(sources) > 1:
                 raise AtsError(f"{output}: {len(sources)} slides do not fit into one picture. Give a folder.")
-            return [output]
+            return _harmless([output], sources)
         if output.suffix.lower() in (".png", ".zarr", *OTHER_PICTURES):
             fitting = output.with_name(output.name.split(".")[0] + suffix)
             raise AtsError(f"{output}: this call writes {suffix} files. Give {fitting}, or a folder; see --format.")
@@ -93,4 +106,26 @@ def picture_paths(sources: Sequence[SlideSource], output: Path, format: Format =
         if picture in slide_of:
             raise AtsError(f"{slide_of[picture]} and {source.slide_id} would both be written to {picture}.")
         slide_of[picture] = source.slide_id
-    return list(slide_of)
+    return _harmless(list(slide_of), sources)
+
+
+def _harmless(pictures: list[Path], sources: Sequence[SlideSource]) -> list[Path]:
+    """Return the paths. AtsError where a slide, or a folder that `ats` did not write, would be replaced."""
+    slides = {_place(source.path): source.slide_id for source in sources if isinstance(source.path, Path)}
+    for picture in pictures:
+        if not picture.exists():
+            continue
+        if _place(picture) in slides:
+            raise AtsError(f"{picture}: is the slide {slides[_place(picture)]} itself. Give another -o.")
+        if picture.is_dir() and not is_map(picture):
+            raise AtsError(f"{picture}: a folder that ats did not write. Delete it, or give another -o.")
+    return pictures
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file or folder on this machine, None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numcodecs
 
+from ats_cli.records import PICTURE_SOFTWARE
 from ats_cli.results.maps.pyramid import TILE, MapLevel, map_levels
 from ats_cli.results.maps.slide_map import SlideMap, blocks, value_range
 
@@ -23,7 +24,7 @@ def write_ome_zarr(path: Path, slide_map: SlideMap, version: Version = "0.5") ->
     """Write an OME-Zarr folder; an existing one is replaced whole or not at all. Raises OSError."""
     import zarr
 
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part, old = (path.with_name(f".{path.name}.{os.getpid()}.{kind}") for kind in ("part", "old.part"))
     shutil.rmtree(part, ignore_errors=True)
     try:
         with TemporaryDirectory() as folder:
@@ -31,15 +32,25 @@ def write_ome_zarr(path: Path, slide_map: SlideMap, version: Version = "0.5") ->
             group = zarr.create_group(part, zarr_format=3 if version == "0.5" else 2)
             attributes = _attributes(slide_map, levels, version)
             group.attrs.update({"ome": {"version": version} | attributes} if version == "0.5" else attributes)
+            group.attrs["software"] = PICTURE_SOFTWARE
             for number, level in enumerate(levels):
                 _write_level(group, str(number), level, version)
-        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            path.replace(old)
         part.replace(path)
     except OSError as error:
         error.filename, error.filename2 = str(path), None
         raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def is_map(folder: Path) -> bool:
+    """Whether a folder is empty, or a map that `write_ome_zarr` wrote."""
+    files = [folder / "zarr.json", folder / ".zattrs"]
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file()]
+    return not any(folder.iterdir()) or any(PICTURE_SOFTWARE in text for text in texts)
 
 
 def _write_level(group: Any, name: str, level: MapLevel, version: Version) -> None:

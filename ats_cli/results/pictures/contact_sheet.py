@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ats_cli.records import PICTURE_SOFTWARE, Prediction
 from ats_cli.results.evidence import answered_class, by_evidence
 from ats_cli.results.pictures.captions import answer_line, tiles_line
+from ats_cli.results.pictures.fonts import families
 
 DPI = 100
 TILE, GAP, CAPTION, COLUMNS = 120, 14, 20, 10
@@ -51,9 +52,10 @@ def write_contact_sheet(path: Path, prediction: Prediction) -> None:
     axes.imshow(sheet, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
     axes.set(xlim=(0, width), ylim=(height, 0))
     name = prediction.classes[answered_class(prediction)]
-    axes.text(GAP, 10, f"{prediction.slide_id}: {answer_line(prediction)}", va="top", fontsize=10, parse_math=False)
+    title = f"{prediction.slide_id}: {answer_line(prediction)}"
+    axes.text(GAP, 10, title, va="top", fontsize=10, parse_math=False, family=families(title))
     explained = f"{tiles_line(prediction)}; sorted by evidence for {name}: red for it, blue against it"
-    axes.text(GAP, 30, explained, va="top", fontsize=8, color="#555555", parse_math=False)
+    axes.text(GAP, 30, explained, va="top", fontsize=8, color="#555555", parse_math=False, family=families(explained))
     figure.savefig(path, format="png", dpi=DPI, metadata={"Software": PICTURE_SOFTWARE})
 
 

@@ -30,15 +30,16 @@ class SlideFrame:
 
     size: (width, height) of the slide in level-0 pixels. view: (rows, cols, 3) uint8, pixel (r, c) covers the square of
     `view_downsample` level-0 pixels a side whose top left is (c, r) * view_downsample; None for the map alone.
-    mpp: microns per level-0 pixel, for the scale bar; None gives a scale bar in pixels. title, note: text above and
-    below. tiles: (n, 4) boxes in level-0 pixels that are outlined.
+    mpp: microns per level-0 pixel, for the scale bar; None gives a scale bar in pixels. name, answer: text above. note:
+    text below. tiles: (n, 4) boxes in level-0 pixels that are outlined.
     """
 
     size: tuple[int, int]
     view: NDArray[np.uint8] | None = None
     view_downsample: float = 1.0
     mpp: float | None = None
-    title: str = ""
+    name: str = ""
+    answer: str = ""
     note: str = ""
     tiles: NDArray[np.float64] | None = None
 
@@ -70,7 +71,7 @@ class FramedPicture:
         from matplotlib.cm import ScalarMappable
 
         bar = self._figure.colorbar(ScalarMappable(norm, colormap), cax=self._bar_axes, format="%g")
-        bar.set_label(label, fontsize=self._points)
+        bar.set_label(label, fontsize=self._points, parse_math=False, family=families(label))
         self._bar_axes.tick_params(labelsize=self._points * 0.9)
 
     def save(self, path: Path) -> None:
@@ -84,7 +85,7 @@ class FramedPicture:
         if frame.tiles is not None:
             self._outline_tiles(frame.tiles)
         self.axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[], aspect="auto")
-        _title(figure, self.axes, frame.title, self._unit)
+        _title(figure, self.axes, frame.name, frame.answer, self._unit)
         _scale_bar(figure, self.axes, width, frame.mpp, self._unit)
         _note(figure, self.axes, frame.note, self._unit)
         picture = BytesIO()
@@ -114,7 +115,7 @@ def _layout(width: int, height: int, max_size: int) -> tuple[Figure, Axes, Axes,
     unit = min(max(max_size / 60, 9), 28)
     # A slide that is a thin strip still needs room for a title, a scale bar and a colour bar.
     inner_w, inner_h = max(image_w, round(16 * unit)), max(image_h, round(18 * unit))
-    margin, above, below, right = round(unit), round(2.6 * unit), round(6.4 * unit), round(7 * unit)
+    margin, above, below, right = round(unit), round(3.8 * unit), round(7.4 * unit), round(7 * unit)
     total_w, total_h = margin + inner_w + right, above + inner_h + below
     figure = Figure(figsize=(total_w / DPI, total_h / DPI), dpi=DPI, facecolor="white")
 
@@ -127,14 +128,17 @@ def _layout(width: int, height: int, max_size: int) -> tuple[Figure, Axes, Axes,
     return figure, axes, bar, unit
 
 
-def _title(figure: Figure, axes: Axes, title: str, unit: float) -> None:
-    # Long slide ids are cut in the middle: their beginnings and ends tell them apart.
+def _title(figure: Figure, axes: Axes, name: str, answer: str, unit: float) -> None:
+    """Write the slide's name and, below it, its answer, which is never cut."""
     room = int(figure.get_figwidth() * DPI / unit / 0.7)
-    if len(title) > room:
-        title = f"{title[: room // 2 - 1]}…{title[-room // 2 + 1 :]}"
-    y = 1 - 0.8 * unit / (figure.get_figheight() * DPI)
-    x, size = axes.get_position().x0, unit * 72 / DPI
-    figure.text(x, y, title, fontsize=size, va="top", parse_math=False, family=families(title))
+    if len(name) > room:  # beginnings and ends of long ids tell them apart
+        name = f"{name[: room // 2 - 1]}…{name[-room // 2 + 1 :]}"
+    x, height = axes.get_position().x0, figure.get_figheight() * DPI
+    for text, top, size in ((name, 0.6, 1.0), (answer, 2.1, 0.9)):
+        points = size * unit * 72 / DPI
+        figure.text(
+            x, 1 - top * unit / height, text, fontsize=points, va="top", parse_math=False, family=families(text)
+        )
 
 
 def _scale_bar(figure: Figure, axes: Axes, width: int, mpp: float | None, unit: float) -> None:
@@ -170,7 +174,7 @@ def _note(figure: Figure, axes: Axes, note: str, unit: float) -> None:
     import textwrap
 
     columns = max(20, int(figure.get_figwidth() * DPI / unit / 0.5))
-    text = "\n".join(textwrap.wrap(note, columns)[:3])
+    text = "\n".join(textwrap.wrap(note, columns)[:4])
     left = axes.get_position().x0
     bottom = 0.4 * unit / (figure.get_figheight() * DPI)
     figure.text(left, bottom, text, fontsize=unit * 72 / DPI * 0.8, va="bottom", color="#444444", family=families(note))

@@ -106,7 +106,8 @@ def _write_png(path: Path, prediction: Prediction, options: PictureOptions) -> N
         view=pixels.view if options.overlay else None,
         view_downsample=pixels.view_downsample,
         mpp=provenance.mpp,
-        title=f"{prediction.slide_id}: {answer_line(prediction)}, {tiles_line(prediction)}",
+        name=prediction.slide_id,
+        answer=f"{answer_line(prediction)}, {tiles_line(prediction)}",
         note=NOTES[options.what],
         tiles=tiles.boxes[readable] if not is_attention or readable.sum() <= MAX_OUTLINES else None,
     )

@@ -154,16 +154,21 @@ class RunFolder:
         if _failed(prediction) and earlier is not None and not _failed(earlier):
             return
         self._check_place()
-        slide_files.write_slide(self._folder(prediction.slide_id), prediction, self.outputs)
+        slide_files.write_slide(self._folder(prediction.slide_id), prediction)
         self._records[prediction.slide_id] = without_tiles(prediction)
         if self._table_cost <= max(TABLE_QUICK, TABLE_SHARE * (time.perf_counter() - self._table_written)):
             self._write_table()
 
     def lacking(self, slide_id: str) -> tuple[Prediction, frozenset[Need]] | None:
-        """Return what was predicted of a slide that lacks one of `outputs`, and what those are made from."""
-        writers = missing_outputs(self._folder(slide_id), self.outputs)
-        found = self.predicted(slide_id) if writers else None
-        return None if found is None else (found, frozenset(need for writer in writers for need in writer.needs))
+        """Return what was predicted of a slide that lacks one of `outputs`, and what those are made from.
+
+        Its tiles are None where their file is missing or damaged.
+        """
+        writers, record = missing_outputs(self._folder(slide_id), self.outputs), self._records.get(slide_id)
+        if not writers or record is None or _failed(record):
+            return None
+        needs = frozenset(need for writer in writers for need in writer.needs)
+        return replace(record, tile_arrays=read_draw(self._folder(slide_id))), needs
 
     def predicted(self, slide_id: str) -> Prediction | None:
         """Return what was predicted of a slide with its tiles; None if it failed, or its files are damaged."""

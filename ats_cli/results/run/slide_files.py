@@ -45,16 +45,16 @@ def missing_outputs(folder: Path, options: Collection[str]) -> list[Writer]:
     return [writer for writer in optional_writers(options) if not (folder / writer.name).exists()]
 
 
-def write_slide(folder: Path, prediction: Prediction, options: Collection[str] = ()) -> None:
-    """Write a slide's files: those of every run, and those that an option asks for.
+def write_slide(folder: Path, prediction: Prediction) -> None:
+    """Write the files that every slide of a run has. The record comes last: if it is there, the others are too.
 
-    The record comes last: where there is one, the others are there too. Outputs of an earlier prediction are deleted.
+    Optional outputs of an earlier prediction are deleted.
     """
     always = [WRITERS[name] for name in WRITERS if not WRITERS[name].option]
-    writers = sorted([*always, *optional_writers(options)], key=lambda writer: writer.name == RECORD)
-    _write(folder, prediction, writers)
-    for name in set(WRITERS) - {writer.name for writer in writers}:
-        delete(folder / name)
+    _write(folder, prediction, sorted(always, key=lambda writer: writer.name == RECORD))
+    for name in WRITERS:
+        if WRITERS[name].option:
+            delete(folder / name)
 
 
 def add_outputs(folder: Path, prediction: Prediction, options: Collection[str]) -> None:
