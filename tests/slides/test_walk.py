@@ -22,6 +22,8 @@ from ats_cli.records import AttentionMap
 from ats_cli.results.pictures.heatmap import HeatmapOptions, write_heatmap
 from ats_cli.results.pictures.slide_frame import SlideFrame
 from ats_cli.slides import find_slides, open_slide
+from ats_cli.slides.inputs.folder_walk import FolderWalk
+from tests.small import write_slide
 
 KINDS = (
     "slide", "second name", "dangling slide", "dangling folder", "dangling note", "circle", "pipe", "note", "folder",
@@ -219,3 +221,15 @@ def test_what_is_named_itself_is_taken(tmp_path: Path, heatmap: bytes) -> None:
     (tmp_path / "x.svs").touch()
     assert [s.slide_id for s in find_slides([str(tmp_path / "map.png"), str(tmp_path / "@eaDir")])] == ["map", "thumb"]
     assert [s.slide_id for s in find_slides([str(tmp_path / "**")])] == ["x"]
+
+
+def test_masks_and_thumbnails_beside_slides_are_no_slides_and_no_class(tmp_path: Path) -> None:
+    """Named itself, such a folder is searched."""
+    for name in ("tumour/a.tif", "tumour/Masks/a_mask.tif", "normal/b.tif", "thumbnails/a.tif"):
+        write_slide(tmp_path / name, np.full((20, 20, 3), 90, np.uint8))
+    walk = FolderWalk()
+    found = [path.relative_to(tmp_path).as_posix() for path in walk.slides(tmp_path)]
+    assert found == ["normal/b.tif", "tumour/a.tif"]
+    assert walk.passed == {"folder{} of masks or thumbnails": 2}
+    assert [folder.name for folder in FolderWalk().folders(tmp_path)[0]] == ["normal", "tumour"]
+    assert len(list(FolderWalk().slides(tmp_path / "thumbnails"))) == 1

@@ -1,4 +1,4 @@
-"""The slides in a folder. Hidden files, folders of the system, and pictures and folders of ats are passed over.
+"""The slides in a folder. Hidden files, folders of the system or of masks, and what ats wrote are passed over.
 
 An entry that cannot be read counts as a slide: it fails when its turn comes, and the others do not.
 """
@@ -18,6 +18,9 @@ SYSTEM_FOLDERS = frozenset({
     "__MACOSX", ".snapshot", ".zfs", ".Trashes", "$RECYCLE.BIN", "System Volume Information",
 })  # fmt: skip
 """What systems keep in folders of their own: thumbnails, deleted files, old states."""
+
+SIDE_FOLDERS = frozenset({"mask", "masks", "thumbnail", "thumbnails", "thumb", "thumbs"})
+"""What other tools keep beside slides, in any case: pictures of slides, which are none."""
 
 _FOLDERS_OF_ATS = {
     "run folder{} of ats": ("run.json", frozenset({"schema_version", "settings", "model", "slides"})),
@@ -77,13 +80,16 @@ class FolderWalk:
         return folders, slides
 
     def _without_companions(self, entries: list[Path]) -> Iterator[Path]:
-        """The entries of a folder but hidden folders, folders of the system, and parts of the slides beside them."""
+        """The entries of a folder but hidden folders, those of the system or of masks, and parts of slides."""
         mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
         # A slide of Hamamatsu's has its pixels beside it: name.jpg, name(0,1).jpg, name_map2.jpg.
         hamamatsu = tuple(e.stem + mark for e in entries if e.suffix.lower() in (".vms", ".vmu") for mark in ".(_")
         for entry in entries:
             if entry.name in SYSTEM_FOLDERS:
                 self.passed["folder{} of the system"] += 1
+                continue
+            if entry.name.lower() in SIDE_FOLDERS and _holds(Path.is_dir, entry):
+                self.passed["folder{} of masks or thumbnails"] += 1
                 continue
             if _holds(Path.is_dir, entry) and (entry.name in mirax or entry.name.startswith(".")):
                 continue
