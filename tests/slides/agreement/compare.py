@@ -187,6 +187,8 @@ def _differ(
         error = np.maximum(error - (slack - np.min(slack)), 0)
         whole = error.shape[0] // _SQUARE, error.shape[1] // _SQUARE
         squares = area_mean(error, _SQUARE, whole).mean(axis=2) if all(whole) else np.zeros((1, 1))
-        if error.mean() > mean or squares.max() > _MEAN_OF_A_SQUARE:
+        # The mean of few squares may be as far off as that of one; that of many is near its expectation.
+        allowed = mean + (_MEAN_OF_A_SQUARE - mean) / np.sqrt(max(1, squares.size))
+        if error.mean() > allowed or squares.max() > _MEAN_OF_A_SQUARE:
             worst = f"{squares.max():.2f} in a square of {_SQUARE} pixels"
             yield f"{what}: {error.mean():.2f} grey levels off in the mean, {worst}"
