@@ -34,6 +34,9 @@ _TILES = 8
 # view, and of any square of its pixels.
 _LOSSY = 3.0
 _MEAN, _MEAN_OF_A_SQUARE, _SQUARE = 0.6, 1.5, 8
+# A block decoded at a part of its size has its low frequencies, which are near its means but not these: by so much of
+# the contrast within a block may a single pixel be off.
+_OF_CONTRAST = 0.05
 # Where a decode at a part of the size may be so far from the mean of the whole one.
 _UNLIKE = 16.0
 _REFUSED = "--plane c="
@@ -102,7 +105,7 @@ def _view(
     if seen.shape[:2] != shape:
         yield f"{name}: {seen.shape[0]} x {seen.shape[1]} pixels, not {shape[0]} x {shape[1]}"
         return
-    slack, mean = np.full((*shape, 1), codec + 0.51), None
+    slack, mean, single = np.full((*shape, 1), codec + 0.51), None, np.zeros((*shape, 1))
     if not level.held.all():
         expected += [view_of(levels, finer, downsample) for finer in finer_than(levels, level)]
         slack = slack + 1
@@ -114,7 +117,8 @@ def _view(
         expected += [view_of(levels, reduced(source, by), downsample) for source in (level, repeated)]
         unlike = replace(level, pixels=_unlike(level.pixels, case.tile))
         slack, mean = slack + 2 + _UNLIKE * (view_of(levels, unlike, downsample) > 0), _MEAN
-    yield from _differ(name, seen, expected, slack, mean)
+        single = _OF_CONTRAST * block_contrast(level.pixels, case.tile, scale, shape)
+    yield from _differ(name, seen, expected, slack, mean, single)
     # What lies on all levels altogether: of the rest of a side that does not divide, levels have what they have.
     rows, cols = (int(min(lv.pixels.shape[axis] * lv.downsample for lv in levels) / downsample) for axis in (0, 1))
     lost = 1.1 + 0.5 * contrast(first, downsample, shape)
@@ -174,10 +178,12 @@ def _differ(
     expected: list[Floats] | list[NDArray[np.uint8]],
     slack: float | Floats,
     mean: float | None = None,
+    single: float | Floats = 0.0,
 ) -> Iterator[str]:
-    """A sentence where a pixel is further than `slack` from all that it may be, or all of them than `mean`."""
+    """A sentence where a pixel is further than `slack` and `single` from all that it may be, or all of them than
+    `mean`."""
     error = np.min([np.abs(seen - one.astype(float)) for one in expected], axis=0)
-    beyond = error > slack
+    beyond = error > slack + single
     if beyond.any():
         row, col, _ = (int(i) for i in np.unravel_index(np.argmax(error - slack), error.shape))
         right = np.round(expected[0][row, col].astype(float), 1).tolist()
