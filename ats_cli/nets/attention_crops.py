@@ -34,7 +34,9 @@ def logits_at(logits_of: LogitsOf, source: Tensor, positions: NDArray[np.int64],
     found, order = [], []
     for kind, (rows, cols) in enumerate(kinds):
         members = np.flatnonzero(kind_of.ravel() == kind)
-        crops = torch.stack([source[:, y : y + rows, x : x + cols] for y, x in zip(top[members], left[members])])
+        crops = torch.stack(
+            [source[:, y : y + rows, x : x + cols] for y, x in zip(top[members], left[members], strict=True)]
+        )
         logits = logits_of(crops)
         at_row, at_col = row[members] - top[members] // cell, col[members] - left[members] // cell
         found.append(logits[torch.arange(len(members)), torch.from_numpy(at_row), torch.from_numpy(at_col)])
