@@ -59,13 +59,23 @@ def normalise(logits: Tensor, allowed: Tensor | None = None, uniform_share: floa
     """Softmax over positions: logits (N, rows, cols) -> attention, the same shape, that sums to 1 over each slide.
 
     `allowed`, boolean and of the same shape, marks the positions that may be drawn; the others get exactly 0.
-    `uniform_share` of the attention is spread evenly over the allowed positions: 0 outside training.
+    `uniform_share` of the attention is spread evenly over the allowed positions: 0 outside training. Computed in 64
+    bits: in 32, the sum over 30 million positions misses 1 by 7e-3. The dtype of the result is that of the logits.
     """
     flat = logits.flatten(1)
-    uniform = torch.ones_like(flat)
     if allowed is not None:
-        outside = ~allowed.flatten(1)
-        flat = flat.masked_fill(outside, -torch.inf)
-        uniform = uniform.masked_fill(outside, 0)
-    uniform = uniform / uniform.sum(1, keepdim=True)
-    return ((1 - uniform_share) * flat.softmax(1) + uniform_share * uniform).view_as(logits)
+        flat = flat.masked_fill(~allowed.flatten(1), -torch.inf)
+    attention = in_64_bits(flat).softmax(1)
+    if uniform_share:
+        if allowed is None:
+            attention = (1 - uniform_share) * attention + uniform_share / flat.shape[1]
+        else:
+            of_allowed = in_64_bits(allowed.flatten(1))
+            uniform = uniform_share / of_allowed.sum(1, keepdim=True)
+            attention = (1 - uniform_share) * attention + of_allowed * uniform
+    return attention.to(logits).view_as(logits)
+
+
+def in_64_bits(values: Tensor) -> Tensor:
+    """Return values in float64, for sums over positions; on the CPU, where the device (Apple's MPS) has no float64."""
+    return (values.cpu() if values.device.type == "mps" else values).double()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ats_cli.nets.attention import in_64_bits
 from ats_cli.nets.estimate import expected_features
 from ats_cli.sampling import draw
 
@@ -134,9 +135,9 @@ def entropy_penalty(weight: float) -> Callable[[Tensor], Tensor]:
 
 def entropy(attention: Tensor) -> Tensor:
     """Return the entropy of each map, (B,), in nats, of attention (B, rows, cols)."""
-    flat = attention.flatten(1)
+    flat = in_64_bits(attention.flatten(1))
     # Clamped: at positions off the tissue, 0 log 0 has no gradient.
-    return -(flat * flat.clamp(min=1e-30).log()).sum(1)
+    return -(flat * flat.clamp(min=1e-30).log()).sum(1).to(attention)
 
 
 def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:

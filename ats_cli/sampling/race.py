@@ -23,7 +23,8 @@ def race(attention: Floats, tiles: int, rng: np.random.Generator) -> Indices:
     This is successive sampling without replacement (Efraimidis and Spirakis 2006).
     """
     # float64: exact zeros of float32 exponentials would win the race with any attention.
-    arrival = rng.standard_exponential(len(attention)) / attention
+    with np.errstate(over="ignore"):  # a denormal attention arrives at infinity
+        arrival = rng.standard_exponential(len(attention)) / attention
     first = np.argpartition(arrival, tiles - 1)[:tiles]
     return first[np.argsort(arrival[first])]
 
@@ -41,6 +42,7 @@ class RaceSampler:
     weights: Callable[[Floats], Floats]
     variance: Callable[[Floats, Floats], Floats]
     nested: bool = True
+    independent: bool = False
 
     def draw(self, attention: Floats, shape: tuple[int, int], tiles: int, rng: np.random.Generator) -> Draw:
         candidates = np.flatnonzero(attention)

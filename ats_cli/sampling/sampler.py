@@ -42,6 +42,8 @@ class Sampler(Protocol):
     """One way to draw positions without bias: E[sum_i w_i h_i] = sum_k a_k h_k for every h.
 
     `nested`: the first n tiles of a draw are a draw of n tiles, so it can stop early, be extended and be truncated.
+    `independent`: tiles are drawn independently of each other, so a covariance about the draw's own mean becomes
+    unbiased by n / (n - 1).
     """
 
     @property
@@ -53,6 +55,8 @@ class Sampler(Protocol):
 
     @property
     def nested(self) -> bool: ...
+    @property
+    def independent(self) -> bool: ...
 
     def draw(self, attention: Floats, shape: tuple[int, int], tiles: int, rng: np.random.Generator) -> Draw:
         """Draw `tiles` positions of a (rows, cols) map, given its attention (rows * cols,), summing to 1.

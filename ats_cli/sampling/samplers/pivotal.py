@@ -73,6 +73,7 @@ class Pivotal:
     """The default of `ats predict`."""
 
     name, summary, nested = "pivotal", "spread along a curve, with a standard error", False
+    independent = False
 
     def draw(self, attention: Floats, shape: tuple[int, int], tiles: int, rng: np.random.Generator) -> Draw:
         if tiles >= np.count_nonzero(attention):

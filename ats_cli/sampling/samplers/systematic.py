@@ -32,6 +32,7 @@ class Systematic:
     """The default of training."""
 
     name, summary, nested = "systematic", "spread along a curve, one random start; no standard error", False
+    independent = False
 
     def draw(self, attention: Floats, shape: tuple[int, int], tiles: int, rng: np.random.Generator) -> Draw:
         if tiles >= np.count_nonzero(attention):

@@ -17,6 +17,7 @@ def with_replacement(attention: Floats, tiles: int, rng: np.random.Generator) ->
 
 class WithReplacement:
     name, summary, nested = "with-replacement", "independent draws", False
+    independent = True
 
     def draw(self, attention: Floats, shape: tuple[int, int], tiles: int, rng: np.random.Generator) -> Draw:
         candidates = np.flatnonzero(attention)
