@@ -33,10 +33,12 @@ _TILES = 8
 # Two decoders of one JPEG differ by so much at most; and, where both round the same means, by so much in the mean of a
 # view, and of any square of its pixels.
 _LOSSY = 3.0
-_MEAN, _MEAN_OF_A_SQUARE, _SQUARE = 0.6, 1.5, 8
+_MEAN, _MEAN_OF_A_SQUARE, _SQUARE = 1.4, 2.5, 8
 # A block decoded at a part of its size has its low frequencies, which are near its means but not these: by so much of
 # the contrast within a block may a single pixel be off.
 _OF_CONTRAST = 0.05
+# The same where a tile is filled up beside the image: chroma is then a mean of image and filling.
+_OF_FILLING = 0.35
 # Where a decode at a part of the size may be so far from the mean of the whole one.
 _UNLIKE = 16.0
 _REFUSED = "--plane c="
@@ -123,7 +125,8 @@ def _view(
     rows, cols = (int(min(lv.pixels.shape[axis] * lv.downsample for lv in levels) / downsample) for axis in (0, 1))
     lost = 1.1 + 0.5 * contrast(first, downsample, shape)
     if case.lossy:  # both levels were compressed, and chroma in blocks of 16 x 16
-        lost = lost + 8 + 0.15 * block_contrast(level.pixels, case.tile, scale, shape)
+        edges = view_of(levels, replace(level, pixels=_filled_up(level.pixels, case.tile)), downsample) > 0
+        lost = lost + 8 + (0.15 + _OF_FILLING * edges) * block_contrast(level.pixels, case.tile, scale, shape)
     if rows and cols and not _beside(case, levels):
         exact = area_mean(first, downsample, shape)[:rows, :cols]
         yield from _differ(f"{name} against the view at 1", seen[:rows, :cols], [exact], lost[:rows, :cols])
@@ -132,7 +135,12 @@ def _view(
 def _unlike(pixels: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.bool_]:
     """Values cut off at black or white, whose mean is not the mean cut off there; and edges within a tile, into whose
     chroma a whole decode mixes what the tile is filled up with."""
-    found: NDArray[np.bool_] = np.isin(pixels, (0, 255))
+    return np.isin(pixels, (0, 255)) | _filled_up(pixels, tile)
+
+
+def _filled_up(pixels: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.bool_]:
+    """The last pixels of an image that ends within a tile."""
+    found = np.zeros(pixels.shape, np.bool_)
     rows, cols = pixels.shape[:2]
     found[-2:] |= bool(rows % tile[1])
     found[:, -2:] |= bool(cols % tile[0])
