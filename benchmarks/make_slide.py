@@ -69,7 +69,7 @@ def make_slide(
         def level(number: int, data: list[bytes], at: Ints, **more: Any) -> None:
             down = 4**number
             shape = (-(-height // down), -(-width // down), 3)
-            stored = _first_only(data, at) if shared else (data[i] for i in at.ravel())
+            stored = first_only(data, at) if shared else (data[i] for i in at.ravel())
             tiff.write(stored, shape=shape, **kind, **tags, **more)
 
         raw = {"compressionargs": {"outcolorspace": "RGB"}, "jpegtables": None if complete else tables}
@@ -161,7 +161,7 @@ def _shrunk(pool: Pixels, down: int) -> Pixels:
     return np.asarray(mean + 0.5, np.uint8)
 
 
-def _first_only(data: list[bytes], at: Ints) -> Iterator[bytes]:
+def first_only(data: list[bytes], at: Ints) -> Iterator[bytes]:
     """The tiles of a level, each where it is first wanted, and nothing where it is wanted again."""
     seen: set[int] = set()
     for i in at.ravel().tolist():
