@@ -39,7 +39,8 @@ class AttentionSpec:
     """The attention network and its view. `net`: a name in ATTENTION_NETWORKS.
 
     `scale` is the resolution of the low-resolution view: microns per pixel (unit "um") or level-0 pixels per
-    pixel (unit "px"). A position covers `stride` x `stride` pixels of that view.
+    pixel (unit "px"). A position covers `stride` x `stride` pixels of that view. `blocks`: stages of a pretrained
+    trunk. `mean` and `std` normalise the view; empty: as the network's weights want it, else as the model.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 (read by pydantic, shared on purpose)
@@ -52,6 +53,9 @@ class AttentionSpec:
     prior_saturation: float = 0.3
     tissue_only: bool = False
     net: str = "cnn"
+    blocks: int = 3
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class FeatureSpec:
     """The feature net and the patches it reads: `patch_size` pixels a side at `scale` (units as for attention).
 
     `pretrained`: where the weights that training begins with come from; empty: they are random. `mean` and `std`
-    normalise the patches; empty: as the view. `options` are given to timm with the net's name.
+    normalise the patches; empty: as the net's weights want it, else as the model. `options` are given to timm with the
+    net's name. `hidden`: features of a trainable layer on the net's output; 0: none.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -72,6 +77,7 @@ class FeatureSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    hidden: int = 0
 
 
 @dataclass(frozen=True)

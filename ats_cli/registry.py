@@ -176,10 +176,16 @@ FORMATS: Registry[Format] = Registry(
 
 # `attention.net` of a model.toml. The default, that of AttentionSpec, is left out of model files.
 ATTENTION_NETWORKS: Registry[Callable[[AttentionSpec], AttentionNetwork]] = Registry(
-    "attention network", {"cnn": "ats_cli.nets.attention_cnn:AttentionCNN"}
+    "attention network",
+    {"cnn": "ats_cli.nets.attention_cnn:AttentionCNN", "lite0": "ats_cli.nets.attention_lite0:Lite0Attention"},
 )
 
 # `features.net` of a model.toml, before the colon.
 FEATURE_NETWORKS: Registry[FeatureNetwork] = Registry(
-    "feature network", {"cnn": "ats_cli.nets.feature_cnn:NETWORK", "timm": "ats_cli.nets.feature_timm:NETWORK"}
+    "feature network",
+    {
+        "cnn": "ats_cli.nets.feature_cnn:NETWORK",
+        "lite0": "ats_cli.nets.efficientnet_lite:NETWORK",
+        "timm": "ats_cli.nets.feature_timm:NETWORK",
+    },
 )

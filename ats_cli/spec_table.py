@@ -7,8 +7,11 @@ from ats_cli.records import AttentionSpec, ModelSpec
 
 
 def spec_table(spec: ModelSpec) -> dict[str, Any]:
-    """The spec as nested dicts, without `attention.net` if that is the default: earlier files do not have it."""
+    """The spec as nested dicts, without newer keys at their defaults: earlier files do not have them."""
     table = asdict(spec)
-    if spec.attention.net == AttentionSpec.net:
-        del table["attention"]["net"]
+    for key in ("net", "blocks", "mean", "std"):
+        if getattr(spec.attention, key) == getattr(AttentionSpec, key):
+            del table["attention"][key]
+    if not spec.features.hidden:
+        del table["features"]["hidden"]
     return table

@@ -17,33 +17,77 @@ UNIFORM_SHARE = 1e-5
 class AttentionNetwork(nn.Module):
     """Base of all attention networks. A member of ATTENTION_NETWORKS is a function AttentionSpec -> AttentionNetwork.
 
-    An attention network is local: a logit depends on at most `reach` view pixels on each side, and on no statistic of
-    the whole view. So a strip or a crop read with `halo` pixels around it has the logits of the whole view, and a
-    slide of any size is processed in bounded memory. Pixels beyond the view's edge count as 0.
+    An attention network is local: a logit depends on at most `reach` view pixels on each side of its cell of
+    `resolution` x `resolution` pixels, and on no statistic of the whole view. So a strip or a crop that begins at a
+    multiple of `stride` and is read with `halo` pixels around it has the logits of the whole view, and a slide of any
+    size is processed in bounded memory. Pixels beyond the view's edge count as 0.
     """
 
-    def __init__(self, spec: AttentionSpec, reach: int) -> None:
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    """How the network's weights want the colours normalised, where `spec` has none; empty: as the model."""
+
+    def __init__(self, spec: AttentionSpec, reach: int, resolution: int = 1) -> None:
         super().__init__()
-        self.spec, self.stride = spec, spec.stride
+        if spec.stride % resolution:
+            raise ModelError(
+                f"attention network {spec.net}: attention.stride must be a multiple of {resolution}, the pixels a side "
+                f"of what it gives one logit to, not {spec.stride}."
+            )
+        self.spec, self.stride, self.resolution = spec, spec.stride, resolution
         self.halo = -(-reach // spec.stride) * spec.stride
         """Pixels of the view to read around a strip: `reach`, rounded up to a multiple of `stride`."""
 
     def forward(self, view: Tensor, normalised: Tensor) -> tuple[Tensor, Tensor]:
         """View (N, 3, H, W) in 0..1, and the same with normalised colours -> (logits, activations).
 
-        `logits`: (N, H, W), of pixels. `activations`: (N, T, H, W), T >= 0 hidden channels in -1..1, which describe
-        the view where slides are compared with those of the training.
+        `logits`: (N, ceil(H / resolution), ceil(W / resolution)), float32, of cells. `activations`: (N, T) and the same
+        size, T >= 0 hidden channels in -1..1, which describe the view where slides are compared with those of the
+        training.
         """
         raise NotImplementedError
 
-    def pool(self, logits: Tensor) -> Tensor:
-        """Logits of pixels (N, H, W) -> of positions (N, ceil(H / stride), ceil(W / stride)).
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Compute in another precision where that is meant to be done: nowhere. The last layer stays in float32."""
 
-        Each is the mean over its `stride` x `stride` pixels; a partial position is the mean over the pixels it has.
+    @property
+    def cells(self) -> int:
+        """Cells of a logit on each side of a position."""
+        return self.stride // self.resolution
+
+    def pool(self, logits: Tensor) -> Tensor:
+        """Logits of cells -> of positions (N, ceil(H / stride), ceil(W / stride)).
+
+        Each is the mean over its `cells` x `cells` cells; a partial position is the mean over the cells it has.
         """
-        if self.stride == 1:
+        if self.cells == 1:
             return logits
-        return functional.avg_pool2d(logits[:, None], self.stride, ceil_mode=True, count_include_pad=False)[:, 0]
+        return functional.avg_pool2d(logits[:, None], self.cells, ceil_mode=True, count_include_pad=False)[:, 0]
+
+
+class TrunkAttention(AttentionNetwork):
+    """A frozen trunk, and a small trainable head on its output: what the trunk gives can be computed once and stored.
+
+    `score_halo`: cells of the encoded view beyond a position that its logit depends on, a multiple of `cells`.
+    """
+
+    def __init__(self, spec: AttentionSpec, reach: int, resolution: int, score_reach: int) -> None:
+        super().__init__(spec, reach, resolution)
+        self.score_halo = -(-score_reach // self.cells) * self.cells
+
+    def encode(self, view: Tensor, normalised: Tensor) -> Tensor:
+        """View (N, 3, H, W), twice as in `forward` -> (N, E, ceil(H / resolution), ceil(W / resolution)), float32.
+
+        It depends on no trainable weight, and has no gradient.
+        """
+        raise NotImplementedError
+
+    def score(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoded view (N, E, rows, cols), of any floating-point type -> (logits, activations), as `forward`."""
+        raise NotImplementedError
+
+    def forward(self, view: Tensor, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        return self.score(self.encode(view, normalised))
 
 
 def build_attention(spec: AttentionSpec) -> AttentionNetwork:

@@ -26,11 +26,14 @@ class AttentionCNN(AttentionNetwork):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, view: Tensor, normalised: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = normalised
+        hidden = normalised.to(next(self.hidden.parameters(), self.last.weight).dtype)
         for conv in self.hidden:
             hidden = torch.tanh(conv(hidden))
-        logits: Tensor = self.last(hidden) + content_prior(view, self.spec)
+        logits: Tensor = self.last(hidden.to(self.last.weight.dtype)) + content_prior(view, self.spec)
         return logits[:, 0], hidden
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        self.hidden.to(dtype)
 
 
 def content_prior(view: Tensor, spec: AttentionSpec) -> Tensor:

@@ -32,17 +32,35 @@ class FeatureNetwork(Protocol):
 
 
 class FeatureNet(nn.Module):
-    """The backbone that `spec.net` names, its features scaled to length 1. `width`: D, the length of the features."""
+    """The backbone that `spec.net` names, its features scaled to length 1. `width`: D, the length of the features.
+
+    With `spec.hidden` a trainable linear layer with ReLU, `projection`, stands between the backbone and the scaling.
+    `mean`, `std`: how the patches are normalised; empty: as the view.
+    """
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
         network, architecture = find_feature_network(spec)
-        self.backbone, self.width = network.build(spec, architecture)
+        self.backbone, backbone_width = network.build(spec, architecture)
+        self.width = spec.hidden or backbone_width
+        self.projection = nn.Linear(backbone_width, spec.hidden) if spec.hidden else None
+        self.mean: tuple[float, ...] = spec.mean or getattr(self.backbone, "mean", ())
+        self.std: tuple[float, ...] = spec.std or getattr(self.backbone, "std", ())
+
+    def encode(self, patches: Tensor) -> Tensor:
+        """Normalised patches (N, 3, p, p) -> the backbone's output (N, W), float32 whatever the backbone's dtype."""
+        raw: Tensor = self.backbone(patches.to(next(self.backbone.parameters()).dtype))
+        return raw.float()
+
+    def project(self, encoded: Tensor) -> Tensor:
+        """The backbone's output (N, W) -> features (N, D) of length 1."""
+        if self.projection is not None:
+            encoded = functional.relu(self.projection(encoded))
+        return functional.normalize(encoded, dim=1)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Normalised patches (N, 3, p, p) -> features (N, D) of length 1, float32 whatever the backbone's dtype."""
-        raw: Tensor = self.backbone(patches.to(next(self.backbone.parameters()).dtype))
-        return functional.normalize(raw.float(), dim=1)
+        return self.project(self.encode(patches))
 
 
 def find_feature_network(spec: FeatureSpec) -> tuple[FeatureNetwork, str]:

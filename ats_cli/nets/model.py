@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ats_cli.nets.attention import build_attention
+from ats_cli.nets.attention import TrunkAttention, build_attention
 from ats_cli.nets.features import FeatureNet
 from ats_cli.records import ModelSpec
 
@@ -14,8 +14,8 @@ SUMMARY = 32  # length of the summary of a tile's features, by which slides are 
 class Model(nn.Module):
     """Joins the networks that a ModelSpec names, with random weights. Raises ModelError for an unknown network."""
 
-    mean: Tensor
-    std: Tensor
+    view_mean: Tensor
+    view_std: Tensor
     patch_mean: Tensor
     patch_std: Tensor
 
@@ -26,10 +26,10 @@ class Model(nn.Module):
         self.features = FeatureNet(spec.features)
         self.head = nn.Linear(self.features.width, len(spec.classes))
         colours = {
-            "mean": spec.mean,
-            "std": spec.std,
-            "patch_mean": spec.features.mean or spec.mean,
-            "patch_std": spec.features.std or spec.std,
+            "view_mean": spec.attention.mean or self.attention.mean or spec.mean,
+            "view_std": spec.attention.std or self.attention.std or spec.std,
+            "patch_mean": self.features.mean or spec.mean,
+            "patch_std": self.features.std or spec.std,
         }
         for name, values in colours.items():
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
@@ -39,20 +39,43 @@ class Model(nn.Module):
         return self.attention.pool(self.attend_pixels(views))
 
     def attend_pixels(self, views: Tensor) -> Tensor:
-        """Views (N, 3, H, W) in 0..1 -> attention logits of pixels (N, H, W), before they are pooled into positions."""
-        logits: Tensor = self.attention(views, (views - self.mean) / self.std)[0]
+        """Views (N, 3, H, W) in 0..1 -> attention logits of cells, before they are pooled into positions.
+
+        A cell has `attention.resolution` pixels a side: one, unless the network is coarser.
+        """
+        logits: Tensor = self.attention(views, self._normalised(views))[0]
         return logits
 
     def attend_with_channels(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Views (N, 3, H, W) in 0..1 -> (attention logits (N, rows, cols), channels (N, 3 + T, rows, cols)).
 
-        The channels are the colour in 0..1 and the attention network's T hidden channels, at the first pixel of each
-        position.
+        The channels are the colour in 0..1 and the attention network's T hidden channels, at the first pixel or cell of
+        each position.
         """
-        logits, hidden = self.attention(views, (views - self.mean) / self.std)
-        step = self.attention.stride
-        channels = torch.cat([views[..., ::step, ::step], hidden[..., ::step, ::step]], 1)
+        logits, hidden = self.attention(views, self._normalised(views))
+        step, cells = self.attention.stride, self.attention.cells
+        channels = torch.cat([views[..., ::step, ::step], hidden[..., ::cells, ::cells].to(views.dtype)], 1)
         return self.attention.pool(logits), channels
+
+    def encode_views(self, views: Tensor) -> Tensor:
+        """Views (N, 3, H, W) in 0..1 -> what the frozen trunk of a TrunkAttention gives, (N, E, rows, cols) of cells.
+
+        Raises TypeError for another attention network.
+        """
+        return self._trunk_attention.encode(views, self._normalised(views))
+
+    def attend_encoded(self, encoded: Tensor) -> Tensor:
+        """Encoded views (N, E, rows, cols) of cells -> attention logits of positions (N, rows, cols)."""
+        return self.attention.pool(self._trunk_attention.score(encoded)[0])
+
+    @property
+    def _trunk_attention(self) -> TrunkAttention:
+        if not isinstance(self.attention, TrunkAttention):
+            raise TypeError(f"the attention network {self.spec.attention.net} has no frozen trunk")
+        return self.attention
+
+    def _normalised(self, views: Tensor) -> Tensor:
+        return (views - self.view_mean) / self.view_std
 
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D) of length 1."""

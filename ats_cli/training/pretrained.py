@@ -12,6 +12,7 @@ from ats_cli.errors import ModelError
 from ats_cli.nets.model import Model
 from ats_cli.paths import user_path
 from ats_cli.records import ModelSpec
+from ats_cli.zoo.shipped_weights import fill_in
 
 TIMM, HUB = "timm:", "hf-hub:"
 HEADS = ("fc.", "head.", "classifier.", "head_dist.")
@@ -51,11 +52,13 @@ def lasting_weights(pretrained: str) -> str:
 
 
 def load_pretrained(nets: Model) -> None:
-    """Load the weights that the feature network's spec names, without classification heads.
+    """Load the weights that training begins with: those that ship with ats, and those that the feature network's spec
+    names, without classification heads.
 
     `features.pretrained` is a local safetensors file, "hub" for timm's own weights, or `hf-hub:owner/name`. Raises
     ModelError if they cannot be read, do not fit, or are not finite.
     """
+    fill_in(nets)
     spec = nets.spec.features
     if not spec.pretrained:
         return

@@ -42,9 +42,12 @@ def refuse_nonsense(spec: ModelSpec, where: str) -> None:
     except AtsError as error:
         raise ModelError(f"{where}: {error}") from error
     _refuse_unknown_networks(spec, where)
-    for key, values in (("mean", spec.features.mean), ("std", spec.features.std)):
+    colours = {"attention": spec.attention, "features": spec.features}
+    for key, values in (
+        (f"{table}.{key}", getattr(of, key)) for table, of in colours.items() for key in ("mean", "std")
+    ):
         if len(values) not in (0, 3):
-            raise ModelError(f"{where}: features.{key} must be three numbers, or none, not {len(values)}.")
+            raise ModelError(f"{where}: {key} must be three numbers, or none, not {len(values)}.")
     for key, channels in (("attention", spec.attention.channels), ("features", spec.features.channels)):
         if len(channels) > MAX_LAYERS:
             raise ModelError(f"{where}: {key}.channels are {len(channels)} layers, more than {MAX_LAYERS}.")
@@ -79,7 +82,8 @@ def _positive(spec: ModelSpec) -> Iterator[tuple[str, float, float, float]]:
     yield "head_scale", spec.head_scale, *_FACTOR
     for name in ("steps", "batch_size", "validate_every"):
         yield f"training.{name}", getattr(training, name), 1, MAX_STEPS
-    for key, values in (("features.std", features.std), ("std", spec.std)):
+    yield "attention.blocks", attention.blocks, 1, MAX_LAYERS
+    for key, values in (("attention.std", attention.std), ("features.std", features.std), ("std", spec.std)):
         yield from ((f"{key}[{i}]", value, *_FACTOR) for i, value in enumerate(values))
     for key, channels in (("attention.channels", attention.channels), ("features.channels", features.channels)):
         yield from ((f"{key}[{i}]", value, 1, MAX_CHANNELS) for i, value in enumerate(channels))
@@ -89,6 +93,7 @@ def _not_negative(spec: ModelSpec) -> Iterator[tuple[str, float, float]]:
     """Yield key, value and maximum."""
     training = spec.training
     yield "background", spec.background, 255
+    yield "features.hidden", spec.features.hidden, MAX_CHANNELS
     yield "training.freeze", training.freeze, 1
     yield "training.hue_jitter", training.hue_jitter, 0.5
     yield "training.patience", training.patience, MAX_STEPS
@@ -101,7 +106,8 @@ def _not_negative(spec: ModelSpec) -> Iterator[tuple[str, float, float]]:
 def _any_sign(spec: ModelSpec) -> Iterator[tuple[str, float]]:
     yield "attention.prior_strength", spec.attention.prior_strength
     yield "training.entropy_weight", spec.training.entropy_weight
-    for key, values in (("features.mean", spec.features.mean), ("mean", spec.mean)):
+    of_parts = (("attention.mean", spec.attention.mean), ("features.mean", spec.features.mean))
+    for key, values in (*of_parts, ("mean", spec.mean)):
         yield from ((f"{key}[{i}]", value) for i, value in enumerate(values))
 
 

@@ -29,7 +29,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class LoadedModel:
     """Networks ready to use, and the model folder that they are from.
 
-    precision: what the feature network's backbone computes in.
+    precision: what the feature network's backbone and the attention network, except its last layer, compute in.
     out_of_distribution: the distribution of the training slides, or None.
     computes_embedding: whether predictions hold the embedding that is compared with it.
     """
@@ -52,7 +52,8 @@ def load_model(
 ) -> LoadedModel:
     """Load a model by name, folder or None (the default), in eval mode. Raises ModelError with a sentence.
 
-    `precision`, "fp32", "bf16" or "fp16", is what the feature net's backbone computes in; all else is in float32.
+    `precision`, "fp32", "bf16" or "fp16", is what the feature net's backbone and the attention network, except its
+    last layer, compute in; all else is in float32.
     A folder that does not match its SHA256SUMS is refused.
     """
     check_precision(precision, auto=False)
@@ -92,6 +93,7 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
     torch_device = torch.device(device)
     nets = nets.eval().requires_grad_(False).to(torch_device)
     nets.features.backbone.to(DTYPES[precision])
+    nets.attention.compute_in(DTYPES[precision])
     reference = read_out_of_distribution(folder.path, fingerprint(weights))
     return LoadedModel(nets, folder.spec, folder.hash, torch_device, precision, reference, reference is not None)
 
