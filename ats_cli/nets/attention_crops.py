@@ -55,16 +55,22 @@ def weights_with_gradient(
 ) -> Tensor:
     """Return the weights (n,) of a draw, which carry the attention's gradient to whatever is pooled with them.
 
-    sum_i w_i (1 + d_i) f_i with d_i = r_i (ds_i - sum_j w_j r_j ds_j / (1 - e)), ds_i = s_i - sg(s_i), sg = stop
-    gradient: its value is sum_i w_i f_i, its gradient in the logits the covariance under the draw's own mean.
+    sum_i w_i (1 + d_i) f_i has the value sum_i w_i f_i; its gradient in the logits is the covariance under the draw's
+    own mean. With ds_i = s_i - sg(s_i), sg = stop gradient, e = `uniform` and p = `factor`,
 
-    `logits` (n,) at the drawn positions, with their graph. `uniform`: the share e of the attention that is spread
-    evenly; `ratio` (n,): r, the other part's share of the attention at each. `factor`: n / (n - 1) makes the gradient
-    unbiased for n independent draws; other draws miss it by the covariance of the estimate with sum_i w_i grad s_i.
+        d_i = r_i ((1 + (p - 1) r_i / (1 - e)) ds_i - p sum_j w_j r_j ds_j / (1 - e));
+
+    where no share is spread evenly, that is p (ds_i - sum_j w_j ds_j).
+
+    `logits` (n,) at the drawn positions, with their graph. `uniform`: the share of the attention that is spread
+    evenly; `ratio` (n,): r, the other part's share of the attention at each. `factor`: `Draw.own_mean_factor`. For n
+    independent draws it is n / (n - 1): the sum is then over pairs of different draws, and the gradient is unbiased.
+    That of other samplers misses it by the covariance of the estimate with sum_i w_i grad s_i, of order 1 / n.
     """
     change = logits - logits.detach()
     mean = (weights * ratio * change).sum() / (1 - uniform)
-    return weights * (1 + factor * ratio * (change - mean))
+    own = 1 + (factor - 1) * ratio / (1 - uniform)
+    return weights * (1 + ratio * (own * change - factor * mean))
 
 
 def estimate_of_two_draws(

@@ -52,7 +52,7 @@ def test_a_softmax_in_32_bits_can_be_drawn_from(side: int) -> None:
     one = draw(attention, 50, "systematic", np.random.default_rng(0))
     assert one.weights.sum() == pytest.approx(1, abs=1e-9)
     np.testing.assert_allclose(one.attention, attention.ravel()[one.positions] / total, rtol=1e-12)
-    assert 0 <= one.positions.min() and one.positions.max() < side * side and len(set(one.positions.tolist())) == 50
+    assert one.positions.min() >= 0 and one.positions.max() < side * side and len(set(one.positions.tolist())) == 50
 
 
 @pytest.mark.parametrize("side", [4, 100, 2000])
