@@ -57,8 +57,8 @@ class AttentionSampling(nn.Module):
         self.penalty = self.attention_regulariser(attention) if self.attention_regulariser else None
 
         positions, weights = self._draw(attention)
-        corners = self._corners(positions, attention.shape[1:], low.shape[2:], high.shape[2:])
-        patches = crop(high, corners, self.patch_size)
+        at_low = self._centres(positions, attention.shape[1:], low.shape[2:])
+        patches = crop(high, corners_around(at_low, low, high, self.patch_size), self.patch_size)
         features = self.feature(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
         chosen = attention.flatten(1).gather(1, positions)
         # Missing tiles have weight 0 at position 0, whose attention may be 0: avoid 0 / 0.
@@ -74,17 +74,14 @@ class AttentionSampling(nn.Module):
             weights[b, : len(drawn.positions)] = torch.from_numpy(drawn.weights)
         return positions.to(attention.device), weights.to(attention)
 
-    def _corners(self, positions: Tensor, grid: torch.Size, low: torch.Size, high: torch.Size) -> Tensor:
-        """Return top-left corners (B, n, 2) as (row, col), the nearest whole pixels of `high`."""
-        # In float64, which not every device has.
+    def _centres(self, positions: Tensor, grid: torch.Size, low: torch.Size) -> Tensor:
+        """Return the centres of positions in pixels of the view, (B, n, 2) as (row, col), float64."""
+        # On the processor: not every device has float64.
         rows_cols = torch.stack([positions // grid[1], positions % grid[1]], -1).cpu().double()
         if self.receptive_field:
             # A network without padding: position i is the centre of low pixels [i, i + receptive_field).
-            at_low = rows_cols + self.receptive_field / 2
-        else:
-            at_low = (rows_cols + 0.5) * rows_cols.new_tensor([low[0] / grid[0], low[1] / grid[1]])
-        centres = at_low * rows_cols.new_tensor([high[0] / low[0], high[1] / low[1]])
-        return torch.floor(centres - self.patch_size / 2 + 0.5).long().to(positions.device)
+            return rows_cols + self.receptive_field / 2
+        return (rows_cols + 0.5) * rows_cols.new_tensor([low[0] / grid[0], low[1] / grid[1]])
 
 
 def attention_sampling(
@@ -138,6 +135,16 @@ def entropy(attention: Tensor) -> Tensor:
     flat = in_64_bits(attention.flatten(1))
     # Clamped: at positions off the tissue, 0 log 0 has no gradient.
     return -(flat * flat.clamp(min=1e-30).log()).sum(1).to(attention)
+
+
+def corners_around(at_low: Tensor, low: Tensor, high: Tensor, size: int) -> Tensor:
+    """Return the corners (B, n, 2) of patches of `size` pixels, as (row, col), the nearest whole pixels of `high`.
+
+    `at_low` (B, n, 2), float64: their centres in pixels of `low`.
+    """
+    height, width = low.shape[2:]
+    centres = at_low * at_low.new_tensor([high.shape[2] / height, high.shape[3] / width])
+    return torch.floor(centres - size / 2 + 0.5).long().to(high.device)
 
 
 def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:

@@ -1,6 +1,8 @@
-"""A network of three convolutions on crops around the drawn positions: the logits and the gradient of the whole view."""
+"""Three convolutions on crops around the drawn positions: the logits and the gradient of the whole view."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ class Convolutions(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             widths = (3, channels, channels, 1)
-            self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
+            self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
             for layer in self.layers:
                 nn.init.normal_(layer.weight, std=0.4)
 

@@ -1,4 +1,4 @@
-"""The attention's gradient from the drawn positions alone: over every sample of a small map, it is what it should be."""
+"""The attention's gradient from the drawn positions alone: right over every sample of a small map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slides have millions of positions: sums over them are taken in 64 bits, so that no training ends because of rounding."""
+"""Slides have millions of positions: sums over them are taken in 64 bits, and no training ends by rounding."""
 
 from __future__ import annotations
 
