@@ -40,7 +40,8 @@ class AttentionSpec:
 
     `scale` is the resolution of the low-resolution view: microns per pixel (unit "um") or level-0 pixels per
     pixel (unit "px"). A position covers `stride` x `stride` pixels of that view. `blocks`: stages of a pretrained
-    trunk. `mean` and `std` normalise the view; empty: as the network's weights want it, else as the model.
+    trunk. `mean` and `std` normalise the view; empty: as the network's weights want it, else as the model. `trunk`:
+    "NAME:HASH" of the weights that ship with ats and that the model's file therefore leaves out; empty: none.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 (read by pydantic, shared on purpose)
@@ -56,6 +57,7 @@ class AttentionSpec:
     blocks: int = 3
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    trunk: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class FeatureSpec:
 
     `pretrained`: where the weights that training begins with come from; empty: they are random. `mean` and `std`
     normalise the patches; empty: as the net's weights want it, else as the model. `options` are given to timm with the
-    net's name. `hidden`: features of a trainable layer on the net's output; 0: none.
+    net's name. `hidden`: features of a trainable layer on the net's output; 0: none. `trunk`: as of the attention.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -78,6 +80,7 @@ class FeatureSpec:
     std: tuple[float, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     hidden: int = 0
+    trunk: str = ""
 
 
 @dataclass(frozen=True)

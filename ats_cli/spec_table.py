@@ -3,15 +3,15 @@
 from dataclasses import asdict
 from typing import Any
 
-from ats_cli.records import AttentionSpec, ModelSpec
+from ats_cli.records import AttentionSpec, FeatureSpec, ModelSpec
 
 
 def spec_table(spec: ModelSpec) -> dict[str, Any]:
     """The spec as nested dicts, without newer keys at their defaults: earlier files do not have them."""
     table = asdict(spec)
-    for key in ("net", "blocks", "mean", "std"):
-        if getattr(spec.attention, key) == getattr(AttentionSpec, key):
-            del table["attention"][key]
-    if not spec.features.hidden:
-        del table["features"]["hidden"]
+    newer = (("attention", AttentionSpec, ("net", "blocks", "mean", "std", "trunk")),)
+    for name, kind, keys in (*newer, ("features", FeatureSpec, ("hidden", "trunk"))):
+        for key in keys:
+            if table[name][key] == getattr(kind, key):
+                del table[name][key]
     return table

@@ -76,7 +76,7 @@ def command(
         typer.Option(
             metavar="NAME",
             callback=o.known(ATTENTION_NETWORKS),
-            help=f"The attention network: {', '.join(ATTENTION_NETWORKS)}. Without it, the recipe's.",
+            help=f"The attention network: {', '.join(ATTENTION_NETWORKS)} (pretrained). Without it, the recipe's.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,
@@ -85,7 +85,8 @@ def command(
         typer.Option(
             metavar="NET[:ARCHITECTURE]",
             help=f"The feature network: {', '.join(FEATURE_NETWORKS)}; with an architecture if it has several, as "
-            "in timm:resnet18 or timm:hf-hub:OWNER/NAME. Without it, the recipe's.",
+            "in timm:resnet18 or timm:hf-hub:OWNER/NAME. lite0 is pretrained, without a connection. Without it, the "
+            "recipe's.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,

@@ -38,6 +38,11 @@ class AttentionNetwork(nn.Module):
         self.halo = -(-reach // spec.stride) * spec.stride
         """Pixels of the view to read around a strip: `reach`, rounded up to a multiple of `stride`."""
 
+    @staticmethod
+    def resolution_of(spec: AttentionSpec) -> int:
+        """Return the `resolution` of the network that `spec` describes, without building it."""
+        return 1
+
     def forward(self, view: Tensor, normalised: Tensor) -> tuple[Tensor, Tensor]:
         """View (N, 3, H, W) in 0..1, and the same with normalised colours -> (logits, activations).
 
@@ -97,6 +102,17 @@ def build_attention(spec: AttentionSpec) -> AttentionNetwork:
     except AtsError as error:
         raise ModelError(f"attention.net: {error}") from error
     return build(spec)
+
+
+def fitting_stride(spec: AttentionSpec) -> int:
+    """Return `spec.stride`, raised to a multiple of its network's resolution. Raises ModelError for an unknown name."""
+    try:
+        member = ATTENTION_NETWORKS[spec.net]
+    except AtsError as error:
+        raise ModelError(f"attention.net: {error}") from error
+    is_class = isinstance(member, type) and issubclass(member, AttentionNetwork)
+    resolution = member.resolution_of(spec) if is_class else 1  # type: ignore[attr-defined]
+    return -(-spec.stride // resolution) * resolution
 
 
 def normalise(logits: Tensor, allowed: Tensor | None = None, uniform_share: float = UNIFORM_SHARE) -> Tensor:

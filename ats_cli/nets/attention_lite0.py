@@ -1,5 +1,7 @@
 """The attention network `lite0`: a frozen trunk of EfficientNet-Lite0 below a small trainable head."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +9,7 @@ from torch.nn import functional
 from ats_cli.errors import ModelError
 from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.attention_cnn import content_prior
-from ats_cli.nets.efficientnet_lite import STAGES, Lite0Trunk, frozen
+from ats_cli.nets.efficientnet_lite import STAGES, STEM_STRIDE, Lite0Trunk, frozen
 from ats_cli.records import AttentionSpec
 
 HIDDEN = 32
@@ -37,6 +39,10 @@ class Lite0Attention(TrunkAttention):
         self.last = nn.Conv2d(HIDDEN, 1, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    @staticmethod
+    def resolution_of(spec: AttentionSpec) -> int:
+        return STEM_STRIDE * math.prod(stage.stride for stage in STAGES[: spec.blocks])
 
     def encode(self, view: Tensor, normalised: Tensor) -> Tensor:
         with torch.no_grad():

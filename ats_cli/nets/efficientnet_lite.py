@@ -28,7 +28,7 @@ class Stage(NamedTuple):
     blocks: int
 
 
-STEM, WIDTH = 32, 1280
+STEM, STEM_STRIDE, WIDTH = 32, 2, 1280
 STAGES = (
     Stage(3, 1, 1, 16, 1),
     Stage(3, 2, 6, 24, 2),
@@ -95,7 +95,7 @@ class Lite0Trunk(nn.Module):
 
     def __init__(self, stages: int = len(STAGES)) -> None:
         super().__init__()
-        self.stem = SameConv(3, STEM, 3, 2)
+        self.stem = SameConv(3, STEM, 3, STEM_STRIDE)
         into, built = STEM, []
         for stage in STAGES[:stages]:
             blocks = []

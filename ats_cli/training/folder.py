@@ -65,7 +65,8 @@ def train_folder(
         init, recipe = load_model(folder).nets, replace(recipe, init=lasting_name(recipe.init, folder))
     found = read_slides(data, overrides.get("task", base.task), options.threads, callbacks)
     with claim_output(output, options.resume), torch_threads(threads_begun_with(output)):
-        spec = resolved(spec_for(base, found.slides, recipe.name or output.resolve().name, overrides))
+        name = recipe.name or output.resolve().name
+        spec = resolved(spec_for(base, found.slides, name, overrides, callbacks))
         if first_process():
             # Before the long reading of the views: a call that cannot be carried out does nothing.
             known = _settings(spec, data, recipe, options)

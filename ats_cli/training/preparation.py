@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ats_cli.errors import AtsError
+from ats_cli.nets.attention import fitting_stride
 from ats_cli.number import parse_number
-from ats_cli.records import ModelSpec
+from ats_cli.records import AttentionSpec, FeatureSpec, ModelSpec
 from ats_cli.registry import TASKS
 from ats_cli.results.regions_in_doubt import regions_in_doubt, regions_outside
 from ats_cli.slides.inputs.data_summary import DataSummary, SummaryRow, summarise
@@ -86,7 +87,7 @@ def training_summary(
     """Return what a training would learn from, without training. Raises AtsError where the training would."""
     base, overrides = base_spec(recipe)
     found = read_slides(data, overrides.get("task", base.task), options.threads, callbacks)
-    spec = spec_for(base, found.slides, recipe.name or base.name, overrides)
+    spec = spec_for(base, found.slides, recipe.name or base.name, overrides, callbacks)
     return prepare(spec, found, data, options, callbacks).summary
 
 
@@ -118,14 +119,23 @@ def _summary(
     return replace(summary, folds=tuple(len(held) for _, held in fold_splits))
 
 
-def spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, overrides: dict[str, Any]) -> ModelSpec:
-    """The recipe with the classes of `slides`, and with `overrides`. Raises ModelError if a value is out of bounds."""
+def spec_for(
+    recipe: ModelSpec,
+    slides: list[LabelledSlide],
+    name: str,
+    overrides: dict[str, Any],
+    callbacks: Callbacks = Callbacks(),
+) -> ModelSpec:
+    """The recipe with the classes of `slides`, and with `overrides`. Raises ModelError if a value is out of bounds.
+
+    With another attention network than the recipe's, positions are made as large as it needs them, with a message.
+    """
     given = dict(overrides)
     tiles = given.pop("tiles", recipe.tiles)
     task = given.pop("task", recipe.task)
     classes = TASKS[task].classes([slide.label for slide in slides])
-    attention = replace(recipe.attention, net=given.pop("attention_net", recipe.attention.net))
-    features = replace(recipe.features, **{key: given.pop(key) for key in ("net", "pretrained") if key in given})
+    attention = _attention_for(recipe, given.pop("attention_net", recipe.attention.net), callbacks)
+    features = _features_for(recipe, {key: given.pop(key) for key in ("net", "pretrained") if key in given})
     training = replace(recipe.training, **given)
     # The notice of the recipe's own model is about the slides that it was trained on: it is dropped.
     spec = replace(
@@ -141,6 +151,27 @@ def spec_for(recipe: ModelSpec, slides: list[LabelledSlide], name: str, override
     )
     parse_spec(as_json(spec_table(spec)), "the recipe, with what is asked for instead")
     return spec
+
+
+def _attention_for(recipe: ModelSpec, net: str, callbacks: Callbacks) -> AttentionSpec:
+    attention = replace(recipe.attention, net=net, trunk="")
+    if net == recipe.attention.net:
+        return attention
+    stride = fitting_stride(attention)
+    if stride != attention.stride:
+        callbacks.on_message(
+            f"the attention network {net} needs positions of {stride} x {stride} pixels of the view, not "
+            f"{attention.stride} x {attention.stride} as in the recipe: attention.stride is {stride}."
+        )
+    return replace(attention, stride=stride)
+
+
+def _features_for(recipe: ModelSpec, given: dict[str, Any]) -> FeatureSpec:
+    """The recipe's features with what is given. Weights, options and colours of its net are not those of another."""
+    features = replace(recipe.features, trunk="")
+    if given.get("net", features.net) != features.net:
+        features = replace(features, pretrained="", mean=(), std=(), options={})
+    return replace(features, **given)
 
 
 def _with_regions(slides: list[LabelledSlide], roi: Path, callbacks: Callbacks) -> list[LabelledSlide]:

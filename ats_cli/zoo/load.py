@@ -20,6 +20,7 @@ from ats_cli.zoo.out_of_distribution import (
     OutOfDistribution,
     read_out_of_distribution,
 )
+from ats_cli.zoo.shipped_weights import with_shipped, without_shipped
 from ats_cli.zoo.sums import SUMS_FILE, differing, write_sums
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -82,6 +83,7 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
             raise ModelError(
                 f"{file}: {wrong} values of {name} are NaN or infinite. Take it from a good copy, or train again."
             )
+    weights = with_shipped(nets, weights, str(folder.path / SPEC_FILE))
     kinds = {name: tensor.is_floating_point() for name, tensor in nets.state_dict().items()}
     try:
         if other := [name for name, tensor in weights.items() if kinds.get(name) == (not tensor.is_floating_point())]:
@@ -118,14 +120,18 @@ def fingerprint(weights: dict[str, torch.Tensor]) -> str:
 
 
 def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) -> None:
-    """Write the files of a model folder. Weights come last: a folder with weights lacks at most its checksums."""
+    """Write the files of a model folder. Weights come last: a folder with weights lacks at most its checksums.
+
+    Weights that ship with ats are left out where training did not change them: model.toml names them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (SUMS_FILE, OUT_OF_DISTRIBUTION_FILE):  # they belong to the previous weights
         (folder / name).unlink(missing_ok=True)
-    write_spec(nets.spec, folder / "model.toml")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in nets.state_dict().items()}
+    spec, tensors = without_shipped(nets, tensors)
+    write_spec(spec, folder / SPEC_FILE)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in nets.state_dict().items()}
     part = folder / (WEIGHTS_FILE + ".part")
     # Not save_file: only the owner could read its file.
     part.write_bytes(save(tensors))
