@@ -60,8 +60,8 @@ def command(
     recipe: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FOLDER",
-            help="Networks and hyperparameters: a model folder. Without it, that of --init, else 'tissue'.",
+            metavar="NAME|FOLDER|FILE",
+            help="Networks and hyperparameters: a model folder or a .toml file. Without it, that of --init, else 'tissue'.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,

@@ -6,11 +6,12 @@ from pathlib import Path
 from ats_cli.errors import ModelError
 from ats_cli.paths import user_path
 from ats_cli.zoo.default import default_model
-from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, read_folder
+from ats_cli.zoo.folder import SPEC_FILE, WEIGHTS_FILE, ModelFolder, read_folder, read_recipe
 from ats_cli.zoo.hub import is_hub_name, pull
 
 DEFAULT_MODEL = "colon-epithelium"
 MODEL_VARIABLE = "ATS_MODEL"
+RECIPE_SUFFIX = ".toml"
 
 
 def find_model(name: str | None = None) -> ModelFolder:
@@ -40,7 +41,8 @@ def default_name() -> tuple[str, str]:
 def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
     """Return a model folder, with or without weights, by path, shipped name or hf://owner/name. Its path is absolute.
 
-    Raises ModelError if there is none.
+    A .toml file of any other name than model.toml is a recipe by itself, whatever else its folder holds. Raises
+    ModelError if there is none.
     """
     if is_hub_name(name):
         return read_folder(pull(name), chosen_because)
@@ -53,6 +55,12 @@ def find_recipe(name: str, chosen_because: str = "") -> ModelFolder:
         return read_folder(shipped, chosen_because)
     if path.is_dir():
         return read_folder(path, chosen_because)
+    if path.is_file():
+        if path.suffix.lower() != RECIPE_SUFFIX:
+            raise ModelError(f"{path}: not a recipe. A recipe is a {RECIPE_SUFFIX} file, or a folder with {SPEC_FILE}.")
+        return read_recipe(path, chosen_because)
+    if path.suffix.lower() == RECIPE_SUFFIX:
+        raise ModelError(f"{path}: no such file. Check its name.")
     raise ModelError(
         f"{name}: no such model folder, and no model of that name ships with ats. "
         f"Shipped: {', '.join(recipe_names()) or 'none'}."

@@ -33,7 +33,7 @@ TABLES = {"attention": AttentionSpec, "features": FeatureSpec, "training": Train
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder on disk. Without weights it is a recipe: a model to train."""
+    """A model folder on disk. Without weights it is a recipe: a model to train. `path` of a recipe may be a file."""
 
     path: Path
     spec: ModelSpec
@@ -54,19 +54,31 @@ def read_folder(path: Path, chosen_because: str = "") -> ModelFolder:
     _refuse_links_out(path)
     if not file.is_file():
         raise ModelError(f"{path}: no {SPEC_FILE} in this folder. A model is a folder that `ats train` wrote.")
+    return ModelFolder(path, parse_spec(_table(file), str(file)), _hash(path), chosen_because)
+
+
+def read_recipe(file: Path, chosen_because: str = "") -> ModelFolder:
+    """Read and check a recipe that is one file, of any name, in the format of model.toml; no weights belong to it.
+
+    Raises ModelError with a sentence that names file and key.
+    """
+    spec = parse_spec(_table(file), str(file))
+    return ModelFolder(file, spec, hashlib.sha256(file.read_bytes()).hexdigest()[:16], chosen_because)
+
+
+def _table(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ModelError(f"{file}: larger than {MAX_BYTES:,} bytes. Take it from a good copy.")
-        table = tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
+        return tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror}). Check its access rights.") from error
     except RecursionError as error:
         raise ModelError(f"{file}: nested too deep. Fix the file, or take it from a good copy.") from error
     except ValueError as error:  # no TOML, no UTF-8, or a number of too many digits
         raise ModelError(f"{file}: not valid TOML ({error}). Fix the file, or take it from a good copy.") from error
-    return ModelFolder(path, parse_spec(table, str(file)), _hash(path), chosen_because)
 
 
 def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:

@@ -1,10 +1,13 @@
 """`ats train`, on slides that take no time."""
 
+import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 from PIL import Image
 
 pytestmark = pytest.mark.integration
@@ -51,6 +54,24 @@ def test_what_is_trained_can_be_used(ats: Run, labelled: Path, model: Path, tmp_
     weights = (output / "weights.safetensors").read_bytes()
     assert ats("train", labelled, "-o", output, *options, "--resume")[:2] == (0, f"{output}\n")
     assert (output / "weights.safetensors").read_bytes() == weights
+
+
+def test_a_recipe_is_a_file_of_any_name(ats: Run, labelled: Path, model: Path, tmp_path: Path) -> None:
+    """The file counts, not the model beside it; the training goes on with it, from anywhere."""
+    folder = Path(shutil.copytree(model, tmp_path / "recipes"))
+    table = tomllib.loads((folder / "model.toml").read_text())
+    table["attention"]["channels"] = [3]
+    mine = folder / "mine.toml"
+    mine.write_text(tomli_w.dumps(table))
+    output = tmp_path / "new"
+    options = ("--recipe", mine, "--steps", 2, "--batch-size", 2, "-n", 2, "--val", 0.25, "--device", "cpu")
+    assert ats("train", labelled, "-o", output, *options)[:2] == (0, f"{output}\n")
+    assert not (output / "mine.toml").exists()
+    assert tomllib.loads((output / "model.toml").read_text())["attention"]["channels"] == [3]
+    assert ats("train", labelled, "-o", output, *options, "--resume")[:2] == (0, f"{output}\n")
+    mine.write_text("tiels = 3\n")
+    status, _, err = ats("train", labelled, "-o", tmp_path / "other", *options)
+    assert status == 2 and f"{mine}: unknown key" in err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from dataclasses import replace
@@ -16,6 +17,7 @@ from small import SPEC, random_nets, small_spec, write_model
 from ats_cli.errors import ModelError
 from ats_cli.zoo import load_model, read_folder, save_model
 from ats_cli.zoo.find import find_model, find_recipe, model_names, recipe_names, shipped_folder
+from ats_cli.zoo.folder import write_spec
 
 
 @pytest.fixture
@@ -177,6 +179,33 @@ def test_found_by_folder_by_file_and_by_name(folder: Path, monkeypatch: pytest.M
     for name in ("", "..", "digits-small/../digits-small/nothing"):
         with pytest.raises(ModelError):
             find_recipe(name)
+
+
+def test_a_file_of_any_name_is_a_recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a model, too: it is that file that counts, and the model's weights are not its own."""
+    mine = folder / "mine.toml"
+    write_spec(replace(SPEC, tiles=7), mine)
+    for name in (str(mine), f"{folder}/../model/mine.toml"):
+        found = find_recipe(name)
+        assert (found.spec.tiles, found.has_weights) == (7, False)
+        assert found.hash == hashlib.sha256(mine.read_bytes()).hexdigest()[:16]
+    monkeypatch.chdir(folder)
+    assert find_recipe("mine.toml").path == mine
+    assert find_recipe("model.toml").has_weights, "the file of a model is the model"
+    with pytest.raises(ModelError, match=r"mine\.toml: no weights.*this is a recipe"):
+        find_model("mine.toml")
+    with pytest.raises(ModelError, match=r"other\.toml: no such file"):
+        find_recipe("other.toml")
+    (folder / "notes.txt").write_text("tiles = 7")
+    with pytest.raises(ModelError, match=r"notes\.txt: not a recipe\. A recipe is a \.toml file"):
+        find_recipe("notes.txt")
+    for content, problem in (
+        ("tiles = [", "not valid TOML"),
+        ("tiels = 7", 'unknown key "tiels"; did you mean "tiles"'),
+    ):
+        mine.write_text(content)
+        with pytest.raises(ModelError, match=rf"mine\.toml: {problem}"):
+            find_recipe("mine.toml")
 
 
 def test_slides_in_a_folder_called_as_a_shipped_model_is_do_not_hide_it(
