@@ -20,6 +20,7 @@ from ats_cli.slides.slide import View
 from ats_cli.zoo import LoadedModel
 
 STRIP_PIXELS = 500_000  # of the view in one forward pass: some tens of MB of activations
+FAR = 16  # a halo above this: strips are twice as large, so that less of the view is computed twice
 READ_PIXELS = 5_000_000  # of the view read at once: few of the file's tiles are decoded twice
 MAX_ROW_PIXELS = 16_000_000  # refuse wider views: one row of positions plus halo must fit in memory
 MAX_MAP_POSITIONS = 60_000_000  # in a map in memory; a draw from it takes about 35 bytes a position
@@ -155,7 +156,8 @@ class AttentionPass:
     def _view_strips(self) -> Iterator["_ViewStrip"]:
         """Read the view in large pieces and cut them into strips."""
         downsample, stride, halo = self.geometry.view_downsample, self.geometry.stride, self._halo
-        strip_rows = max(1, STRIP_PIXELS // (self._view_cols * stride))
+        strip_pixels = 2 * STRIP_PIXELS if halo > FAR else STRIP_PIXELS
+        strip_rows = max(1, strip_pixels // (self._view_cols * stride))
         piece_rows = max(strip_rows, READ_PIXELS // (self._view_cols * stride) // strip_rows * strip_rows)
         for first in range(0, self.rows, piece_rows):
             last = min(first + piece_rows, self.rows)

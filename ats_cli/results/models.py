@@ -49,11 +49,8 @@ def print_model(console: Console, record: Mapping[str, Any]) -> None:
     """Print a model's folder, hash, scales and card."""
     spec = record["spec"]
     unit = "microns per pixel" if spec["unit"] == "um" else "level-0 pixels per pixel"
-    named = [
-        f"{table} on {spec[table]['trunk']}, which ships"
-        for table in ("attention", "features")
-        if "trunk" in spec[table]
-    ]
+    trunks = {part: spec[part]["trunk"] for part in ("attention", "features") if "trunk" in spec[part]}
+    named = [f"{trunk} of ats ({', '.join(p for p in trunks if trunks[p] == trunk)})" for trunk in {*trunks.values()}]
     facts = {
         "folder": record["folder"],
         "hash": record["hash"],
@@ -62,7 +59,7 @@ def print_model(console: Console, record: Mapping[str, Any]) -> None:
         "scans": f"at {spec['attention']['scale']:g} {unit}",
         "reads": f"{spec['tiles']} tiles of {spec['features']['patch_size']} pixels a side at "
         f"{spec['features']['scale']:g} {unit}, by {spec['features']['net']}",
-        "weights": ", ".join(named) or "its own" if record["kind"] == "model" else "none yet",
+        "weights": ", ".join([*named, "its own"]) if record["kind"] == "model" else "none yet",
         "licence": spec["licence"] or NO_LICENCE,
     }
     for name, value in facts.items():

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 import timm
 import torch
-from small import small_spec
+from small import noise, small_spec, write_slide
 from torch import Tensor
 
 from ats_cli.errors import ModelError
+from ats_cli.inference import attention_pass as passes
+from ats_cli.inference.context import PredictionContext
 from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.attention_crops import logits_at
 from ats_cli.nets.efficientnet_lite import STAGES, Lite0, Lite0Trunk
-from ats_cli.nets.model import Model
+from ats_cli.nets.model import Model, to_unit
 from ats_cli.records import FeatureSpec, ModelSpec
+from ats_cli.slides import open_slide
+from ats_cli.zoo import LoadedModel
 from ats_cli.zoo.shipped_weights import fill_in, shipped_weights
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no part of the installed package
@@ -132,6 +136,23 @@ def test_a_logit_depends_on_as_many_pixels_as_it_says_and_on_no_more(blocks: int
     assert touched.min() == first and touched.max() == last
     attention = Model(spec_of(blocks, stride)).attention
     assert attention.halo >= max(trunk.before, trunk.beyond) + stride > attention.halo - stride
+
+
+@pytest.mark.parametrize("width", [161, 75])
+def test_a_slide_read_in_strips_is_the_slide_read_whole(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nets = nets_of(stride=8)
+    pixels = noise(403, width)
+    model = LoadedModel(nets, nets.spec, "0" * 16, torch.device("cpu"))
+    with open_slide(write_slide(tmp_path / "slide.tif", pixels)) as slide:
+        view = to_unit(torch.from_numpy(slide.read_view(4.0))[None])
+        for strip in (1, 2000):
+            monkeypatch.setattr(passes, "STRIP_PIXELS", strip)
+            found = passes.AttentionPass(PredictionContext(slide, model, threads=2)).attention()[0].values
+            with torch.no_grad():
+                expected = nets.attend(view)[0].double().flatten().log_softmax(0).reshape(found.shape)
+            assert found.shape[0] > 10 and np.abs(np.log(found) - expected.numpy()).max() < 1e-4
 
 
 def test_nothing_trains_the_trunk() -> None:

@@ -28,8 +28,9 @@ def resolve_device(name: str = "auto") -> str:
 
 
 def resolve_precision(name: str, device: str, net: FeatureSpec) -> str:
-    """Return the precision of the feature network's backbone, "fp32", "bf16" or "fp16", from one of them or "auto".
+    """Return the precision of the networks, "fp32", "bf16" or "fp16", from one of them or "auto".
 
+    It is that of the feature network's backbone and of the attention network's layers before the last.
     "auto" is bf16 for the feature networks that are faster in it, on a device that supports it natively. Raises
     AtsError for a precision that the device does not support.
     """
