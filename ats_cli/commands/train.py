@@ -61,7 +61,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME|FOLDER|FILE",
-            help="Networks and hyperparameters: a model folder or a .toml file. Without it, that of --init, else 'tissue'.",
+            help="Networks and hyperparameters: model folder or .toml file. Without it, that of --init, else 'tissue'.",
             rich_help_panel=o.MODEL,
         ),
     ] = None,

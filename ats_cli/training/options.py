@@ -51,10 +51,11 @@ class DataOptions:
 class RecipeOptions:
     """The model to build and its hyperparameters.
 
-    `recipe`: a shipped name, a model folder or a .toml file; default: that of `init`, else DEFAULT_RECIPE. `init`: a model whose
-    weights are taken where name and shape match. `name`: the model's name; default: the output folder's. `overrides`:
-    training keys of the recipe to replace (None values are ignored), `tiles`, `task`, `attention_net` (the attention's
-    `net`), and of the features `net` and `pretrained`. `epochs`, instead of steps: how many times each slide is used.
+    `recipe`: a shipped name, a model folder or a .toml file; default: that of `init`, else DEFAULT_RECIPE. `init`: a
+    model whose weights are taken where name and shape match. `name`: the model's name; default: the output folder's.
+    `overrides`: training keys of the recipe to replace (None values are ignored), `tiles`, `task`, `attention_net` (the
+    attention's `net`), and of the features `net` and `pretrained`. `epochs`, instead of steps: how many times each
+    slide is used.
     """
 
     recipe: str | None = None
