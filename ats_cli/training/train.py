@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -18,6 +19,7 @@ from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.training.dataset.view_cache import ViewCache
 from ats_cli.training.loop.interrupts import stop_requests
 from ats_cli.training.loop.processes import add_up, launch
+from ats_cli.training.loop.requirements import measure
 from ats_cli.training.loop.state import TrainState
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.loop.validate import validate
@@ -96,13 +98,16 @@ def train_model(
     ):
         if log and fabric.is_global_zero:
             log.open(state.steps_done, state.best.get("step"))
+        if not state.steps_done and fabric.is_global_zero:
+            callbacks.on_message(measure(state, store).sentence(recipe.steps))
+        sample = validation_sample(validation, recipe.validation_slides, options.seed)
         while state.steps_done < recipe.steps and not state.out_of_patience() and not interrupted:
             figures = state.step(store)
             step = state.steps_done
             notes = state.monitor.add_step(step, figures.loss, figures.effective, figures.evenness)
             scores = None
-            if validation and (step % recipe.validate_every == 0 or step == recipe.steps):
-                scores = validate(state.nets, store, validation, state.scale, fabric)
+            if sample and (step % recipe.validate_every == 0 or step == recipe.steps):
+                scores = validate(state.nets, store, sample, state.scale, fabric)
                 state.keep_best(scores)
             progress = TrainingProgress(
                 step, recipe.steps, figures.objective, figures.accuracy, figures.mass, scores, figures.effective, notes
@@ -114,8 +119,10 @@ def train_model(
                 log.add_row(step, _history_row(progress, state.learning_rate, time.perf_counter() - clock))
                 if scores or interrupted or step % log.every == 0 or step == recipe.steps:
                     state.save()
-    if state.best_weights is not None:
-        state.nets.load_state_dict(state.best_weights)
+        if state.best_weights is not None:
+            state.nets.load_state_dict(state.best_weights)
+        if len(sample) < len(validation) and not interrupted:
+            state.best |= validate(state.nets, store, validation, state.scale, fabric)
     in_units(state.nets, state.nets.head, state.scale)
     metrics = {
         "train_slides": len(train),
@@ -126,6 +133,14 @@ def train_model(
         "notes": list(state.monitor.reported.values()),
     }
     return TrainingResult(state.nets.eval(), metrics, state.steps_done, interrupted)
+
+
+def validation_sample(slides: list[LabelledSlide], number: int, seed: int) -> list[LabelledSlide]:
+    """The slides of each validation during a training: all, or `number` of them, the same each time."""
+    if not 0 < number < len(slides):
+        return slides
+    chosen = np.random.default_rng(seed).permutation(len(slides))[:number]
+    return [slides[i] for i in sorted(chosen.tolist())]
 
 
 def _history_row(progress: TrainingProgress, learning_rate: float, seconds: float) -> dict[str, float]:

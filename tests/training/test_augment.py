@@ -12,7 +12,7 @@ from small import random_nets, small_spec
 from ats_cli.nets.geometry import geometry_on
 from ats_cli.training.dataset.augment import NONE, Augmentation, draw_augmentation
 from ats_cli.training.dataset.slide_store import SlideView
-from ats_cli.training.loop import step
+from ats_cli.training.loop.attention_source import view_source
 
 TURNS = [Augmentation(turns, mirror, np.ones(3)) for turns, mirror in product(range(4), (False, True))]
 
@@ -76,8 +76,8 @@ def test_attention_of_a_turned_view_lies_on_the_upright_slide(stride: int, augme
     view = np.random.default_rng(0).integers(0, 256, (13, 10, 3), dtype=np.uint8)
     geometry = geometry_on(spec, None)
     slide_view = SlideView(view, np.ones(geometry.grid_shape((13, 10)), bool), geometry)
-    (upright,) = step.compute_attention(nets, [slide_view], [NONE])
-    (turned,) = step.compute_attention(nets, [slide_view], [augmentation])
+    upright = view_source(nets, slide_view, NONE).all_logits()
+    turned = view_source(nets, slide_view, augmentation).all_logits()
     torch.testing.assert_close(turned, upright)
 
 

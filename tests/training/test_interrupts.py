@@ -39,7 +39,7 @@ pytestmark = pytest.mark.integration
 SPEC = small_spec(
     {"prior": "none"},
     {
-        "lr": 0.01, "steps": 7, "batch_size": 3, "flips": True, "centred": True, "validate_every": 2, "freeze": 0.3,
+        "lr": 0.01, "steps": 7, "batch_size": 3, "flips": True, "second_draw": True, "validate_every": 2, "freeze": 0.3,
         "weight_decay": 0.01, "crop": 16, "patience": 9,
     },
     tiles=4,

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.integration
 
 SPEC = small_spec(
     {"prior": "none", "channels": (8, 8)},
-    {"lr": 0.01, "steps": 40, "batch_size": 3, "flips": True, "colour_jitter": 0.1, "centred": True},
+    {"lr": 0.01, "steps": 40, "batch_size": 3, "flips": True, "colour_jitter": 0.1, "second_draw": True},
     tiles=6,
 )
 

@@ -133,7 +133,7 @@ def test_interrupted_it_writes_what_it_has(
     assert f"{trained.steps_done} steps" in (tmp_path / "half" / "README.md").read_text()
 
     # Before the first step, there is nothing to write.
-    def at_once(*_: Any) -> Any:
+    def at_once(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(step, "draw_tiles", at_once)

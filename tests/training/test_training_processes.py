@@ -27,7 +27,15 @@ pytestmark = pytest.mark.integration
 
 SPEC = small_spec(
     {"prior": "none", "channels": (8, 8)},
-    {"lr": 0.005, "steps": 12, "batch_size": 5, "flips": True, "centred": True, "freeze": 0.25, "balance": "weights"},
+    {
+        "lr": 0.005,
+        "steps": 12,
+        "batch_size": 5,
+        "flips": True,
+        "second_draw": True,
+        "freeze": 0.25,
+        "balance": "weights",
+    },
     tiles=6,
 )
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.errors import SlideError
+from ats_cli.memory import available_memory
 from ats_cli.nets.geometry import Geometry, geometry_on
 from ats_cli.records import ModelSpec, RegionsUsed
 from ats_cli.slides import Slide, tissue_mask
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 # Open slides with a file handle: the system allows a process about a thousand handles.
 MAX_HANDLES = 256
+# Bytes of a view and its tissue mask a pixel, and of an attention map a position: logits, softmax, curve and sums.
+VIEW_BYTES, POSITION_BYTES = 12, 60
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def read_slide_view(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: 
     geometry = geometry_on(spec, image.require_mpp() if spec.unit == "um" else None)
     view = None if cache is None else cache.get(slide, geometry.view_downsample)
     if view is None:
+        _refuse_too_large(image, geometry)
         view = image.read_view(geometry.view_downsample, threads=1)
         if cache is not None:
             cache.put(slide, geometry.view_downsample, view)
@@ -86,6 +90,20 @@ def read_slide_view(image: Slide, slide: LabelledSlide, spec: ModelSpec, cache: 
             raise regions.nothing_to_draw(image.path.name)
         return SlideView(view, allowed, geometry, regions=regions.used)
     return SlideView(view, allowed, geometry)
+
+
+def _refuse_too_large(image: Slide, geometry: Geometry) -> None:
+    """Raise SlideError for a view that does not fit in memory with the attention over it."""
+    rows, cols = image.view_shape(geometry.view_downsample)
+    needed = rows * cols * (VIEW_BYTES + POSITION_BYTES / geometry.stride**2)
+    available = available_memory()
+    if available is not None and needed > available:
+        raise SlideError(
+            f"{image.path.name}: its low-resolution view of {cols:,} x {rows:,} pixels needs about "
+            f"{needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free. Check its size and mpp with "
+            "`ats info`, or raise attention.scale in the recipe.",
+            "too large",
+        )
 
 
 class SlideCheck(NamedTuple):
@@ -149,6 +167,7 @@ class SlideStore:
         self.spec, self.memory, self.cache = spec, memory, cache
         self.cached_views: dict[str, SlideView] = {}
         self.cached_bytes = 0
+        self.grids: dict[str, SlideView] = {}
         self.open_slides: OrderedDict[str, Slide] = OrderedDict()
         self._pool = ThreadPoolExecutor(max(1, threads))
         self._pending_views: dict[str, Future[SlideView]] = {}
@@ -185,6 +204,24 @@ class SlideStore:
                 self.cached_bytes += size
         return views
 
+    def grid(self, slide: LabelledSlide) -> SlideView:
+        """The view without its pixels: which positions may be drawn. Raises SlideError if it cannot be read."""
+        if slide.slide_id not in self.grids:
+            self._add_grid(slide, self.views([slide])[0])
+        return self.grids[slide.slide_id]
+
+    def computed(
+        self, slide: LabelledSlide, kind: str, compute: Callable[[SlideView], NDArray[np.float16]]
+    ) -> NDArray[np.float16]:
+        """What `compute` makes of the view, from the disk where it is cached. `kind`: what it depends on besides."""
+        downsample = self.grid(slide).geometry.view_downsample
+        found = None if self.cache is None else self.cache.get(slide, downsample, kind)
+        if found is None:
+            found = compute(self.views([slide])[0])
+            if self.cache is not None:
+                self.cache.put(slide, downsample, found, kind)
+        return np.asarray(found)
+
     def read_tiles(
         self, slides: list[LabelledSlide], boxes: list[NDArray[np.float64]]
     ) -> list[Future[NDArray[np.uint8]]]:
@@ -194,6 +231,9 @@ class SlideStore:
         """
         self._open_all(slides)
         return [self._submit(slide, self._read, slide, own) for slide, own in zip(slides, boxes, strict=True)]
+
+    def _add_grid(self, slide: LabelledSlide, view: SlideView) -> None:
+        self.grids[slide.slide_id] = replace(view, pixels=np.empty((0, 0, 3), np.uint8))
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

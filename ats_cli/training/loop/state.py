@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from ats_cli.errors import AtsError
+from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
+from ats_cli.sampling import slide_rng
+from ats_cli.training.dataset.augment import Augmentation, draw_augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.order import BatchOrder
 from ats_cli.training.dataset.slide_store import SlideStore
@@ -26,7 +29,7 @@ from ats_cli.training.loop.checkpoint import (
 )
 from ats_cli.training.loop.processes import add_up, add_up_gradients, average_statistics
 from ats_cli.training.loop.rates import parameter_groups, set_modes, set_rates
-from ats_cli.training.loop.step import SlideRandomness, draw_parts, forward_batch
+from ats_cli.training.loop.step import SlideRandomness, draw_parts, forward_batch, part_size
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.loop.training_monitor import TrainingMonitor
 from ats_cli.training.options import TrainOptions
@@ -126,8 +129,13 @@ class TrainState:
         set_rates(self.optimiser, recipe, step)
         set_modes(self.nets, recipe, step)
         batch, randomness = self.order.next(recipe)
+        if isinstance(self.nets.attention, TrunkAttention):
+            copies = [int(r.rng.integers(recipe.copies)) for r in randomness]
+            augmented = [self.copy(self.slides[i], copy) for i, copy in zip(batch, copies, strict=True)]
+            randomness = [replace(r, augmentation=a) for r, a in zip(randomness, augmented, strict=True)]
         own = slice(fabric.global_rank, None, fabric.world_size)
-        store.prefetch([self.slides[i] for i in self.order.remaining[: recipe.batch_size][own]])
+        if not isinstance(self.nets.attention, TrunkAttention):
+            store.prefetch([self.slides[i] for i in self.order.remaining[: recipe.batch_size][own]])
 
         self.optimiser.zero_grad(set_to_none=True)
         sums, expected = self._accumulate_gradients(store, batch[own], randomness[own], len(batch))
@@ -140,11 +148,27 @@ class TrainState:
             raise AtsError(self._not_finite_message(step))
         self._stepper.step()
         average_statistics(fabric, self.nets)
-        if recipe.centred:
+        if recipe.second_draw:
             # Updated after the step: a centre that depends on this sample would bias its gradient.
             self._move_centre(add_up(fabric, expected))
         self.steps_done = step
         return figures
+
+    def copy(self, slide: LabelledSlide, number: int) -> Augmentation:
+        """The augmentation of one of the slide's copies, the same in each step, fold and training with this seed."""
+        return draw_augmentation(self.recipe, slide_rng(self.options.seed, f"{slide.slide_id} {number}"))
+
+    def trial(self, store: SlideStore) -> int:
+        """Forward and backward over the slides of one part of a batch, without a step. Returns how many these are."""
+        before = {name: tensor.clone() for name, tensor in self.nets.state_dict().items()}
+        set_modes(self.nets, self.recipe, self.recipe.steps)
+        numbers = range(min(len(self.slides), part_size(self.nets.spec.tiles, self.nets.spec.features.patch_size)))
+        numbers = numbers[: self.recipe.batch_size]
+        randomness = [SlideRandomness(self.copy(self.slides[i], 0), np.random.default_rng(i)) for i in numbers]
+        self._accumulate_gradients(store, list(numbers), randomness, len(numbers))
+        self.optimiser.zero_grad(set_to_none=True)
+        self.nets.load_state_dict(before)
+        return len(numbers)
 
     def _accumulate_gradients(
         self, store: SlideStore, numbers: list[int], randomness: list[SlideRandomness], batch_size: int
@@ -153,12 +177,12 @@ class TrainState:
 
         Returns the sums of the figures (6,) in float64 and of the expected features (D,), divided by `batch_size`.
         """
-        spec, device = self.nets.spec, self.fabric.device
+        spec, device, autocast = self.nets.spec, self.fabric.device, self.fabric.autocast
         slides = [self.slides[i] for i in numbers]
         sums = torch.zeros(6, dtype=torch.float64)
         expected = torch.zeros(self.nets.features.width, device=device)
-        for part, drawn in draw_parts(self.nets, store, slides, randomness, self.options.parts):
-            output = forward_batch(self.nets, drawn, self.centre, self.fabric.autocast)
+        for part, drawn in draw_parts(self.nets, store, slides, randomness, self.options.parts, autocast):
+            output = forward_batch(self.nets, drawn, self.centre, autocast)
             target = targets(spec, slides[part], self.scale).to(device)
             weights = torch.from_numpy(self._loss_weights[numbers[part]])
             loss = losses(spec, output.logits, target) * weights.to(output.logits)

@@ -1,7 +1,8 @@
 """One forward pass in training and in validation: attention, draw, tiles, estimate.
 
-`draw_tiles` runs the attention network, draws positions and starts reading their tiles; `forward_batch` waits for the
-tiles and gives logits. In between, another part of the batch can be processed.
+`draw_tiles` computes the attention without a gradient, draws positions and starts reading their tiles; `forward_batch`
+waits for the tiles and gives logits, with the attention's gradient from crops around the drawn positions. In between,
+another part of the batch can be processed. Nothing is kept of a slide but its view and its drawn tiles.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,33 +15,41 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ats_cli.nets.attention import UNIFORM_SHARE, normalise
-from ats_cli.nets.attention_sampling import entropy
-from ats_cli.nets.estimate import expected_features
+from ats_cli.nets.attention import TrunkAttention
+from ats_cli.nets.attention_crops import entropy_with_gradient, estimate_of_two_draws, weights_with_gradient
 from ats_cli.nets.model import Model, to_unit
 from ats_cli.sampling import Draw, draw
 from ats_cli.training.dataset.augment import Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore, SlideView
+from ats_cli.training.loop.attention_source import AttentionSource, encoded_source, view_source
+from ats_cli.training.loop.full_attention import FullAttention, full_attention
+
+PATCH_PIXELS = 1_500_000
+"""Pixels of patches processed together: their activations are most of a step's memory."""
+FROZEN_BATCH = 8
+"""Patches in one pass of a frozen network: what fits a core's cache."""
 
 
 @dataclass(frozen=True)
 class SlideRandomness:
-    """The random part of one slide in one step: its augmentation, and the generator of its crop and its draw."""
+    """The random part of one slide in one step: its augmentation, and the generator of its crop and its draws."""
 
     augmentation: Augmentation
     rng: np.random.Generator
 
 
 @dataclass(frozen=True)
-class DrawnBatch:
-    """Drawn slides, one item a slide: attention (rows, cols) with its graph, the draw, and the patches (n, p, p, 3)
-    uint8 that threads are reading."""
+class DrawnSlide:
+    """One slide whose tiles are drawn. `patches`: (n, p, p, 3) uint8, which threads are reading. `second`: another draw
+    from the same attention, of which no tile is read, or None."""
 
-    randomness: list[SlideRandomness]
-    attentions: list[Tensor]
-    draws: list[Draw]
-    patches: list[Future[NDArray[np.uint8]]]
+    augmentation: Augmentation
+    source: AttentionSource
+    attention: FullAttention
+    draw: Draw
+    second: Draw | None
+    patches: Future[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -68,22 +77,34 @@ def draw_tiles(
     store: SlideStore,
     slides: list[LabelledSlide],
     randomness: list[SlideRandomness],
+    *,
+    tiles: int = 0,
     crop: int = 0,
-) -> DrawnBatch:
-    """Compute attention, draw `spec.tiles` positions of each slide with the recipe's sampler, and start reading tiles.
+    autocast: Autocast = nullcontext,
+) -> list[DrawnSlide]:
+    """Compute attention, draw `tiles` positions of each slide with the recipe's sampler, and start reading tiles.
 
-    `crop`: attend to a random square of so many pixels of each view; 0: to all of it. Raises SlideError if a view
+    `tiles`: 0 for `spec.tiles`. `crop`: attend to a random square of so many pixels of each view; 0: to all of it. The
+    attention is computed within `autocast`; draw and weights come from what was computed. Raises SlideError if a view
     cannot be read.
     """
     spec = nets.spec
-    views = [view.crop(crop, r.rng) for view, r in zip(store.views(slides), randomness, strict=True)]
-    attentions = compute_attention(nets, views, [r.augmentation for r in randomness])
-    draws = [
-        draw(attention.detach().cpu().double().numpy(), spec.tiles, spec.training.sampler, r.rng)
-        for attention, r in zip(attentions, randomness, strict=True)
+    number, sampler, second_draw = tiles or spec.tiles, spec.training.sampler, spec.training.second_draw
+    sources = [_source(nets, store, slide, r, crop) for slide, r in zip(slides, randomness, strict=True)]
+    drawn = []
+    for (view, source), r in zip(sources, randomness, strict=True):
+        with autocast():
+            logits = source.all_logits()
+        attention = full_attention(logits, view.allowed, nets.training)
+        first = draw(attention.values, number, sampler, r.rng)
+        second = draw(attention.values, number, sampler, r.rng) if second_draw and nets.training else None
+        drawn.append((attention.without_values(), first, second))
+    boxes = [view.boxes(first.positions) for (view, _), (_, first, _) in zip(sources, drawn, strict=True)]
+    patches = store.read_tiles(slides, boxes)
+    return [
+        DrawnSlide(r.augmentation, source, *own, tile_patches)
+        for r, (_, source), own, tile_patches in zip(randomness, sources, drawn, patches, strict=True)
     ]
-    boxes = [view.boxes(drawn.positions) for view, drawn in zip(views, draws, strict=True)]
-    return DrawnBatch(randomness, attentions, draws, store.read_tiles(slides, boxes))
 
 
 def draw_parts(
@@ -92,16 +113,20 @@ def draw_parts(
     slides: list[LabelledSlide],
     randomness: list[SlideRandomness],
     parts: int,
-) -> Iterator[tuple[slice, DrawnBatch]]:
-    """Draw the tiles of a batch in parts, one part ahead: its tiles are read while the caller processes another.
+    autocast: Autocast = nullcontext,
+) -> Iterator[tuple[slice, list[DrawnSlide]]]:
+    """Draw the tiles of a batch in at least `parts` parts, one ahead: its tiles are read while the caller processes
+    another.
 
-    The slice is that of the part in `slides`.
+    A part has as many slides as `PATCH_PIXELS` allows, so that a batch of any size needs the memory of one part. The
+    slice is that of the part in `slides`.
     """
-    size = -(-len(slides) // min(parts, len(slides)))
+    spec = nets.spec
+    size = min(-(-len(slides) // min(parts, len(slides))), part_size(spec.tiles, spec.features.patch_size))
 
-    def draw_part(start: int) -> tuple[slice, DrawnBatch]:
+    def draw_part(start: int) -> tuple[slice, list[DrawnSlide]]:
         part = slice(start, start + size)
-        return part, draw_tiles(nets, store, slides[part], randomness[part], nets.spec.training.crop)
+        return part, draw_tiles(nets, store, slides[part], randomness[part], crop=spec.training.crop, autocast=autocast)
 
     following = draw_part(0)
     for start in range(size, len(slides) + size, size):
@@ -111,56 +136,82 @@ def draw_parts(
         yield current
 
 
-def forward_batch(
-    nets: Model, batch: DrawnBatch, centre: Tensor | None = None, autocast: Autocast = nullcontext
-) -> BatchOutput:
-    """Compute logits from the drawn tiles; differentiable in both networks. For `centre` (D,), see `expected_features`.
+def part_size(tiles: int, patch_size: int) -> int:
+    """Slides whose patches are processed together."""
+    return max(1, PATCH_PIXELS // (tiles * patch_size**2))
 
-    Only the feature network runs within `autocast`: attention, estimate and head are in float32 or better. Raises
-    SlideError if a tile cannot be read.
+
+def forward_batch(
+    nets: Model, batch: list[DrawnSlide], centre: Tensor | None = None, autocast: Autocast = nullcontext
+) -> BatchOutput:
+    """Compute logits from the drawn tiles; differentiable in both networks.
+
+    `centre` (D,): of the gradient about a second draw, see `estimate_of_two_draws`; None for 0. Only the feature
+    network runs within `autocast`: attention, estimate and head are in float32 or better. Raises SlideError if a tile
+    cannot be read.
     """
-    patches = [
-        r.augmentation.apply(to_unit(torch.from_numpy(future.result())))
-        for future, r in zip(batch.patches, batch.randomness, strict=True)
-    ]
+    patches = [slide.augmentation.apply(to_unit(torch.from_numpy(slide.patches.result()))) for slide in batch]
     with autocast():
-        features = nets.embed(torch.cat(patches).to(nets.head.weight.device))
+        features = embed(nets, torch.cat(patches).to(nets.head.weight.device))
     by_slide = torch.split(features, [len(p) for p in patches])
-    estimates = [_estimate(f, a, d, centre) for f, a, d in zip(by_slide, batch.attentions, batch.draws, strict=True)]
-    expected = torch.stack(estimates)
-    effective = torch.stack([1 / a.detach().cpu().double().square().sum() for a in batch.attentions])
-    drawable = torch.tensor([int((a > 0).sum()) for a in batch.attentions])
+    estimates = [_estimate(nets, slide, own, centre) for slide, own in zip(batch, by_slide, strict=True)]
+    expected = torch.stack([estimate for estimate, _ in estimates])
     return BatchOutput(
         nets.logits(expected),
         expected.detach(),
-        torch.stack([entropy(a[None])[0] for a in batch.attentions]),
-        torch.tensor([d.attention.sum() for d in batch.draws]),
-        effective,
-        effective / drawable,
+        torch.stack([entropy for _, entropy in estimates]),
+        torch.tensor([slide.draw.attention.sum() for slide in batch]),
+        torch.tensor([slide.attention.effective for slide in batch]),
+        torch.tensor([slide.attention.effective / slide.attention.positions for slide in batch]),
     )
 
 
-def compute_attention(nets: Model, views: list[SlideView], augmentations: list[Augmentation]) -> list[Tensor]:
-    """Attention (rows, cols) of each view, in the view's own orientation. Views of one shape form a batch."""
-    device = nets.head.weight.device
-    images = [
-        augmentation.apply(to_unit(torch.from_numpy(view.pixels)[None])[0])
-        for view, augmentation in zip(views, augmentations, strict=True)
-    ]
-    logits: list[Tensor] = [torch.empty(0)] * len(images)
-    for shape in {image.shape for image in images}:
-        members = [i for i, image in enumerate(images) if image.shape == shape]
-        pixel_logits = nets.attend_pixels(torch.stack([images[i] for i in members]).to(device))
-        for i, augmented in zip(members, pixel_logits, strict=True):
-            # Undo the augmentation before pooling: a partial position lies at the end of the original view.
-            logits[i] = nets.attention.pool(augmentations[i].undo(augmented)[None])[0]
-    uniform = UNIFORM_SHARE if nets.training else 0.0
-    return [
-        normalise(own[None], torch.from_numpy(view.allowed)[None].to(device), uniform)[0]
-        for own, view in zip(logits, views, strict=True)
-    ]
+def gradient_factor(drawn: Draw) -> float:
+    """n / (n - 1) for n independent draws, whose own mean makes the attention's gradient so much too small; else 1."""
+    number = int(drawn.draws.sum())
+    return number / (number - 1) if drawn.replacement and number > 1 else 1.0
 
 
-def _estimate(features: Tensor, attention: Tensor, drawn: Draw, centre: Tensor | None) -> Tensor:
-    at_drawn = attention.flatten()[torch.from_numpy(drawn.positions).to(attention.device)]
-    return expected_features(features, at_drawn, torch.from_numpy(drawn.weights).to(features), centre)
+def embed(nets: Model, patches: Tensor) -> Tensor:
+    """Features (n, D) of patches (n, 3, p, p); of a frozen backbone in small batches."""
+    if any(parameter.requires_grad for parameter in nets.features.backbone.parameters()):
+        return nets.embed(patches)
+    return torch.cat([nets.embed(part) for part in patches.split(FROZEN_BATCH)])
+
+
+def _source(
+    nets: Model, store: SlideStore, slide: LabelledSlide, r: SlideRandomness, crop: int
+) -> tuple[SlideView, AttentionSource]:
+    if isinstance(nets.attention, TrunkAttention):
+        view = store.grid(slide).crop(crop, r.rng)
+        return view, encoded_source(nets, store, slide, view, r.augmentation)
+    view = store.views([slide])[0].crop(crop, r.rng)
+    return view, view_source(nets, view, r.augmentation)
+
+
+def _estimate(nets: Model, slide: DrawnSlide, features: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Expected features (D,) and entropy (), both with the attention's gradient where the attention is trained."""
+    drawn, attention = slide.draw, slide.attention
+    weights = torch.from_numpy(drawn.weights).to(features)
+    entropy = torch.tensor(attention.entropy).to(features)
+    if not (torch.is_grad_enabled() and any(p.requires_grad for p in nets.attention.parameters())):
+        return (weights[:, None] * features).sum(0), entropy
+    logits = slide.source.logits_at(drawn.positions)
+    ratio = torch.from_numpy(attention.softmax_share(drawn.attention)).to(features)
+    entropy = entropy_with_gradient(
+        attention.entropy,
+        weights,
+        logits,
+        ratio,
+        torch.from_numpy(np.log(drawn.attention)).to(features),
+        attention.mean_log,
+    )
+    if slide.second is None:
+        pooled = weights_with_gradient(weights, logits, ratio, attention.uniform, gradient_factor(drawn))
+        return (pooled[:, None] * features).sum(0), entropy
+    second = slide.second
+    others = slide.source.logits_at(second.positions)
+    shares = torch.from_numpy(second.weights * attention.softmax_share(second.attention)).to(features)
+    change = (shares * (others - others.detach())).sum()
+    middle = torch.zeros_like(features[0]) if centre is None else centre
+    return estimate_of_two_draws(features, weights, logits, ratio, change, middle, attention.uniform), entropy

@@ -1,0 +1,93 @@
+"""What the attention network is applied to in training: the view of a slide, or what its frozen part made of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ats_cli.nets.attention import TrunkAttention
+from ats_cli.nets.attention_crops import LogitsOf, logits_at
+from ats_cli.nets.model import Model
+from ats_cli.nets.strips import in_strips
+from ats_cli.training.dataset.augment import Augmentation
+from ats_cli.training.dataset.labelled import LabelledSlide
+from ats_cli.training.dataset.slide_store import SlideStore, SlideView
+
+STRIP_PIXELS = 1_000_000
+"""Pixels of the view in one pass: about 100 MB of activations."""
+
+
+@dataclass(frozen=True)
+class AttentionSource:
+    """An image (C, H, W) and the function from crops of it to logits of positions; see `logits_at`."""
+
+    image: Tensor
+    logits_of: LogitsOf
+    cell: int
+    halo: int
+
+    def all_logits(self) -> Tensor:
+        """Logits (rows, cols) of all positions, without a gradient."""
+        with torch.no_grad():
+            return in_strips(self.logits_of, self.image, self.cell, self.halo, STRIP_PIXELS)
+
+    def logits_at(self, positions: NDArray[np.int64]) -> Tensor:
+        """Logits (n,) of flat positions (n,), with their gradient."""
+        return logits_at(self.logits_of, self.image, positions, self.cell, self.halo)
+
+
+def view_source(nets: Model, view: SlideView, augmentation: Augmentation) -> AttentionSource:
+    """The view's pixels. Crops are augmented one by one, so that positions are those of the view as it is."""
+    device, network = nets.head.weight.device, nets.attention
+
+    def logits_of(crops: Tensor) -> Tensor:
+        logits = nets.attend_pixels(_augmented(nets, crops, augmentation).to(device))
+        return network.pool(augmentation.undo(logits))
+
+    pixels = torch.from_numpy(view.pixels).permute(2, 0, 1)
+    return AttentionSource(pixels, logits_of, network.stride, network.halo)
+
+
+def encoded_source(
+    nets: Model, store: SlideStore, slide: LabelledSlide, view: SlideView, augmentation: Augmentation
+) -> AttentionSource:
+    """What the frozen part of a `TrunkAttention` makes of the augmented view, computed once and kept on disk."""
+    network = nets.attention
+    assert isinstance(network, TrunkAttention)
+    encoded = store.computed(
+        slide, repr((network.trunk_name, augmentation)), lambda whole: _encode(nets, whole, augmentation)
+    )
+    device, cell = nets.head.weight.device, network.stride // network.resolution
+
+    def logits_of(crops: Tensor) -> Tensor:
+        return network.pool(network.score(crops.to(device).float())[0])
+
+    top, left = view.top * cell, view.left * cell
+    rows, cols = view.allowed.shape
+    image = torch.from_numpy(encoded)[:, top : top + rows * cell, left : left + cols * cell]
+    return AttentionSource(image, logits_of, cell, network.score_halo)
+
+
+def _encode(nets: Model, view: SlideView, augmentation: Augmentation) -> NDArray[np.float16]:
+    """Encode an augmented view in strips: (E, rows, cols), in the orientation of the view."""
+    network = nets.attention
+    assert isinstance(network, TrunkAttention)
+
+    def encode(strip: Tensor) -> Tensor:
+        image = _augmented(nets, strip, augmentation).to(nets.head.weight.device)
+        return augmentation.undo(nets.encode_view(image)).half().cpu()
+
+    pixels = torch.from_numpy(view.pixels).permute(2, 0, 1)
+    with torch.no_grad():
+        return in_strips(encode, pixels, network.resolution, network.halo, STRIP_PIXELS).numpy()
+
+
+def _augmented(nets: Model, crops: Tensor, augmentation: Augmentation) -> Tensor:
+    """Augment crops (m, 3, h, w) uint8; images in 0..1, whole cells of the network where they are turned."""
+    images = crops.float() / 255
+    if augmentation.turns or augmentation.mirror:
+        rows, cols = (-side % nets.attention.resolution for side in images.shape[-2:])
+        images = torch.nn.functional.pad(images, (0, cols, 0, rows), value=0.5)
+    return augmentation.apply(images)
