@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from agreement.cases import Case
 from agreement.reference import (
@@ -40,7 +41,7 @@ _OF_CONTRAST = 0.05
 # The same where a tile is filled up beside the image: chroma is then a mean of image and filling.
 _OF_FILLING = 0.35
 # Where a decode at a part of the size may be so far from the mean of the whole one.
-_UNLIKE = 16.0
+_UNLIKE = 64.0
 _REFUSED = "--plane c="
 
 
@@ -135,7 +136,9 @@ def _view(
 def _unlike(pixels: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.bool_]:
     """Values cut off at black or white, whose mean is not the mean cut off there; and edges within a tile, into whose
     chroma a whole decode mixes what the tile is filled up with."""
-    return np.isin(pixels, (0, 255)) | _filled_up(pixels, tile)
+    # The chroma of a pixel that is cut off is not known, nor is that of its neighbours, which is interpolated from it.
+    cut = np.isin(pixels, (0, 255)).any(axis=2, keepdims=True)
+    return np.asarray(maximum_filter(cut, (5, 5, 1)) | _filled_up(pixels, tile))
 
 
 def _filled_up(pixels: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.bool_]:

@@ -88,6 +88,8 @@ def _samples(case: Case) -> Bytes:
     rgb = np.stack([_wave(rng, shape) for _ in range(3)], axis=2)
     texture = rng.normal(0, 4, (*shape, 3))
     if case.detail == "colours":
+        # Little is cut off at black and white: of what is, the chroma cannot be told from the pixels.
+        rgb = 85 + rgb * (85 / 255)
         texture += _hues(rng, shape)
     pixels = np.clip(rgb + texture, 0, 255)
     for colour in (255.0, 0.0):
