@@ -34,7 +34,7 @@ _TILES = 8
 # Two decoders of one JPEG differ by so much at most; and, where both round the same means, by so much in the mean of a
 # view, and of any square of its pixels.
 _LOSSY = 3.0
-_MEAN, _MEAN_OF_A_SQUARE, _SQUARE = 1.4, 2.5, 8
+_MEAN, _MEAN_OF_A_SQUARE, _SQUARE = 0.8, 1.8, 8
 # A block decoded at a part of its size has its low frequencies, which are near its means but not these: by so much of
 # the contrast within a block may a single pixel be off.
 _OF_CONTRAST = 0.05
@@ -138,7 +138,7 @@ def _unlike(pixels: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.bool
     chroma a whole decode mixes what the tile is filled up with."""
     # The chroma of a pixel that is cut off is not known, nor is that of its neighbours, which is interpolated from it.
     cut = np.isin(pixels, (0, 255)).any(axis=2, keepdims=True)
-    return np.asarray(maximum_filter(cut, (5, 5, 1)) | _filled_up(pixels, tile))
+    return np.asarray(maximum_filter(cut, (9, 9, 1)) | _filled_up(pixels, tile))
 
 
 def _filled_up(pixels: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.bool_]:
