@@ -56,32 +56,26 @@ def encoded_source(
     """What the frozen part of a `TrunkAttention` makes of the augmented view, computed once and kept on disk."""
     network = nets.attention
     assert isinstance(network, TrunkAttention)
-    encoded = store.computed(
-        slide, repr((network.trunk_name, augmentation)), lambda whole: _encode(nets, whole, augmentation)
-    )
-    device, cell = nets.head.weight.device, network.stride // network.resolution
-
-    def logits_of(crops: Tensor) -> Tensor:
-        return network.pool(network.score(crops.to(device).float())[0])
-
+    kind = repr((nets.spec.attention, augmentation))
+    encoded = store.computed(slide, kind, lambda whole: _encode(nets, whole, augmentation))
+    device, cell = nets.head.weight.device, network.cells
     top, left = view.top * cell, view.left * cell
     rows, cols = view.allowed.shape
     image = torch.from_numpy(encoded)[:, top : top + rows * cell, left : left + cols * cell]
-    return AttentionSource(image, logits_of, cell, network.score_halo)
+    return AttentionSource(image, lambda crops: nets.attend_encoded(crops.to(device).float()), cell, network.score_halo)
 
 
 def _encode(nets: Model, view: SlideView, augmentation: Augmentation) -> NDArray[np.float16]:
     """Encode an augmented view in strips: (E, rows, cols), in the orientation of the view."""
-    network = nets.attention
-    assert isinstance(network, TrunkAttention)
 
     def encode(strip: Tensor) -> Tensor:
         image = _augmented(nets, strip, augmentation).to(nets.head.weight.device)
-        return augmentation.undo(nets.encode_view(image)).half().cpu()
+        return augmentation.undo(nets.encode_views(image)).half().cpu()
 
     pixels = torch.from_numpy(view.pixels).permute(2, 0, 1)
     with torch.no_grad():
-        return in_strips(encode, pixels, network.resolution, network.halo, STRIP_PIXELS).numpy()
+        encoded = in_strips(encode, pixels, nets.attention.resolution, nets.attention.halo, STRIP_PIXELS)
+    return np.asarray(encoded.numpy())
 
 
 def _augmented(nets: Model, crops: Tensor, augmentation: Augmentation) -> Tensor:

@@ -9,9 +9,20 @@ from ats_cli.records import TrainingSpec
 
 
 def parameter_groups(nets: Model, recipe: TrainingSpec) -> list[dict[str, Any]]:
-    """Parameter groups of the parts that are trained, each with its factor on the learning rate."""
-    factors = {nets.attention: recipe.lr_attention, nets.features: recipe.lr_features, nets.head: recipe.lr_head}
-    return [{"params": list(net.parameters()), "factor": factor} for net, factor in factors.items() if factor > 0]
+    """Parameter groups of the parts that are trained, each with its factor on the learning rate.
+
+    The feature network's projection, a layer that no pretrained weights have, is of the head's group.
+    """
+    groups = (
+        ([nets.attention], recipe.lr_attention),
+        ([nets.features.backbone], recipe.lr_features),
+        ([net for net in (nets.features.projection, nets.head) if net is not None], recipe.lr_head),
+    )
+    return [
+        {"params": [p for net in members for p in net.parameters()], "factor": factor}
+        for members, factor in groups
+        if factor > 0
+    ]
 
 
 def set_rates(optimiser: torch.optim.Optimizer, recipe: TrainingSpec, step: int) -> None:
@@ -28,8 +39,10 @@ def set_modes(nets: Model, recipe: TrainingSpec, step: int) -> None:
     """
     nets.train()
     nets.attention.requires_grad_(recipe.lr_attention > 0 and step > recipe.freeze * recipe.steps)
-    for net, factor in ((nets.features, recipe.lr_features), (nets.head, recipe.lr_head)):
-        net.requires_grad_(factor > 0).train(factor > 0)
+    parts = ((nets.features.backbone, recipe.lr_features), (nets.features.projection, recipe.lr_head))
+    for net, factor in (*parts, (nets.head, recipe.lr_head)):
+        if net is not None:
+            net.requires_grad_(factor > 0).train(factor > 0)
     if nets.spec.features.pretrained:
         for module in nets.features.modules():
             if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):

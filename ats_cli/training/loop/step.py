@@ -176,7 +176,7 @@ def embed(nets: Model, patches: Tensor) -> Tensor:
     """Features (n, D) of patches (n, 3, p, p); of a frozen backbone in small batches."""
     if any(parameter.requires_grad for parameter in nets.features.backbone.parameters()):
         return nets.embed(patches)
-    return torch.cat([nets.embed(part) for part in patches.split(FROZEN_BATCH)])
+    return torch.cat([nets.embed(part) for part in torch.split(patches, FROZEN_BATCH)])
 
 
 def _source(
