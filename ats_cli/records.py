@@ -84,6 +84,23 @@ class FeatureSpec:
 
 
 @dataclass(frozen=True)
+class WarmupSpec:
+    """The warm-up before a training. `when`: "auto" with a frozen pretrained feature network, "always", "never".
+
+    `tiles` of each slide are drawn anywhere and encoded once. A classifier of their features is trained for `steps`
+    steps, then the attention network for `attention_steps`, at the learning rate `lr`.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    when: Literal["auto", "always", "never"] = "auto"
+    tiles: int = 256
+    steps: int = 300
+    attention_steps: int = 300
+    lr: float = 1e-3
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
     """How a model is trained (a recipe). `freeze` is the share of steps with the attention net frozen.
 
@@ -123,6 +140,7 @@ class TrainingSpec:
     lr_head: float = 1.0
     balance: Literal["none", "weights", "draws"] = "none"
     crop: int = 0
+    warmup: WarmupSpec = WarmupSpec()
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,10 @@ class Model(nn.Module):
     def _normalised(self, views: Tensor) -> Tensor:
         return (views - self.view_mean) / self.view_std
 
+    def encode_patches(self, patches: Tensor) -> Tensor:
+        """Patches (N, 3, p, p) in 0..1 -> the output of the feature network's backbone, (N, W)."""
+        return self.features.encode((patches - self.patch_mean) / self.patch_std)
+
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D) of length 1."""
         out: Tensor = self.features((patches - self.patch_mean) / self.patch_std)

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 from ats_cli.errors import AtsError
+from ats_cli.inference.compute.malloc_tuning import tune_malloc
 from ats_cli.nets.model import Model
 from ats_cli.records import ModelSpec
 from ats_cli.training.dataset.labelled import LabelledSlide
@@ -25,6 +26,7 @@ from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.loop.validate import validate
 from ats_cli.training.options import Callbacks, TrainOptions
 from ats_cli.training.task import in_units
+from ats_cli.training.warmup.warmup import needs_warmup, warm_up
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def train_model(
     are more processes than slides in a batch; SlideError if a slide cannot be read.
     """
     recipe = spec.training
+    tune_malloc()
     fabric = launch(options.device, options.devices, options.precision)
     if recipe.batch_size < fabric.world_size:
         raise AtsError(f"--batch-size {recipe.batch_size}: each of the {fabric.world_size} processes needs a slide.")
@@ -98,9 +101,11 @@ def train_model(
     ):
         if log and fabric.is_global_zero:
             log.open(state.steps_done, state.best.get("step"))
+        sample = validation_sample(validation, recipe.validation_slides, options.seed)
+        if not state.steps_done and needs_warmup(state.nets):
+            warm_up(state, store, sample, callbacks)
         if not state.steps_done and fabric.is_global_zero:
             callbacks.on_message(measure(state, store).sentence(recipe.steps))
-        sample = validation_sample(validation, recipe.validation_slides, options.seed)
         while state.steps_done < recipe.steps and not state.out_of_patience() and not interrupted:
             figures = state.step(store)
             step = state.steps_done

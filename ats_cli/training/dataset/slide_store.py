@@ -211,13 +211,13 @@ class SlideStore:
         return self.grids[slide.slide_id]
 
     def computed(
-        self, slide: LabelledSlide, kind: str, compute: Callable[[SlideView], NDArray[np.float16]]
+        self, slide: LabelledSlide, kind: str, compute: Callable[[], NDArray[np.float16]]
     ) -> NDArray[np.float16]:
-        """What `compute` makes of the view, from the disk where it is cached. `kind`: what it depends on besides."""
+        """What `compute` returns for a slide, from the disk where it is cached. `kind`: what it is."""
         downsample = self.grid(slide).geometry.view_downsample
         found = None if self.cache is None else self.cache.get(slide, downsample, kind)
         if found is None:
-            found = compute(self.views([slide])[0])
+            found = compute()
             if self.cache is not None:
                 self.cache.put(slide, downsample, found, kind)
         return np.asarray(found)

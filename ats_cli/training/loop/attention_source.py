@@ -57,7 +57,7 @@ def encoded_source(
     network = nets.attention
     assert isinstance(network, TrunkAttention)
     kind = repr((nets.spec.attention, augmentation))
-    encoded = store.computed(slide, kind, lambda whole: _encode(nets, whole, augmentation))
+    encoded = store.computed(slide, kind, lambda: _encode(nets, store.views([slide])[0], augmentation))
     device, cell = nets.head.weight.device, network.cells
     top, left = view.top * cell, view.left * cell
     rows, cols = view.allowed.shape
@@ -84,4 +84,4 @@ def _augmented(nets: Model, crops: Tensor, augmentation: Augmentation) -> Tensor
     if augmentation.turns or augmentation.mirror:
         rows, cols = (-side % nets.attention.resolution for side in images.shape[-2:])
         images = torch.nn.functional.pad(images, (0, cols, 0, rows), value=0.5)
-    return augmentation.apply(images)
+    return augmentation.apply(images).contiguous(memory_format=torch.channels_last)

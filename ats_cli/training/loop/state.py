@@ -73,7 +73,9 @@ class TrainState:
         fabric: Fabric,
         log: TrainingLog | None = None,
     ) -> None:
-        self.nets, self.slides, self.options = nets.to(fabric.device), slides, options
+        # Convolutions are fastest, on a processor by far, with the channels of a pixel side by side.
+        self.nets: Model = nets.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.slides, self.options = slides, options
         self.fabric, self.log = fabric, log
         spec = nets.spec
         recipe = self.recipe = spec.training

@@ -152,7 +152,7 @@ def forward_batch(
     """
     patches = [slide.augmentation.apply(to_unit(torch.from_numpy(slide.patches.result()))) for slide in batch]
     with autocast():
-        features = embed(nets, torch.cat(patches).to(nets.head.weight.device))
+        features = embed(nets, channels_last(torch.cat(patches)).to(nets.head.weight.device))
     by_slide = torch.split(features, [len(p) for p in patches])
     estimates = [_estimate(nets, slide, own, centre) for slide, own in zip(batch, by_slide, strict=True)]
     expected = torch.stack([estimate for estimate, _ in estimates])
@@ -177,6 +177,11 @@ def embed(nets: Model, patches: Tensor) -> Tensor:
     if any(parameter.requires_grad for parameter in nets.features.backbone.parameters()):
         return nets.embed(patches)
     return torch.cat([nets.embed(part) for part in torch.split(patches, FROZEN_BATCH)])
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images (n, 3, h, w) with the channels of a pixel side by side in memory."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _source(
