@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from ats_cli.errors import ModelError
-from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelSpec, TrainingSpec
+from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelSpec, TrainingSpec, WarmupSpec
 from ats_cli.spec_table import spec_table
 from ats_cli.text import printable
 from ats_cli.zoo.bounds import refuse_nonsense, shown
@@ -28,7 +28,14 @@ MODEL_FILES = (
 """The files of a model folder that ats reads."""
 MAX_BYTES = 1 << 20  # of model.toml
 MULTILINE = ("description", "notice")  # texts that may have several lines
-TABLES = {"attention": AttentionSpec, "features": FeatureSpec, "training": TrainingSpec}
+TABLES = {
+    ("attention",): AttentionSpec,
+    ("features",): FeatureSpec,
+    ("training",): TrainingSpec,
+    ("training", "warmup"): WarmupSpec,
+}
+RETIRED = {"training": ("centred",)}
+"""Keys of earlier versions that are read without effect."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,13 @@ def parse_spec(table: dict[str, Any], where: str) -> ModelSpec:
     except RecursionError as error:
         raise ModelError(f"{where}: nested too deep. Fix the file, or take it from a good copy.") from error
     _refuse_unknown_keys(table, ModelSpec, where)
-    for name, kind in TABLES.items():
-        if isinstance(table.get(name), dict):
-            _refuse_unknown_keys(table[name], kind, f"{where}: [{name}]")
+    table = _without_retired(table)
+    for names, kind in TABLES.items():
+        inner: Any = table
+        for name in names:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            _refuse_unknown_keys(inner, kind, f"{where}: [{'.'.join(names)}]")
     if table.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         raise ModelError(
             f"{where}: schema_version {shown(table['schema_version'])} is not one this ats reads "
@@ -116,6 +127,15 @@ def write_spec(spec: ModelSpec, path: Path) -> None:
 def _without_empty(table: dict[str, Any]) -> dict[str, Any]:
     full = {key: _without_empty(value) if isinstance(value, dict) else value for key, value in table.items()}
     return {key: value for key, value in full.items() if value not in ("", (), {})}
+
+
+def _without_retired(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {key: value for key, value in inner.items() if key not in RETIRED.get(name, ())}
+        if isinstance(inner, dict)
+        else inner
+        for name, inner in table.items()
+    }
 
 
 def _refuse_unknown_keys(table: dict[str, Any], kind: type, where: str) -> None:
