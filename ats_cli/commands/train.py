@@ -47,6 +47,12 @@ def command(
             "--val", metavar="FRACTION", min=0, max=0.9, help="The share of slides held out.", rich_help_panel=o.SLIDES
         ),
     ] = 0.2,
+    val_tiles: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Tiles of each slide in validation. Without it, as in training.", rich_help_panel=o.MODEL
+        ),
+    ] = None,
     folds: Annotated[
         int,
         typer.Option(
@@ -203,7 +209,7 @@ def command(
     threads: o.Threads = 4,
     memory: Annotated[
         int, typer.Option(metavar="MB", min=0, help="Memory for cached views.", rich_help_panel=o.RUNNING)
-    ] = 2000,
+    ] = 500,
     disk: Annotated[
         int,
         typer.Option(
@@ -280,6 +286,7 @@ def command(
         "pretrained": pretrained,
         "lr_features": lr_features,
         "patience": patience,
+        "validation_tiles": val_tiles,
     }
     recipe_options = RecipeOptions(recipe=recipe, init=init, name=name, overrides=overrides, epochs=epochs)
     train_options = TrainOptions(

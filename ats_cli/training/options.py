@@ -88,7 +88,7 @@ class TrainOptions:
     precision: str = "fp32"
     parts: int = 1
     threads: int = 4
-    memory: int = 2_000_000_000
+    memory: int = 500_000_000
     disk: int = 10_000_000_000
     checkpoint_every: int = 50
     resume: bool = False

@@ -14,6 +14,7 @@ from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TAS
 # for memory.
 MAX_LAYERS, MAX_CHANNELS, MAX_PIXELS = 16, 2048, 4096
 MAX_TILES, MAX_CLASSES, MAX_STEPS = 10_000_000, 100_000, 1_000_000_000
+MAX_STAIN_JITTER = 2.0  # beyond it no stain is left
 _SCALE = (1e-4, 1e6)
 _FACTOR = (1e-6, 1e6)
 
@@ -80,8 +81,9 @@ def _positive(spec: ModelSpec) -> Iterator[tuple[str, float, float, float]]:
     yield "features.patch_size", features.patch_size, 1, MAX_PIXELS
     yield "tiles", spec.tiles, 1, MAX_TILES
     yield "head_scale", spec.head_scale, *_FACTOR
-    for name in ("steps", "batch_size", "validate_every"):
+    for name in ("steps", "batch_size", "validate_every", "copies"):
         yield f"training.{name}", getattr(training, name), 1, MAX_STEPS
+    yield "training.warmup.tiles", training.warmup.tiles, 2, MAX_TILES
     yield "attention.blocks", attention.blocks, 1, MAX_LAYERS
     for key, values in (("attention.std", attention.std), ("features.std", features.std), ("std", spec.std)):
         yield from ((f"{key}[{i}]", value, *_FACTOR) for i, value in enumerate(values))
@@ -98,6 +100,12 @@ def _not_negative(spec: ModelSpec) -> Iterator[tuple[str, float, float]]:
     yield "training.hue_jitter", training.hue_jitter, 0.5
     yield "training.patience", training.patience, MAX_STEPS
     yield "training.crop", training.crop, MAX_STEPS
+    yield "training.validation_tiles", training.validation_tiles, MAX_TILES
+    yield "training.validation_slides", training.validation_slides, MAX_STEPS
+    yield "training.stain_jitter", training.stain_jitter, MAX_STAIN_JITTER
+    yield "training.warmup.steps", training.warmup.steps, MAX_STEPS
+    yield "training.warmup.attention_steps", training.warmup.attention_steps, MAX_STEPS
+    yield "training.warmup.lr", training.warmup.lr, math.inf
     rates = ("lr", "weight_decay", "lr_attention", "lr_features", "lr_head")
     for name in (*rates, "colour_jitter", "brightness_jitter", "saturation_jitter"):
         yield f"training.{name}", getattr(training, name), math.inf

@@ -1,0 +1,118 @@
+"""An attention network on a frozen trunk: each copy of a slide goes through the trunk once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import noise, small_spec, write_slide
+from trainings import train_slides
+
+from ats_cli.nets.model import Model, to_unit
+from ats_cli.records import FeatureSpec, ModelSpec, WarmupSpec
+from ats_cli.training import LabelledSlide
+from ats_cli.training.dataset.augment import NONE, Augmentation
+from ats_cli.training.dataset.slide_store import SlideStore
+from ats_cli.training.dataset.view_cache import ViewCache
+from ats_cli.training.loop import attention_source
+from ats_cli.training.loop.attention_source import encoded_source
+from ats_cli.training.loop.training_log import TrainingLog
+from ats_cli.training.pretrained import load_pretrained
+
+ATTENTION: dict[str, Any] = {"net": "lite0", "stride": 8, "scale": 1.0, "blocks": 2}
+STAINED = Augmentation(3, True, np.ones(3), stain=np.array([[1.1, 0.2, 0], [0, 0.9, -0.1], [0.1, 0, 1.2]]))
+
+
+def lite_spec(**training: Any) -> ModelSpec:
+    features = FeatureSpec(scale=1.0, patch_size=32, net="lite0", hidden=8)
+    spec = small_spec(ATTENTION, {"lr_features": 0.0, "copies": 2, **training}, features=features, background=255)
+    return replace(spec, tiles=3)
+
+
+def pretrained(spec: ModelSpec) -> Model:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        nets = Model(spec)
+    load_pretrained(nets)
+    torch.nn.init.normal_(nets.attention.last.weight)  # type: ignore[union-attr, arg-type]
+    return nets.eval()
+
+
+@pytest.mark.parametrize("augmentation", [NONE, STAINED], ids=["", "stained"])
+def test_its_logits_are_those_of_the_augmented_view(
+    augmentation: Augmentation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from the disk, where they are 16-bit numbers; the second time the trunk computes nothing."""
+    monkeypatch.setattr(attention_source, "STRIP_PIXELS", 4000)  # several strips
+    spec = lite_spec()
+    nets = pretrained(spec)
+    slide = LabelledSlide("a", write_slide(tmp_path / "a.tif", noise(136, 120)), "bright")
+    with SlideStore(spec, 0, 1, ViewCache(tmp_path / "views.zarr", 10**9)) as store:
+        view = store.views([slide])[0]
+        found = encoded_source(nets, store, slide, store.grid(slide), augmentation).all_logits()
+        image = augmentation.apply(to_unit(torch.from_numpy(view.pixels)[None]))
+        with torch.no_grad():
+            expected = augmentation.undo(nets.attend(image))[0]
+        torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
+        monkeypatch.setattr(nets.attention.trunk, "forward", lambda _: 1 / 0)  # type: ignore[union-attr]
+        again = encoded_source(nets, store, slide, store.grid(slide), augmentation).all_logits()
+        assert torch.equal(again, found)
+
+
+def slides_with_spots(folder: Path, number: int) -> list[LabelledSlide]:
+    """Slides of soft noise; every second one has a few dark squares, which are a thousandth of its label's area."""
+    slides = []
+    for i in range(number):
+        rng = np.random.default_rng(i)
+        pixels = (noise(320, 320, i) // 3 + 150).astype(np.uint8)
+        if i % 2:
+            for row, col in rng.integers(0, 9, (3, 2)) * 32:
+                pixels[row : row + 32, col : col + 32, :] = rng.integers(0, 255, (32, 32, 1)) // 2
+        path = write_slide(folder / f"{i}.tif", pixels)
+        slides.append(LabelledSlide(str(i), path, ("bright", "dark")[i % 2]))
+    return slides
+
+
+def test_a_resumed_training_ends_as_one_without_a_break(tmp_path: Path) -> None:
+    spec = lite_spec(steps=4, batch_size=2, warmup=WarmupSpec(tiles=8, steps=3, attention_steps=3), flips=True)
+    slides = slides_with_spots(tmp_path / "slides", 4)
+    whole = train_slides(spec, slides, [])
+    log = TrainingLog(tmp_path / "half", 1)
+    (tmp_path / "half").mkdir()
+
+    class Stopped(Exception):
+        pass
+
+    def stop(progress: Any) -> None:
+        if progress.step == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_slides(spec, slides, [], log=log, on_progress=stop)
+    resumed = train_slides(spec, slides, [], log=TrainingLog(tmp_path / "half", 1), resume=True)
+    for name, tensor in whole.nets.state_dict().items():
+        assert torch.equal(tensor, resumed.nets.state_dict()[name]), name
+
+
+def test_the_warmup_points_the_attention_at_rare_evidence(tmp_path: Path) -> None:
+    """Three squares of a hundred: before any tile is drawn from it, the attention holds several times their area."""
+    slides = slides_with_spots(tmp_path / "slides", 24)
+    messages: list[str] = []
+    spec = lite_spec(steps=1, warmup=WarmupSpec(tiles=49, steps=150, attention_steps=150, lr=3e-3), lr_attention=1e-9)
+    trained = train_slides(spec, slides, [], on_message=messages.append)
+    assert any("tiles anywhere on each slide" in message and "accuracy" in message for message in messages)
+    held = []
+    with SlideStore(spec, 10**9, 1) as store:
+        for slide in slides[1::2]:
+            view = store.views([slide])[0]
+            with torch.no_grad():
+                logits = trained.nets.attend(to_unit(torch.from_numpy(view.pixels)[None]))[0]
+            attention = logits.flatten().softmax(0)
+            dark = (view.pixels.mean(2) < 128)[: 8 * logits.shape[0] : 8, : 8 * logits.shape[1] : 8]
+            held.append((float(attention[torch.from_numpy(dark.flatten())].sum()), dark.mean()))
+    shares, areas = np.mean(held, axis=0)
+    assert shares > 4 * areas
