@@ -42,7 +42,7 @@ class InMemory(SlideStore):
 
 
 def seconds_of_steps(
-    store: type[SlideStore], slides: list[LabelledSlide], steps: int, parts: int, batch: int
+    store: type[SlideStore], slides: list[LabelledSlide], steps: int, batch: int
 ) -> tuple[list[float], dict[str, torch.Tensor]]:
     """Seconds of each step after the views are at hand, and the weights at the end."""
     recipe = find_recipe("megapixel-digits").spec
@@ -52,7 +52,7 @@ def seconds_of_steps(
     train.SlideStore = store  # type: ignore[misc]
     try:
         callbacks = Callbacks(on_progress=lambda _: clock.append(time.perf_counter()))
-        trained = train_model(spec, slides, [], TrainOptions(parts=parts), callbacks=callbacks)
+        trained = train_model(spec, slides, [], TrainOptions(), callbacks=callbacks)
     finally:
         train.SlideStore = SlideStore  # type: ignore[misc]
     return np.diff(clock)[warm - 1 :].tolist(), dict(trained.nets.state_dict())
@@ -66,7 +66,6 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=12, help="steps a run, after those that read the views")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", type=int, nargs="+", default=[1, 4], help="parts a batch is taken in")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sizes = ["--canvas", str(arguments.canvas), "--train", str(arguments.slides), "--test", "1", "--noise", "50"]
@@ -79,21 +78,19 @@ def main() -> int:
             InMemory.pixels[slide.slide_id] = np.pad(image, ((border, border), (border, border), (0, 0)))
         what = f"{len(slides)} canvases of {arguments.canvas} px, {arguments.batch_size} a step"
         print(f"{what}; {torch.get_num_threads()} torch threads", flush=True)
-        for parts in arguments.parts:
-            runs: dict[type[SlideStore], list[float]] = {SlideStore: [], InMemory: []}
-            for _ in range(arguments.rounds):
-                ends = []
-                for store, seconds in runs.items():
-                    some, weights = seconds_of_steps(store, slides, arguments.steps, parts, arguments.batch_size)
-                    seconds += some
-                    ends.append(weights)
-                assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0]), "not the same training"
-            disk, memory = (statistics.median(seconds) for seconds in runs.values())
-            print(
-                f"batches in {parts} part{'s' * (parts > 1)}: {1000 * disk:.0f} ms a step from disk, "
-                f"{1000 * memory:.0f} ms from memory: ratio {disk / memory:.3f}",
-                flush=True,
-            )
+        runs: dict[type[SlideStore], list[float]] = {SlideStore: [], InMemory: []}
+        for _ in range(arguments.rounds):
+            ends = []
+            for store, seconds in runs.items():
+                some, weights = seconds_of_steps(store, slides, arguments.steps, arguments.batch_size)
+                seconds += some
+                ends.append(weights)
+            assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0]), "not the same training"
+        disk, memory = (statistics.median(seconds) for seconds in runs.values())
+        print(
+            f"{1000 * disk:.0f} ms a step from disk, {1000 * memory:.0f} ms from memory: ratio {disk / memory:.3f}",
+            flush=True,
+        )
     return 0
 
 

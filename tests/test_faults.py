@@ -595,4 +595,4 @@ def test_small_2(ats: Ats, tmp_path: Path) -> None:
     with open_slide(DIGITS, mpp=0.5) as slide, pickle.loads(pickle.dumps(slide)) as again:
         assert (again.path, again.mpp, again.levels) == (DIGITS.absolute(), 0.5, slide.levels)
         assert np.array_equal(again.read_view(8), slide.read_view(8))
-    assert "threads of torch (OMP_NUM_THREADS)" in computation("cpu", 1, 1)  # which --resume compares
+    assert "threads of torch (OMP_NUM_THREADS)" in computation("cpu", 1)  # which --resume compares

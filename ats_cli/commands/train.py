@@ -197,15 +197,6 @@ def command(
         Literal["fp32", "bf16", "fp16"],
         typer.Option(help="Precision of the feature network; all else is fp32.", rich_help_panel=o.RUNNING),
     ] = "fp32",
-    parts: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Process each batch in so many parts: less memory for the same gradient, and the tiles of one part "
-            "are read while the networks process another.",
-            rich_help_panel=o.RUNNING,
-        ),
-    ] = 1,
     threads: o.Threads = 4,
     memory: Annotated[
         int, typer.Option(metavar="MB", min=0, help="Memory for cached views.", rich_help_panel=o.RUNNING)
@@ -253,7 +244,7 @@ def command(
     if smoke_test:
         from ats_cli.training.smoke import smoke
 
-        smoke_options = TrainOptions(device=resolve_device(device), devices=devices, precision=precision, parts=parts)
+        smoke_options = TrainOptions(device=resolve_device(device), devices=devices, precision=precision)
         with training_display(quiet) as on_progress:
             outcome = smoke(smoke_options, Callbacks(on_progress))
         if first_process():
@@ -294,7 +285,6 @@ def command(
         device=resolve_device(device),
         devices=devices,
         precision=precision,
-        parts=parts,
         threads=threads,
         memory=memory * 1_000_000,
         disk=disk * 1_000_000,

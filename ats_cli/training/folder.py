@@ -132,7 +132,7 @@ class _Training:
         options, is_whole = self.options, folder == self.output
         settings = _settings(self.spec_of(split), self.data, self.recipe, options, is_whole)
         settings |= as_json({"regions": self._regions(split)})
-        computed = computation(options.device, options.devices, options.parts)
+        computed = computation(options.device, options.devices)
         on_message = self.callbacks.on_message if is_whole else Callbacks().on_message
         write_settings(folder, settings, split, self.command, computed, on_message)
 

@@ -75,9 +75,8 @@ class RecipeOptions:
 class TrainOptions:
     """The computation: of these, only `seed`, `precision` and `choose_best` change more than the weights' last digits.
 
-    `devices`: processes that share each batch. `precision`: "fp32", "bf16" or "fp16", of the feature network. `parts`:
-    each process takes its share of a batch in so many parts, and reads the tiles of one part while the networks
-    process another: less memory, the same gradient. `threads`: for reading. `memory`, `disk`: bytes of cached views.
+    `devices`: processes that share each batch. `precision`: "fp32", "bf16" or "fp16", of the feature network.
+    `threads`: for reading. `memory`, `disk`: bytes of cached views.
     `checkpoint_every`: steps. `resume`: continue from the last checkpoint, if there is one. `choose_best`: return the
     weights of the lowest validation loss; without it the last ones, so that validation figures are unbiased.
     """
@@ -86,7 +85,6 @@ class TrainOptions:
     device: str = "cpu"
     devices: int = 1
     precision: str = "fp32"
-    parts: int = 1
     threads: int = 4
     memory: int = 500_000_000
     disk: int = 10_000_000_000
@@ -95,7 +93,7 @@ class TrainOptions:
     choose_best: bool = True
 
     def __post_init__(self) -> None:
-        make_plain(self, ("seed", "devices", "parts", "threads", "memory", "disk", "checkpoint_every"))
+        make_plain(self, ("seed", "devices", "threads", "memory", "disk", "checkpoint_every"))
         check_device(self.device, auto=False)
         check_precision(self.precision, auto=False)
 

@@ -94,6 +94,6 @@ def test_a_batch_of_any_size_is_processed_in_parts_of_bounded_size(
     slides = [LabelledSlide(str(i), path, "bright") for i in range(8)]
     randomness = [SlideRandomness(NONE, np.random.default_rng(i)) for i in range(8)]
     with SlideStore(spec, 10**9, 1) as store:
-        parts = [(part, len(drawn)) for part, drawn in step.draw_parts(nets, store, slides, randomness, 1)]
+        parts = [(part, len(drawn)) for part, drawn in step.draw_parts(nets, store, slides, randomness)]
     assert parts == [(slice(0, 3), 3), (slice(3, 6), 3), (slice(6, 9), 2)]
     assert part_size(tiles=25, patch_size=224) == 1 and part_size(tiles=10_000, patch_size=224) == 1

@@ -19,6 +19,7 @@ from ats_cli.errors import AtsError
 from ats_cli.nets.geometry import geometry_on
 from ats_cli.training import LabelledSlide, labelled_slides
 from ats_cli.training.dataset.slide_store import SlideView
+from ats_cli.training.loop import step
 from ats_cli.training.loop.processes import launch
 from ats_cli.training.output import claim_output
 from ats_cli.training.train import TrainingProgress
@@ -95,13 +96,13 @@ def test_only_the_first_process_removes_a_folder_without_a_checkpoint(
         assert (tmp_path / rank).exists() == is_left
 
 
-def test_a_batch_in_parts_gives_the_same_gradient(data: Path) -> None:
+def test_a_batch_in_parts_gives_the_same_gradient(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slides = labelled_slides(data, None)
     runs: list[list[TrainingProgress]] = [[], [], []]
-    states = [
-        train_slides(SPEC, slides, slides[:3], on_progress=run.append, parts=parts).nets.state_dict()
-        for run, parts in zip(runs, (1, 2, 9), strict=True)
-    ]
+    states = []
+    for run, slides_of_a_part in zip(runs, (100, 3, 1), strict=True):
+        monkeypatch.setattr(step, "part_size", lambda *_, size=slides_of_a_part: size)
+        states.append(train_slides(SPEC, slides, slides[:3], on_progress=run.append).nets.state_dict())
     for run, state in zip(runs[1:], states[1:], strict=True):
         for whole, part in zip(runs[0], run, strict=True):
             assert part.loss == pytest.approx(whole.loss, rel=1e-4)

@@ -65,12 +65,11 @@ def torch_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def computation(device: str, devices: int, parts: int) -> dict[str, Any]:
+def computation(device: str, devices: int) -> dict[str, Any]:
     """The settings that decide the order of additions, and so the last digits of the weights."""
     return {
         "device": device,
         "processes": int(os.environ.get("WORLD_SIZE", devices)),
-        "parts": parts,
         TORCH_THREADS: torch.get_num_threads(),
         "torch": torch.__version__,
     }

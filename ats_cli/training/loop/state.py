@@ -175,7 +175,7 @@ class TrainState:
     def _accumulate_gradients(
         self, store: SlideStore, numbers: list[int], randomness: list[SlideRandomness], batch_size: int
     ) -> tuple[Tensor, Tensor]:
-        """Forward and backward over this process's slides, part by part.
+        """Forward and backward over this process's slides, part by part: see `draw_parts`.
 
         Returns the sums of the figures (6,) in float64 and of the expected features (D,), divided by `batch_size`.
         """
@@ -183,7 +183,7 @@ class TrainState:
         slides = [self.slides[i] for i in numbers]
         sums = torch.zeros(6, dtype=torch.float64)
         expected = torch.zeros(self.nets.features.width, device=device)
-        for part, drawn in draw_parts(self.nets, store, slides, randomness, self.options.parts, autocast):
+        for part, drawn in draw_parts(self.nets, store, slides, randomness, autocast):
             output = forward_batch(self.nets, drawn, self.centre, autocast)
             target = targets(spec, slides[part], self.scale).to(device)
             weights = torch.from_numpy(self._loss_weights[numbers[part]])

@@ -112,17 +112,15 @@ def draw_parts(
     store: SlideStore,
     slides: list[LabelledSlide],
     randomness: list[SlideRandomness],
-    parts: int,
     autocast: Autocast = nullcontext,
 ) -> Iterator[tuple[slice, list[DrawnSlide]]]:
-    """Draw the tiles of a batch in at least `parts` parts, one ahead: its tiles are read while the caller processes
-    another.
+    """Draw the tiles of a batch in parts, one ahead: its tiles are read while the caller processes another.
 
     A part has as many slides as `PATCH_PIXELS` allows, so that a batch of any size needs the memory of one part. The
     slice is that of the part in `slides`.
     """
     spec = nets.spec
-    size = min(-(-len(slides) // min(parts, len(slides))), part_size(spec.tiles, spec.features.patch_size))
+    size = part_size(spec.tiles, spec.features.patch_size)
 
     def draw_part(start: int) -> tuple[slice, list[DrawnSlide]]:
         part = slice(start, start + size)
