@@ -66,17 +66,20 @@ def test_over_many_draws_the_gradient_is_that_of_all_positions(sampler: str, sec
     slide = LabelledSlide("a", write_slide(tmp_path / "a.tif", noise(60, 52)), "bright")
     rng = np.random.default_rng(0)
 
-    def gradient(store: SlideStore, tiles: int) -> torch.Tensor:
+    centre = None
+
+    def gradient(store: SlideStore, tiles: int) -> tuple[torch.Tensor, torch.Tensor]:
         nets.zero_grad()
         drawn = draw_tiles(nets, store, [slide], [SlideRandomness(NONE, rng)], tiles=tiles)
-        forward_batch(nets, drawn).logits[0, 0].backward()
-        return attention_gradient(nets)
+        output = forward_batch(nets, drawn, centre)
+        output.logits[0, 0].backward()
+        return attention_gradient(nets), output.expected[0]
 
     with SlideStore(spec, 10**9, 1) as store:
         nets.spec = small_spec()  # all positions, each once
-        exact = gradient(store, 10_000)
+        exact, centre = gradient(store, 10_000)
         nets.spec = spec
-        draws = torch.stack([gradient(store, 6) for _ in range(600)])
+        draws = torch.stack([gradient(store, 6)[0] for _ in range(600)])
     errors = (draws.mean(0) - exact) / (draws.std(0) / 600**0.5 + 1e-9)
     assert errors.abs().max() < 4.5 and errors.square().mean() < 2
     # Twice as large, or of the other sign, it would be seen.
