@@ -25,6 +25,7 @@ from ats_cli.training.settings import as_json
 from ats_cli.training.task import slide_weights
 from ats_cli.zoo.find import find_recipe
 from ats_cli.zoo.folder import parse_spec
+from ats_cli.zoo.shipped_weights import ships
 
 SLOW_CHECK = 100  # more slides than this take a while to check: the user is informed
 
@@ -136,6 +137,11 @@ def spec_for(
     classes = TASKS[task].classes([slide.label for slide in slides])
     attention = _attention_for(recipe, given.pop("attention_net", recipe.attention.net), callbacks)
     features = _features_for(recipe, {key: given.pop(key) for key in ("net", "pretrained") if key in given})
+    if features.net != recipe.features.net and ships(features.net) and "lr_features" not in given:
+        given["lr_features"] = 0.0
+        callbacks.on_message(
+            f"the pretrained features of {features.net} stay as they are. --lr-features 0.1 tunes them."
+        )
     training = replace(recipe.training, **given)
     # The notice of the recipe's own model is about the slides that it was trained on: it is dropped.
     spec = replace(

@@ -42,6 +42,11 @@ def shipped_hash(name: str) -> str:
     return hashlib.sha256((FOLDER / f"{name}.safetensors").read_bytes()).hexdigest()[:16]
 
 
+def ships(name: str) -> bool:
+    """Whether weights of this name ship with ats."""
+    return (FOLDER / f"{name}.safetensors").is_file()
+
+
 def fill_in(nets: Model) -> None:
     """Load the shipped weights into all trunks of a model. Raises ModelError if they cannot be read."""
     for _, trunk, name in _trunks(nets):
