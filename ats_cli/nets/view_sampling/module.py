@@ -14,7 +14,7 @@ from ats_cli.nets.attention_crops import (
     weights_with_gradient,
 )
 from ats_cli.nets.attention_sampling import Sampled, corners_around, crop
-from ats_cli.nets.view_sampling.strips import logits_in_strips
+from ats_cli.nets.view_sampling.strips import in_strips
 from ats_cli.registry import TRAINING_SAMPLER
 from ats_cli.sampling import Draw, draw
 
@@ -115,7 +115,7 @@ class AttentionSamplingFromView(nn.Module):
         return Sampled(estimates, attention.to(low), patches)
 
     def _attend(self, view: Tensor) -> _Attended:
-        logits = logits_in_strips(self._logits, view, self.cell, self.halo, self.options.strip_pixels)
+        logits = in_strips(self._logits, view, self.cell, self.halo, self.options.strip_pixels)
         uniform = self.options.uniform if self.training else 0.0
         attention = normalise(in_64_bits(logits)[None], None, uniform)[0]
         return _Attended(attention, uniform, self._draw(attention))

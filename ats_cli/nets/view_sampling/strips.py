@@ -1,15 +1,15 @@
-"""The logits of a view of any size, strip by strip, without a gradient."""
+"""A local function of a view of any size, strip by strip, without a gradient."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ats_cli.nets.attention_crops import LogitsOf
 
+def in_strips(function: Callable[[Tensor], Tensor], view: Tensor, cell: int, halo: int, strip_pixels: int) -> Tensor:
+    """Return `function(view[None])[0]`, (..., rows, cols), of a view (C, H, W), without a gradient.
 
-def logits_in_strips(logits_of: LogitsOf, view: Tensor, cell: int, halo: int, strip_pixels: int) -> Tensor:
-    """Return the logits (rows, cols) of a view (C, H, W), those of `logits_of(view[None])[0]`, without a gradient.
-
-    A position covers `cell` x `cell` pixels, and its logit depends on at most `halo` pixels beyond them, a multiple of
+    A cell of the result covers `cell` x `cell` pixels, and depends on at most `halo` pixels beyond them, a multiple of
     `cell`. A strip has about `strip_pixels` pixels, and its halo: memory does not grow with the view's height.
     """
     height, width = view.shape[-2:]
@@ -20,6 +20,6 @@ def logits_in_strips(logits_of: LogitsOf, view: Tensor, cell: int, halo: int, st
         for first in range(0, rows, step):
             last = min(first + step, rows)
             top = max(0, first * cell - halo)
-            logits = logits_of(view[None, :, top : last * cell + halo])[0]
-            strips.append(logits[first - top // cell : last - top // cell])
-    return torch.cat(strips)
+            values = function(view[None, :, top : last * cell + halo])[0]
+            strips.append(values[..., first - top // cell : last - top // cell, :])
+    return torch.cat(strips, dim=-2)

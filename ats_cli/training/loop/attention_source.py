@@ -10,7 +10,7 @@ from torch import Tensor
 from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.attention_crops import LogitsOf, logits_at
 from ats_cli.nets.model import Model
-from ats_cli.nets.strips import in_strips
+from ats_cli.nets.view_sampling.strips import in_strips
 from ats_cli.training.dataset.augment import Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore, SlideView
@@ -30,8 +30,7 @@ class AttentionSource:
 
     def all_logits(self) -> Tensor:
         """Logits (rows, cols) of all positions, without a gradient."""
-        with torch.no_grad():
-            return in_strips(self.logits_of, self.image, self.cell, self.halo, STRIP_PIXELS)
+        return in_strips(self.logits_of, self.image, self.cell, self.halo, STRIP_PIXELS)
 
     def logits_at(self, positions: NDArray[np.int64]) -> Tensor:
         """Logits (n,) of flat positions (n,), with their gradient."""
@@ -73,9 +72,7 @@ def _encode(nets: Model, view: SlideView, augmentation: Augmentation) -> NDArray
         return augmentation.undo(nets.encode_views(image)).half().cpu()
 
     pixels = torch.from_numpy(view.pixels).permute(2, 0, 1)
-    with torch.no_grad():
-        encoded = in_strips(encode, pixels, nets.attention.resolution, nets.attention.halo, STRIP_PIXELS)
-    return np.asarray(encoded.numpy())
+    return np.asarray(in_strips(encode, pixels, nets.attention.resolution, nets.attention.halo, STRIP_PIXELS).numpy())
 
 
 def _augmented(nets: Model, crops: Tensor, augmentation: Augmentation) -> Tensor:

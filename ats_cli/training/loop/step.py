@@ -164,12 +164,6 @@ def forward_batch(
     )
 
 
-def gradient_factor(drawn: Draw) -> float:
-    """n / (n - 1) for n independent draws, whose own mean makes the attention's gradient so much too small; else 1."""
-    number = int(drawn.draws.sum())
-    return number / (number - 1) if drawn.replacement and number > 1 else 1.0
-
-
 def embed(nets: Model, patches: Tensor) -> Tensor:
     """Features (n, D) of patches (n, 3, p, p); of a frozen backbone in small batches."""
     if any(parameter.requires_grad for parameter in nets.features.backbone.parameters()):
@@ -210,7 +204,7 @@ def _estimate(nets: Model, slide: DrawnSlide, features: Tensor, centre: Tensor |
         attention.mean_log,
     )
     if slide.second is None:
-        pooled = weights_with_gradient(weights, logits, ratio, attention.uniform, gradient_factor(drawn))
+        pooled = weights_with_gradient(weights, logits, ratio, attention.uniform, drawn.own_mean_factor)
         return (pooled[:, None] * features).sum(0), entropy
     second = slide.second
     others = slide.source.logits_at(second.positions)
