@@ -23,12 +23,11 @@ from ats_cli.training.dataset.augment import Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore, SlideView
 from ats_cli.training.loop.attention_source import AttentionSource, encoded_source, view_source
+from ats_cli.training.loop.frozen_features import BATCH, encode_frozen, is_frozen
 from ats_cli.training.loop.full_attention import FullAttention, full_attention
 
 PATCH_PIXELS = 1_500_000
 """Pixels of patches processed together: their activations are most of a step's memory."""
-FROZEN_BATCH = 8
-"""Patches in one pass of a frozen network: what fits a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def forward_batch(
     """
     patches = [slide.augmentation.apply(to_unit(torch.from_numpy(slide.patches.result()))) for slide in batch]
     with autocast():
-        features = embed(nets, channels_last(torch.cat(patches)).to(nets.head.weight.device))
+        features = embed(nets, torch.cat(patches))
     by_slide = torch.split(features, [len(p) for p in patches])
     estimates = [_estimate(nets, slide, own, centre) for slide, own in zip(batch, by_slide, strict=True)]
     expected = torch.stack([estimate for estimate, _ in estimates])
@@ -165,15 +164,10 @@ def forward_batch(
 
 
 def embed(nets: Model, patches: Tensor) -> Tensor:
-    """Features (n, D) of patches (n, 3, p, p); of a frozen backbone in small batches."""
-    if any(parameter.requires_grad for parameter in nets.features.backbone.parameters()):
-        return nets.embed(patches)
-    return torch.cat([nets.embed(part) for part in torch.split(patches, FROZEN_BATCH)])
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """Images (n, 3, h, w) with the channels of a pixel side by side in memory."""
-    return images.contiguous(memory_format=torch.channels_last)
+    """Features (n, D) of patches (n, 3, p, p) in 0..1."""
+    if is_frozen(nets):
+        return nets.features.project(encode_frozen(nets, torch.split(patches, BATCH)))
+    return nets.embed(patches.contiguous(memory_format=torch.channels_last).to(nets.head.weight.device))
 
 
 def _source(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ats_cli.nets.model import Model, to_unit
 from ats_cli.registry import TRAINING_SAMPLER
@@ -17,10 +16,7 @@ from ats_cli.sampling import draw, slide_rng
 from ats_cli.training.dataset.augment import Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
-from ats_cli.training.loop.step import channels_last
-
-BATCH = 8
-"""Patches in one pass: what fits a core's cache."""
+from ats_cli.training.loop.frozen_features import BATCH, encode_frozen
 
 
 @dataclass(frozen=True)
@@ -67,9 +63,5 @@ def _uniform_positions(allowed: NDArray[np.bool_], tiles: int, rng: np.random.Ge
 
 
 def _encode(nets: Model, patches: Future[NDArray[np.uint8]], augmentation: Augmentation) -> NDArray[np.float16]:
-    device, encoded = nets.head.weight.device, []
-    with torch.no_grad():
-        for batch in torch.split(torch.from_numpy(patches.result()), BATCH):
-            images: Tensor = channels_last(augmentation.apply(to_unit(batch))).to(device)
-            encoded.append(nets.encode_patches(images).half().cpu())
-    return np.asarray(torch.cat(encoded).numpy())
+    batches = (augmentation.apply(to_unit(b)) for b in torch.split(torch.from_numpy(patches.result()), BATCH))
+    return np.asarray(encode_frozen(nets, batches).half().cpu().numpy())
