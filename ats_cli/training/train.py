@@ -102,7 +102,7 @@ def train_model(
         if log and fabric.is_global_zero:
             log.open(state.steps_done, state.best.get("step"))
         sample = validation_sample(validation, recipe.validation_slides, options.seed)
-        if not state.steps_done and needs_warmup(state.nets):
+        if not state.steps_done and needs_warmup(spec.training, init is not None):
             warm_up(state, store, sample, callbacks)
         if not state.steps_done and fabric.is_global_zero:
             callbacks.on_message(measure(state, store).sentence(recipe.steps))

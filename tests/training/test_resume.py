@@ -193,7 +193,7 @@ def test_a_checkpoint_with_one_bit_changed_is_refused_or_means_the_same(tmp_path
     except AtsError as error:
         assert "last.safetensors: not a readable checkpoint" in str(error)
     else:  # the name of the checksum was changed, or padding
-        assert state == {"step": 7, "best": {}} and found.keys() == tensors.keys()
+        assert {"step": 7, "best": {}}.items() <= state.items() and found.keys() == tensors.keys()
         assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 

@@ -82,7 +82,7 @@ def test_two_processes_learn_as_one_does(data: Path, tmp_path: Path, way: str) -
     assert done.stderr.count("8 of 9 slides have no regions") == 1
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
     assert len(one) == len(two) == 12
-    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-4)
 
 
 def test_only_the_first_process_removes_a_folder_without_a_checkpoint(

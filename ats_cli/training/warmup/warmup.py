@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.model import Model
+from ats_cli.records import TrainingSpec
 from ats_cli.training.dataset.augment import NONE
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
@@ -48,11 +49,10 @@ class WarmupFigures:
         )
 
 
-def needs_warmup(nets: Model) -> bool:
-    """Whether the recipe asks for a warm-up; if it leaves the choice, whether the features are frozen."""
-    recipe = nets.spec.training
+def needs_warmup(recipe: TrainingSpec, with_init: bool) -> bool:
+    """Whether the recipe asks for a warm-up; "auto": if the features are frozen and no weights of a model are given."""
     if recipe.warmup.when == "auto":
-        return recipe.lr_features == 0 and recipe.lr_head > 0 and recipe.lr_attention > 0
+        return recipe.lr_features == 0 and recipe.lr_head > 0 and recipe.lr_attention > 0 and not with_init
     return recipe.warmup.when == "always"
 
 
