@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 # What differs from run to run, or says who ran it.
 VOLATILE = {
     "seconds", "started", "ended", "process", "host", "versions", "ats", "arguments", "command", "files", "python",
-    "platform", "environment", "hash", "folder", "fingerprint", "time",
+    "platform", "system", "environment", "hash", "folder", "fingerprint", "time",
 }  # fmt: skip
 RECORDED = sorted(str(file.relative_to(RECORD)) for file in RECORD.rglob("*") if file.is_file())
 

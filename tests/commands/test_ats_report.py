@@ -258,7 +258,7 @@ def test_names_are_text_whatever_is_in_them(tmp_path: Path, names: list[str]) ->
     run = {"schema_version": 1, "settings": settings_, "model": model, "slides": slides, **facts}
     (tmp_path / "run.json").write_text(json.dumps(run))
     records = {name: Prediction(name, name, "failed", error=f"{name}: {name}") for name in names}
-    update_report(tmp_path, records, wanted=True)
+    update_report(tmp_path, records)
     page = report(tmp_path)
     assert page.slides("tr") == [printable(name).replace("\r", "\n") for name in names]
     assert page.count("script") == 1 and page.count("tr") == 1 + len(names)

@@ -15,15 +15,12 @@ from ats_cli.records import DEFAULT_TASK, NOMINAL_SCALE, Prediction
 from ats_cli.registry import TASKS
 from ats_cli.results.files import write_together
 from ats_cli.results.report.environment import template
+from ats_cli.results.report.report_file import REPORT
 from ats_cli.results.report.slide_page import anchor, read_section
 from ats_cli.results.run.run_file import read_run
 
-REPORT, REPORT_OPTION = "report.html", "report"
-
 # Sections that the report contains: about 0.1 MB each. Of further slides it has rows, with links to their own pages.
 MAX_SECTIONS = 200
-
-OWN = '<meta name="generator" content="ats">'
 
 
 @dataclass(frozen=True)
@@ -42,28 +39,19 @@ class Row:
     remarks: tuple[str, ...]
 
 
-def update_report(folder: Path, records: Mapping[str, Prediction], *, wanted: bool) -> None:
-    """Write report.html into the folder of a run if it is `wanted`, or there is one, unless its content is the same.
+def update_report(folder: Path, records: Mapping[str, Prediction]) -> None:
+    """Write report.html into the folder of a run, unless its content is the same.
 
     records: those of the slides so far, by id. The sections are copied one after the other from the pages of the
     slides; a slide without a page has a row only. Raises OSError.
     """
     path = folder / REPORT
-    run = read_run(folder) if wanted or has_report(folder) else None
+    run = read_run(folder)
     if run is None:
         return
     ordered = [records[slide["slide_id"]] for slide in run["slides"] if slide["slide_id"] in records]
     if not _has_content(path, _chunks(folder, run, ordered)):
         write_together({path: lambda part: _write(part, _chunks(folder, run, ordered))})
-
-
-def has_report(folder: Path) -> bool:
-    """Whether there is a report in a folder, which ats wrote: a file of a user is not replaced."""
-    try:
-        with (folder / REPORT).open("rb") as file:
-            return OWN.encode() in file.read(1000)
-    except OSError:
-        return False
 
 
 def _write(path: Path, chunks: Iterator[bytes]) -> None:

@@ -28,7 +28,7 @@ from ats_cli.registry import NESTED_SAMPLER
 from ats_cli.results.failures import is_tried_again
 from ats_cli.results.files import delete_parts, json_bytes, write_if_new, write_whole
 from ats_cli.results.groups import GroupBy, grouped, groups_csv
-from ats_cli.results.report.run_report import REPORT_OPTION, update_report
+from ats_cli.results.report.report_file import REPORT_OPTION, has_report
 from ats_cli.results.run import slide_files
 from ats_cli.results.run.provenance import now
 from ats_cli.results.run.request import RunRequest
@@ -232,10 +232,12 @@ class RunFolder:
             if self._working:
                 self._run["ended"] = now() if self.whole else None
                 self._write_run()
-                lost = sum(not (self._folder(slide_id) / RECORD).is_file() for slide_id in self._records)
-                if lost:
+                if lost := sum(not (self._folder(slide_id) / RECORD).is_file() for slide_id in self._records):
                     raise _lost(self.path, f"{lost} of its {len(self._records)} slides were deleted")
-            update_report(self.path, self._records, wanted=REPORT_OPTION in self.outputs)
+            if REPORT_OPTION in self.outputs or has_report(self.path):
+                from ats_cli.results.report.run_report import update_report  # slow to import
+
+                update_report(self.path, self._records)
         finally:
             self._lock.release()
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ats_cli.errors import AtsError
 from ats_cli.records import DEFAULT_TASK
-from ats_cli.results.report.run_report import REPORT_OPTION, has_report
+from ats_cli.results.report.report_file import REPORT_OPTION, has_report
 from ats_cli.results.run.folder import RunFolder
 from ats_cli.results.run.request import RunRequest
 from ats_cli.results.run.run_file import RunSlide, read_run
