@@ -5,9 +5,9 @@ waits for the tiles and gives logits, with the attention's gradient from crops a
 another part of the batch can be processed. Nothing is kept of a slide but its view and its drawn tiles.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from ats_cli.training.dataset.augment import Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore, SlideView
 from ats_cli.training.loop.attention_source import AttentionSource, encoded_source, view_source
-from ats_cli.training.loop.frozen_features import BATCH, encode_frozen, is_frozen
+from ats_cli.training.loop.frozen_features import BATCH, Autocast, encode_frozen, is_frozen
 from ats_cli.training.loop.full_attention import FullAttention, full_attention
 
 PATCH_PIXELS = 1_500_000
@@ -66,9 +66,6 @@ class BatchOutput:
     mass: Tensor
     effective: Tensor
     evenness: Tensor
-
-
-Autocast = Callable[[], AbstractContextManager[None]]
 
 
 def draw_tiles(
@@ -148,8 +145,7 @@ def forward_batch(
     cannot be read.
     """
     patches = [slide.augmentation.apply(to_unit(torch.from_numpy(slide.patches.result()))) for slide in batch]
-    with autocast():
-        features = embed(nets, torch.cat(patches))
+    features = embed(nets, torch.cat(patches), autocast)
     by_slide = torch.split(features, [len(p) for p in patches])
     estimates = [_estimate(nets, slide, own, centre) for slide, own in zip(batch, by_slide, strict=True)]
     expected = torch.stack([estimate for estimate, _ in estimates])
@@ -163,11 +159,12 @@ def forward_batch(
     )
 
 
-def embed(nets: Model, patches: Tensor) -> Tensor:
+def embed(nets: Model, patches: Tensor, autocast: Autocast = nullcontext) -> Tensor:
     """Features (n, D) of patches (n, 3, p, p) in 0..1."""
     if is_frozen(nets):
-        return nets.features.project(encode_frozen(nets, torch.split(patches, BATCH)))
-    return nets.embed(patches.contiguous(memory_format=torch.channels_last).to(nets.head.weight.device))
+        return nets.features.project(encode_frozen(nets, torch.split(patches, BATCH), autocast))
+    with autocast():
+        return nets.embed(patches.contiguous(memory_format=torch.channels_last).to(nets.head.weight.device))
 
 
 def _source(
