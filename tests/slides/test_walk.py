@@ -139,11 +139,14 @@ def notes() -> Iterator[list[str]]:
             said.append(record.getMessage())
 
     handler, logger = Handler(), logging.getLogger("ats_cli")
+    level = logger.level  # which a command with --quiet may have raised
+    logger.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
         yield said
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def test_a_link_that_leads_nowhere_says_where(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_bf16_is_of_the_trunks_and_hidden_layers_and_near_fp32(nets: Model, tmp_
         logits, expected = fast.attend(view), exact.attend(view)
         features, wanted = (n.embed(view[..., :64, :64]) for n in (fast, exact))
     assert logits.dtype == features.dtype == torch.float32
-    assert 0 < (logits - expected).abs().max() < 0.05 * expected.abs().max()
+    assert 0 < (logits - expected).abs().max() < 0.1 * expected.abs().max()
     assert 0 < (features - wanted).norm() < 0.1 * wanted.norm()
     kinds = {name: tensor.dtype for name, tensor in fast.state_dict().items()}
     assert kinds["attention.last.weight"] == kinds["features.projection.weight"] == torch.float32
