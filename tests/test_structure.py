@@ -148,6 +148,7 @@ def is_command(name: str) -> bool:
     return name in {f"commands/{command}.py" for command in COMMANDS}
 
 
+@pytest.mark.integration
 def test_packages_import_one_way() -> None:
     wrong = set()
     for name in FILES:
@@ -225,6 +226,7 @@ def test_functions_are_short_and_have_few_parameters() -> None:
     check("functions have few parameters", {f.name for _, f in outside if len(parameters(f)) > PARAMETERS})
 
 
+@pytest.mark.integration
 def test_parameters_are_not_passed_on_through_many_functions() -> None:
     """At most three functions in a row only pass a parameter on (see passed_on.py): more is a missing object."""
     chains = PassedOn({name: tree(name) for name in FILES}, "ats_cli").chains()
@@ -284,6 +286,7 @@ def names_given() -> Iterator[str]:
         yield from set(parameters(function)) - OPTIONS
 
 
+@pytest.mark.integration
 def test_names_are_words_of_the_field() -> None:
     own = {name for name in names_given() if not name.startswith("__")}
     check("names", {name for name in own if name.strip("_").lower() in BANNED})

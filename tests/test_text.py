@@ -8,6 +8,7 @@ import json
 import os
 import unicodedata
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ def is_safe(text: str) -> bool:
     )
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=200)
 @given(ANY)
 def test_what_is_printed_moves_no_cursor(text: str) -> None:
@@ -48,6 +50,7 @@ def test_what_is_printed_moves_no_cursor(text: str) -> None:
     assert printable(printable(text)) == printable(text)
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(SHOWN, SEQUENCES), max_size=6), SHOWN)
 def test_sequences_are_taken_out_whole_and_the_text_around_them_stays(parts: list[tuple[str, str]], end: str) -> None:
@@ -56,6 +59,7 @@ def test_sequences_are_taken_out_whole_and_the_text_around_them_stays(parts: lis
     assert printable(text) == without
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=200)
 @given(FILE_NAMES)
 def test_a_name_that_is_not_utf8_is_shown_and_can_be_written(name: bytes) -> None:
@@ -74,6 +78,7 @@ def test_the_path_that_was_shown_is_found_again(tmp_path) -> None:
     assert existing_path(str(tmp_path / r"nothing\xe9.tif")) == tmp_path / r"nothing\xe9.tif"
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=200)
 @given(st.dictionaries(ANY, st.one_of(ANY, st.integers(), st.none())))
 def test_json_is_ascii_safe_and_says_what_was_meant(record: dict[str, object]) -> None:
@@ -95,6 +100,7 @@ CELLS = st.one_of(
 )
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=4), min_size=1, max_size=4))
 def test_no_text_of_a_table_is_a_formula_and_all_are_read_back(rows: list[list[object]]) -> None:

@@ -40,6 +40,7 @@ def lines(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
+@pytest.mark.integration
 def test_one_row_a_patient(ats: Run, model: Path, manifest: Path, tmp_path: Path) -> None:
     call = ("predict", "--manifest", manifest, "-m", model, "--group-by", "patient")
     status, out, err = ats(*call, "-o", tmp_path / "run")
@@ -65,6 +66,7 @@ def test_one_row_a_patient(ats: Run, model: Path, manifest: Path, tmp_path: Path
     assert (p1["slides"], p1["slides_failed"]) == (["s1"], ["s4"])
 
 
+@pytest.mark.integration
 def test_a_finished_run_is_grouped_without_reading(
     ats: Run, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_finished_run_is_grouped_without_reading(
     assert not (run / "predictions_by_group.csv").exists()
 
 
+@pytest.mark.integration
 def test_a_run_that_goes_on_has_its_groups_in_the_end(
     ats: Run, model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +115,7 @@ def test_a_run_that_goes_on_has_its_groups_in_the_end(
     assert table(tmp_path / "run") == table(tmp_path / "whole")
 
 
+@pytest.mark.integration
 def test_parts_are_grouped_when_they_are_joined(ats: Run, model: Path, manifest: Path, tmp_path: Path) -> None:
     call = ("predict", "--manifest", manifest, "-m", model, "--group-by", "patient")
     ats(*call, "-o", tmp_path / "whole")
@@ -150,6 +154,7 @@ def test_a_slide_without_a_patient_is_a_group_of_its_own(ats: Run, model: Path, 
     assert status == 2 and "row 3 has no patient, and its slide has the name of the group s1. Fill in" in err
 
 
+@pytest.mark.integration
 def test_figures_of_patients(ats: Run, model: Path, manifest: Path, tmp_path: Path) -> None:
     call = ("evaluate", "--manifest", manifest, "-m", model, "--group-by", "patient")
     status, out, _ = ats(*call, "--tiles", "3,5", "--sampler", "murthy", "-o", tmp_path / "out")

@@ -24,6 +24,7 @@ def test_one_slide_to_one_picture(ats: Run, model: Path, slides: Path, tmp_path:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.integration
 def test_a_folder_gets_a_picture_a_slide(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
     folder = tmp_path / "maps"
     arguments = ("heatmap", slides, "-o", folder, "-m", model, "--max-size", 100, "--scale", "log", "--no-overlay")
@@ -50,6 +51,7 @@ def test_wrong_calls(ats: Run, model: Path, slides: Path, tmp_path: Path, option
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.integration
 def test_slides_of_the_same_name_get_pictures_of_their_own(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (slides / folder).mkdir()
@@ -58,6 +60,7 @@ def test_slides_of_the_same_name_get_pictures_of_their_own(ats: Run, model: Path
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["a_same.png", "b_same.png"]
 
 
+@pytest.mark.integration
 def test_maps_of_a_run_are_those_of_its_slides_and_read_no_tile(
     ats: Run, model: Path, slides: Path, tmp_path: Path
 ) -> None:
@@ -76,6 +79,7 @@ def test_maps_of_a_run_are_those_of_its_slides_and_read_no_tile(
     assert status == 2 and "--tiles" in err and not (tmp_path / "maps").exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["ome-tiff", "ome-zarr"])
 def test_the_evidence_of_a_map_sums_to_the_logit(
     ats: Run, model: Path, slides: Path, tmp_path: Path, name: str
@@ -123,6 +127,7 @@ def test_no_slide_and_no_folder_of_the_user_is_replaced(ats: Run, model: Path, s
     assert status == 2 and "did not write" in err and (tmp_path / "notes.ome.zarr" / "notes.txt").is_file()
 
 
+@pytest.mark.integration
 def test_a_run_whose_model_or_slide_is_another_now_has_no_map(
     ats: Run, model: Path, slides: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +144,7 @@ def test_a_run_whose_model_or_slide_is_another_now_has_no_map(
     assert status == 2 and "another model" in err
 
 
+@pytest.mark.integration
 def test_slides_of_a_run_without_a_prediction_are_counted(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert ats("predict", slides, "-m", model, "-n", 4, "-o", run)[0] == 1
@@ -146,6 +152,7 @@ def test_slides_of_a_run_without_a_prediction_are_counted(ats: Run, model: Path,
     assert status == 1 and len(out.splitlines()) == 2 and "1 of 3 slides of the run have no prediction" in err
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("what", ["attention", "evidence"])
 def test_names_with_dollars_are_text(ats: Run, slides: Path, tmp_path: Path, what: str) -> None:
     strange = write_model(tmp_path / "strange", small_spec(classes=(r"5$ (\frac{ 上皮 $", "$x$ <b>[i]")))

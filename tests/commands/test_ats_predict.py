@@ -87,6 +87,7 @@ def test_a_manifest_with_its_own_mpp(ats: Run, micron_model: Path, slides: Path)
     assert [line["mpp"] for line in lines(out)] == [0.5, 1.0, None]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "arguments",
     [

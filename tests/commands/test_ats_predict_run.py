@@ -73,6 +73,7 @@ def test_tiles_csv_explains_the_logits(ats: Run, model: Path, slides: Path, tmp_
         assert shares == pytest.approx(lines(out)[0]["logits"][name] - b, abs=1e-9)
 
 
+@pytest.mark.integration
 def test_what_is_done_is_shown_from_its_record(
     ats: Run, model: Path, slides: Path, tmp_path: Path, tiles_read: list[int]
 ) -> None:
@@ -89,6 +90,7 @@ def test_what_is_done_is_shown_from_its_record(
     assert "two [x]" in table and "broken.svs: " in table
 
 
+@pytest.mark.integration
 def test_failed_slides_are_taken_again_when_asked(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
     (slides / "broken.svs").unlink()
     damage(write_slide(slides / "damaged.tif", noise(200, 200)), 0, 1, 4, 5)
@@ -100,6 +102,7 @@ def test_failed_slides_are_taken_again_when_asked(ats: Run, model: Path, slides:
     assert [row["status"] for row in rows(tmp_path / "run")] == ["ok", "ok", "ok"]
 
 
+@pytest.mark.integration
 def test_other_settings_are_refused(ats: Run, model: Path, micron_model: Path, slides: Path, tmp_path: Path) -> None:
     call = ("predict", slides / "one.png", "-o", tmp_path / "run")
     assert ats(*call, "-m", model, "--tiles", 5)[0] == 0
@@ -172,6 +175,7 @@ def test_a_full_disk_is_one_sentence(
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.integration
 def test_twenty_tiles_extended_to_eighty_are_eighty(
     ats: Run, model: Path, slides: Path, tmp_path: Path, tiles_read: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +235,7 @@ def test_calls_that_make_no_sense(ats: Run, model: Path, slides: Path, tmp_path:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["...png", "..png", "tiles.csv.png", "prediction.json.png"])
 def test_a_file_name_that_would_lead_out_of_the_run_stays_in_it(
     ats: Run, model: Path, slides: Path, tmp_path: Path, name: str
@@ -250,6 +255,7 @@ def test_stems_that_collide_are_folders(ats: Run, model: Path, slides: Path, tmp
     assert [row["slide_id"] for row in rows(tmp_path / "run")] == ["east/same", "west/same"]
 
 
+@pytest.mark.integration
 def test_an_adaptive_run_says_why_it_stopped(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
     call = ("predict", slides / "one.png", "-m", model, "--adaptive", "-o", tmp_path / "run")
     assert "budget reached" in ats(*call, "--tiles", 2)[1]

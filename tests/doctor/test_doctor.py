@@ -25,6 +25,7 @@ def doctor(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Fin
     return status, {finding["name"]: finding for finding in findings}
 
 
+@pytest.mark.integration
 def test_an_installation_that_works_passes_and_every_codec_is_tried(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

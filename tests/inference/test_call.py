@@ -91,6 +91,7 @@ def test_numbers_of_numpy_are_numbers(slide: Path, model: Path) -> None:
     assert json.dumps(dict(recipe.overrides)) == '{"lr": 0.5, "steps": 4, "net": "cnn"}'
 
 
+@pytest.mark.integration
 @settings(max_examples=25, deadline=None)
 @given(
     sampler=st.sampled_from([None, *SAMPLERS]),
@@ -118,6 +119,7 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(
     number=st.integers(0, 4),
@@ -143,6 +145,7 @@ def test_what_is_written_into_a_tile_changes_no_other(
             assert np.array_equal(tile, np.full_like(expected, 7) if tile.flags.writeable else expected)
 
 
+@pytest.mark.integration
 def test_calls_that_overlap_leave_the_threads_of_torch_as_they_were(slide: Path, model: Path) -> None:
     loaded, before = load_model(model), torch.get_num_threads()
     torch.set_num_threads(3)

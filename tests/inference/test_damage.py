@@ -166,6 +166,7 @@ def test_a_view_of_which_nothing_is_readable_is_a_sentence(tmp_path: Path) -> No
         predict(path)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("repaired", [False, True])
 @pytest.mark.parametrize("how", [{"sampler": "murthy"}, {"confidence": 0.999999}])
 def test_going_on_with_a_race_is_the_longer_race(slide: Path, tmp_path: Path, repaired: bool, how: Any) -> None:

@@ -18,6 +18,7 @@ from tests.small import damage, noise, random_model, small_spec, write_slide
 CLASSES = ("bright", "dark")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("sampler", ["murthy", "without-replacement"])
 def test_fewer_tiles_of_a_race_are_a_draw_of_fewer(tmp_path: Path, sampler: str) -> None:
     path = damage(write_slide(tmp_path / "one.tif", noise(200, 260)), 5)

@@ -79,6 +79,7 @@ def test_without_a_budget_it_is_the_model_s(slide: Path) -> None:
     assert predict(slide).sampling.tiles == SPEC.tiles
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("spec", [SPEC, small_spec({"stride": 2, "tissue_only": True, "scale": 5.3})])
 @pytest.mark.parametrize("sampler", ["systematic", "without-replacement"])
 def test_with_all_tiles_it_is_the_full_computation(tmp_path: Path, spec: Any, sampler: str) -> None:

@@ -46,6 +46,7 @@ def centres(prediction: Prediction) -> np.ndarray:
     return np.array([(tile.x + tile.width / 2, tile.y + tile.height / 2) for tile in prediction.drawn])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("kind", "backend"), [("scn", None), ("scn", "tiff"), ("mrxs", None)])
 @QUICK
 @given(
@@ -148,6 +149,7 @@ COORDINATE = st.floats(-20, 140).map(lambda value: round(value, 2))
 RINGS = st.lists(st.tuples(COORDINATE, COORDINATE), min_size=3, max_size=7)
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(RINGS, min_size=1, max_size=3), min_size=1, max_size=3), st.sampled_from((3.0, 4.0, 7.3)))
 def test_positions_of_random_polygons_with_holes_are_those_of_matplotlib(polygons: Any, pitch: float) -> None:

@@ -91,6 +91,7 @@ def test_a_word_that_is_no_split_is_said_with_its_row(folder: Path, word: str, p
     assert [one.source.slide_id for one in labelled] == [str(place)]
 
 
+@pytest.mark.integration
 def test_the_call_says_which_rows_it_took(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "split.csv").write_bytes(FAULT.read_bytes())
     for i in (1, 2, 3):

@@ -56,6 +56,7 @@ def slides(tmp_path: Path) -> Path:
     return tmp_path / "slides"
 
 
+@pytest.mark.integration
 def test_the_record_says_so(ats: Run, model: Path, slides: Path) -> None:
     status, out, err = ats("predict", slides, "-m", model, "--json")
     assert status == 0
@@ -82,6 +83,7 @@ def test_the_table_marks_them(ats: Run, model: Path, slides: Path, tmp_path: Pat
     assert "unfamiliar" not in ats("predict", slides / "own.tif", "-m", model)[1]
 
 
+@pytest.mark.integration
 def test_more_tiles_of_a_run_have_the_score_of_all_at_once(ats: Run, model: Path, slides: Path, tmp_path: Path) -> None:
     how = ("-m", model, "--sampler", "murthy", "--json")
     ats("predict", slides, *how, "-o", tmp_path / "run", "--tiles", 5)

@@ -64,6 +64,7 @@ def cut(image: Tensor, row: float, col: float, size: int) -> Tensor:
     return out
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("high", "low", "grid", "patch"),
     [

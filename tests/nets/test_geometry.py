@@ -86,6 +86,7 @@ def test_a_model_in_microns_does_not_guess() -> None:
         geometry_on(spec("um", 2.0, 1, 0.5, 8), None)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("unit", "scale", "stride"), [("px", 8.0, 1), ("px", 5.3, 2), ("um", 1.7, 1), ("um", 0.9, 3)])
 @pytest.mark.parametrize(("x", "y"), [(401, 133), (3, 600), (876, 5), (873, 667)])
 def test_attention_finds_a_bright_square_and_the_tile_there_covers_it(

@@ -74,6 +74,7 @@ def off(mean: Tensor, truth: Tensor) -> tuple[float, float]:
     return float(relative), float(mean @ truth / (mean.norm() * truth.norm()))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("uniform", [0.0, 1e-5, 0.1, 0.5])
 @pytest.mark.parametrize("tiles", [2, 3])
 def test_about_the_own_mean_of_independent_draws_it_is_exact(uniform: float, tiles: int) -> None:
@@ -99,6 +100,7 @@ def test_a_tile_drawn_twice_counts_as_two_draws() -> None:
 
 
 # Of three tiles of five positions: measured 0.20 and 0.9998, 0.14 and 0.9995, about as docs/estimators.md says.
+@pytest.mark.integration
 @pytest.mark.parametrize(("scheme", "most", "cosine"), [("without-replacement", 0.25, 0.999), ("murthy", 0.2, 0.999)])
 @pytest.mark.parametrize("uniform", [0.0, 0.1])
 def test_about_the_own_mean_of_other_draws_it_is_shorter_but_not_bent(
@@ -113,6 +115,7 @@ def test_about_the_own_mean_of_other_draws_it_is_shorter_but_not_bent(
     assert mean.norm() < small.truth()[0].norm()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("uniform", [0.0, 0.1])
 def test_with_a_second_draw_it_is_exact_for_every_sampler(scheme: str, uniform: float) -> None:

@@ -105,6 +105,7 @@ def test_strips_at_every_boundary_and_crops_give_the_logits_of_the_whole(blocks:
     assert (at - flat).abs().max() < 1e-4
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("blocks", "stride", "prior"), CASES)
 def test_the_encoded_view_gives_the_same_logits_whole_and_in_crops(blocks: int, stride: int, prior: str) -> None:
     nets, view = nets_of(blocks, stride, prior), torch.rand(1, 3, 15 * stride + 3, 14 * stride + 1)

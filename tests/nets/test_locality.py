@@ -18,6 +18,7 @@ from ats_cli.tasks.multi_class import softmax
 PRIORS = ("bright", "dense", "none")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("channels", [(4, 4), (4,), ()])
@@ -42,6 +43,7 @@ def test_strips_and_crops_give_the_logits_of_the_whole(
         torch.testing.assert_close(inside, whole[first:last, 5:8], rtol=0, atol=1e-5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("tissue_only", [False, True])
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize(("stride", "scale"), [(1, 4.0), (3, 2.7), (3, 4.0)])

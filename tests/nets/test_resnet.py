@@ -9,6 +9,7 @@ from ats_cli.nets.resnet import LAYERS, ResNet
 from ats_cli.records import FeatureSpec
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_weights_are_named_and_shaped_as_timm_s(name: str) -> None:
     with torch.device("meta"):

@@ -108,6 +108,7 @@ def is_another_type(whole: Any, place: tuple[Any, ...], new: Any) -> bool:
     return type(whole) is not type(new) or not place
 
 
+@pytest.mark.integration
 @settings(max_examples=100, deadline=None)
 @given(st.data(), st.sampled_from(["run.json", RECORD, DRAW, TILES]))
 def test_bytes_that_are_lost_or_others(

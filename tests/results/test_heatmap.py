@@ -42,6 +42,7 @@ def box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(cols.min()), int(rows.min()), int(cols.max()) + 1, int(rows.max()) + 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("width", "height", "pitch", "downsample", "row", "col"),
     [
@@ -78,6 +79,7 @@ def test_the_hot_position_lies_where_the_slide_is_bright(
     assert np.abs(np.subtract(bright, hottest)).max() <= 1 + 0.5 * downsample * most / max(size)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("size", [(1000, 700), (700, 1000), (5000, 30), (30, 5000), (28, 28)])
 def test_the_slide_is_as_large_as_asked(tmp_path: Path, size: tuple[int, int]) -> None:
     view = np.zeros((size[1], size[0], 3), np.uint8)
@@ -90,6 +92,7 @@ def test_the_slide_is_as_large_as_asked(tmp_path: Path, size: tuple[int, int]) -
     assert (got[2] - got[0], got[3] - got[1]) == (round(size[0] * zoom), round(size[1] * zoom))
 
 
+@pytest.mark.integration
 def test_a_single_hot_position_is_seen_however_small(tmp_path: Path) -> None:
     attention = one_hot(3000, 4000, 1234, 2345, 1.0)
     view = np.full((300, 400, 3), 255, np.uint8)
@@ -98,6 +101,7 @@ def test_a_single_hot_position_is_seen_however_small(tmp_path: Path) -> None:
     assert np.abs(pixels(tmp_path / "a.png") - pixels(tmp_path / "b.png")).sum() > 255
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("scale", ["linear", "log", "rank"])
 @pytest.mark.parametrize("kind", ["uniform", "peaked", "none"])
 def test_any_attention_can_be_drawn(tmp_path: Path, scale: Scale, kind: str) -> None:

@@ -39,6 +39,7 @@ THEIRS: dict[str, Callable[[m.Table, np.ndarray], float]] = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", THEIRS)
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("coarse", [False, True])
@@ -88,6 +89,7 @@ def test_a_class_that_does_not_occur_is_left_out() -> None:
     assert np.isfinite(m.auroc(table, table.ones)[0])
 
 
+@pytest.mark.integration
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 30), st.integers(2, 4), st.integers(0, 3), st.integers(0, 99))
 def test_of_slides_of_one_class_there_is_no_ranking(slides: int, classes: int, only: int, seed: int) -> None:

@@ -108,6 +108,7 @@ def test_nonsense_is_refused(lowest, biases, alpha):
         Betting(-np.ones(lowest), np.zeros(biases), alpha)
 
 
+@pytest.mark.integration
 def test_whatever_unreadable_tiles_would_have_shown_the_promise_holds():
     rng = np.random.default_rng(5)
     attention = np.exp(1.5 * field(rng))

@@ -30,6 +30,7 @@ def ratios(scheme, tiles, readable, f):
     return np.array(found).T, lost
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("readable", READABLE)
 @pytest.mark.parametrize("tiles", [1, 2, 3, 4, 5])

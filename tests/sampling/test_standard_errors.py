@@ -39,6 +39,7 @@ def ordered_samples(name, tiles, sampler):
             yield SAMPLERS[sampler].prefix(drawn, attention[drawn], complete=False), probability
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("tiles", [1, 2, 3, 4])
 def test_murthy_weights_average_to_the_attention(name, tiles):
@@ -66,6 +67,7 @@ def test_murthy_is_des_raj_averaged_over_the_orders(tiles):
         np.testing.assert_allclose(murthy_weights(attention[drawn]), averages[key][drawn] / probability, atol=1e-9)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PROPER)
 @pytest.mark.parametrize("tiles", [2, 3, 4])
 @pytest.mark.parametrize("sampler", ["with-replacement", "without-replacement", "murthy"])
@@ -105,6 +107,7 @@ def test_murthys_variance_is_the_textbook_double_sum():
     assert standard_error(one, f[chosen]).se ** 2 == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.integration
 def test_pivotal_errors_are_near_the_truth():
     rng = np.random.default_rng(0)
     row, col = np.indices((20, 20)) / 20
@@ -248,6 +251,7 @@ def test_probabilities_move_as_their_gradient_says():
     np.testing.assert_allclose(gradient.sum(1), 0, atol=1e-12)
 
 
+@pytest.mark.integration
 def test_errors_of_probabilities_are_near_the_truth():
     rng = np.random.default_rng(5)
     attention = rng.gamma(1, size=(15, 15))

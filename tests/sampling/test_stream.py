@@ -57,6 +57,7 @@ def test_a_race_over_a_map_is_nested_too(sampler):
     assert runs[0] == runs[1][:5] and runs[1] == runs[2][:60]
 
 
+@pytest.mark.integration
 def test_samples_come_with_their_probability():
     attention = np.array([0.2, 0.15, 0.3, 0.1, 0.25])
     counts, runs = {}, 10_000

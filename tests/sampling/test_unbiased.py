@@ -54,6 +54,7 @@ def test_with_replacement_weights_average_to_the_attention():
     np.testing.assert_allclose(average, attention, atol=1e-12)
 
 
+@pytest.mark.integration
 def test_the_race_draws_in_the_order_that_the_weights_assume():
     attention = MAPS["spread"]
     rng = np.random.default_rng(0)
@@ -67,6 +68,7 @@ def test_the_race_draws_in_the_order_that_the_weights_assume():
         assert abs(counts.get(tuple(drawn.tolist()), 0) / runs - probability) < 5 * sigma
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("sampler", ["systematic", "without-replacement", "with-replacement"])
 def test_draws_average_to_the_attention_on_a_map(sampler):
     rng = np.random.default_rng(3)

@@ -72,6 +72,7 @@ def clutter(folder: Path, kind: str) -> int:
     return int(kind == "loose slide")
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(meanings(), st.sampled_from(CLUTTER), st.data())
 def test_a_layout_means_what_it_was_made_of(drawn: tuple[str, Meaning], kind: str, draw: st.DataObject) -> None:
@@ -102,6 +103,7 @@ def test_a_layout_means_what_it_was_made_of(drawn: tuple[str, Meaning], kind: st
         assert {one.source.path.name for one in asked} <= {name for name, _, part in slides if part == "train"}
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(meanings(), st.sampled_from(UNCERTAIN), st.data())
 def test_what_is_not_certain_is_refused(drawn: tuple[str, Meaning], kind: str, draw: st.DataObject) -> None:

@@ -96,6 +96,7 @@ def test_a_profile_that_cannot_be_applied_is_a_sentence(tmp_path: Path) -> None:
         open_slide(path, color_profile="p3")
 
 
+@pytest.mark.integration
 def test_the_profile_of_a_real_slide_as_openslide_hands_it_over(data: Path) -> None:
     path = data / "histolab" / "tcga-cr-7395-01a-01-ts1.svs"
     ours, theirs = open_slide(path, backend="tiff"), open_slide(path, backend="openslide")

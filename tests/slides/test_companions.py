@@ -21,6 +21,7 @@ FAULTS = Path(__file__).parents[1] / "data" / "faults" / "multi-file-slide-by-a-
 NAMES = st.text("abcXYZ019 ._-", min_size=1, max_size=10).filter(lambda name: name.strip(". ") == name)
 
 
+@pytest.mark.integration
 @settings(max_examples=20, deadline=None)
 @given(slide=st.sampled_from(["holes", "slide one"]), names=st.lists(NAMES, max_size=3), relative=st.booleans())
 def test_a_mirax_slide_by_any_links(

@@ -23,6 +23,7 @@ CELLS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_character
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=5), st.sampled_from(ENCODINGS))
 def test_rows_are_those_that_were_written(rows: list[list[str]], encoding: str) -> None:
@@ -40,6 +41,7 @@ def test_rows_are_those_that_were_written(rows: list[list[str]], encoding: str) 
 TABLE = b"slide,label\na.svs,x\nb.svs,y\n"
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=200)
 @given(
     st.one_of(

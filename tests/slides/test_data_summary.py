@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from unicodedata import category
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def summaries(draw: st.DrawFn) -> tuple[list[SummaryRow], list[str], InputNotes]
     return draw(st.lists(row, max_size=60)), classes, notes
 
 
+@pytest.mark.integration
 @settings(max_examples=80, deadline=None)
 @given(summaries())
 def test_fifteen_lines_of_eighty_columns(drawn: tuple[list[SummaryRow], list[str], InputNotes]) -> None:

@@ -366,6 +366,7 @@ def test_a_promise_of_a_million_pixels_a_side_allocates_nothing(tmp_path: Path) 
     tracemalloc.stop()
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(at=st.floats(0, 1), new=st.binary(min_size=1, max_size=8), compressed=st.booleans())
 def test_a_damaged_file_ends_in_pixels_or_in_a_sentence(

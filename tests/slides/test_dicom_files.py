@@ -43,6 +43,7 @@ def test_files_without_extension_are_a_slide_in_a_call_and_in_a_manifest(folder:
 NAMES = st.text("abcXYZ019._- ", min_size=1, max_size=12).filter(lambda name: name.strip(". ") == name)
 
 
+@pytest.mark.integration
 @settings(max_examples=25, deadline=None)
 @given(names=st.lists(NAMES, min_size=3, max_size=3, unique_by=str.lower), hops=st.integers(0, 3), data=st.data())
 def test_any_file_of_any_name_by_any_links_is_the_whole_series(
@@ -86,6 +87,7 @@ def test_a_folder_of_links_is_the_series_that_they_lead_to(tmp_path: Path) -> No
     assert shapes(tmp_path / "twice") == SHAPES
 
 
+@pytest.mark.integration
 def test_headers_are_read_once_however_many_slides_share_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

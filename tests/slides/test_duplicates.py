@@ -32,6 +32,7 @@ def files(draw: st.DrawFn) -> list[tuple[int, str, str, str, str]]:
     return draw(st.lists(one, min_size=1, max_size=8))
 
 
+@pytest.mark.integration
 @settings(max_examples=150, deadline=None)
 @given(files())
 def test_one_file_counts_once_or_is_a_contradiction(made: list[tuple[int, str, str, str, str]]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slide_pictures import picture
 from test_slide_geometry import slide_and_reader, slide_of
 
 
+@pytest.mark.integration
 @given(st.integers(20, 70), st.integers(20, 70), st.sampled_from([2.0, 3.0, 4.0, 6.5]), st.sampled_from([2, 3, 4]))
 @settings(max_examples=80, deadline=None)
 def test_a_view_of_damaged_lower_levels_is_that_of_the_first(

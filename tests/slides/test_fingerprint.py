@@ -39,6 +39,7 @@ def long_ago(folder: Path) -> None:
         os.utime(file, LONG_AGO)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("make", [*MAKERS, mirax], ids=lambda make: make.__name__)
 def test_a_copy_is_the_same_slide_and_another_is_not(tmp_path: Path, make) -> None:
     for name, seed in (("first", 1), ("other", 2)):
@@ -65,6 +66,7 @@ def make_places(folder: Path, make) -> tuple[Path, Path]:
     return make(folder, 1)
 
 
+@pytest.mark.integration
 @settings(max_examples=100, deadline=None)
 @given(st.data(), st.integers(1, 5 * SAMPLE))
 def test_what_changes_a_file_changes_its_fingerprint(tmp_path_factory, data: st.DataObject, size: int) -> None:
@@ -96,6 +98,7 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:
     assert found is not None and found.content.startswith(f"{1 << 40}-")
 
 
+@pytest.mark.integration
 def test_a_slide_far_away_has_the_content_of_its_copy(tmp_path: Path) -> None:
     path, _ = tiff(tmp_path, 1)
     with range_server(files={"a.tif": path.read_bytes()}) as server:

@@ -64,6 +64,7 @@ FEATURES = member("Feature", "geometry", GEOMETRIES | st.just((None, [])))
 DOCUMENTS = st.one_of(GEOMETRIES, FEATURES, listed(FEATURES), member("FeatureCollection", "features", listed(FEATURES)))
 
 
+@pytest.mark.integration
 @settings(deadline=None, max_examples=80)
 @given(DOCUMENTS, st.booleans(), st.sampled_from((None, 1)), st.booleans())
 def test_every_polygon_of_valid_geojson_is_read(

@@ -35,6 +35,7 @@ def write_jp2(path: Path, bands: NDArray[np.uint8], meanings: list[ColorInterp] 
             out.write(bands.transpose(2, 0, 1))
 
 
+@pytest.mark.integration
 @given(SIDES, SIDES, st.integers(1, 255))
 @SETTINGS
 def test_a_fourth_band_is_opacity_where_the_header_says_so(tmp_path: Path, height: int, width: int, value: int) -> None:

@@ -23,6 +23,7 @@ def means(pixels: np.ndarray, side: int) -> np.ndarray:
     return pixels.reshape(height // side, side, width // side, side, 3).mean((1, 3))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("subsampling", ["444", "422", "420"])
 @pytest.mark.parametrize("kind", ["ycbcr, marked", "ycbcr, bare", "rgb, bare"])
@@ -58,6 +59,7 @@ def test_abbreviated_streams_take_their_tables_from_the_file() -> None:
     assert np.abs(reduced - means(whole, 8)).max() < 3
 
 
+@pytest.mark.integration
 def test_the_view_of_a_slide_without_a_pyramid_is_read_reduced(tmp_path: Path) -> None:
     pixels = open_slide(EXAMPLE).read_view(1.0)[:883, :1041]  # tissue
     tifffile.imwrite(tmp_path / "one.tif", pixels, tile=(256, 256), photometric="rgb", compression="jpeg")

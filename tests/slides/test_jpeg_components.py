@@ -19,6 +19,7 @@ PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "rgb"}
 WORDS = r"components|colours|its stream is|color conversion"
 
 
+@pytest.mark.integration
 @given(st.sampled_from([1, 3, 4]), st.integers(1, 4), st.booleans(), st.integers(0, 1))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_stream_of_other_components_is_damage(

@@ -36,6 +36,7 @@ def resolution(x: float, y: float, unit: str) -> dict[str, Any]:
     return {"resolution": (x, y), "resolutionunit": unit}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "mpp", "source"),
     [

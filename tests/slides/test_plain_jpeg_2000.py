@@ -17,6 +17,7 @@ from ats_cli.slides import check_slide, open_slide
 SIDES = st.integers(3, 150)
 
 
+@pytest.mark.integration
 @given(SIDES, SIDES, st.booleans(), st.floats(0.5, 1))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_stream_that_ends_early_is_damage(tmp_path: Path, height: int, width: int, grey: bool, share: float) -> None:

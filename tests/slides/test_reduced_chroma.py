@@ -25,6 +25,7 @@ def tissue() -> NDArray[np.uint8]:
         return slide.read_view(1)[600:1624, 600:1624]
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 768), st.integers(0, 768), st.sampled_from(REDUCTIONS))
 def test_chroma_of_half_a_side_is_no_coarser_than_the_pixels(

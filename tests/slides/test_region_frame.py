@@ -66,6 +66,7 @@ def test_slides_without_bounds_have_none(tmp_path: Path) -> None:
     assert stated_bounds({f"openslide.bounds-{name}": "x" for name in Bounds._fields}) is None
 
 
+@pytest.mark.integration
 @given(st.lists(st.tuples(COORDINATES, COORDINATES), min_size=1), BOUNDS | st.none())
 def test_both_ways_lead_back(points: list[tuple[int, int]], bounds: Bounds | None) -> None:
     array = np.array(points, float)

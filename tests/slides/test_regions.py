@@ -51,6 +51,7 @@ def test_a_square_with_a_hole_and_another_beside_it(tmp_path: Path) -> None:
     assert inside(overlapping, x, y)[3, 3], "what lies in two regions lies in them"
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=3, max_size=3, unique=True))
 def test_triangles_are_as_matplotlib_sees_them(corners: list[tuple[float, float]]) -> None:

@@ -17,6 +17,7 @@ from ats_cli.slides.inputs.discovery import slide_ids
 WORD = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=12, max_size=24)
 
 
+@pytest.mark.integration
 @given(WORD, WORD, WORD, WORD, st.sampled_from(["https", "s3", "gs", "az", "ftp"]))
 def test_what_opens_a_url_is_never_shown(user: str, password: str, token: str, part: str, scheme: str) -> None:
     path = RemotePath(f"{scheme}://{user}:{password}@host.org/folder/slide.svs?X-Amz-Signature={token}&b=c#{part}")

@@ -94,6 +94,7 @@ def box_matrix(
     return np.array(rows)
 
 
+@pytest.mark.integration
 @given(sides, sides, st.one_of(st.integers(1, 9).map(float), st.floats(0.3, 9)), st.integers(0, 5))
 @settings(max_examples=150, deadline=None)
 def test_a_view_is_the_mean_of_its_squares(height: int, width: int, downsample: float, seed: int) -> None:
@@ -106,6 +107,7 @@ def test_a_view_is_the_mean_of_its_squares(height: int, width: int, downsample: 
     assert np.abs(slide.read_view(downsample) - exact).max() < 0.502
 
 
+@pytest.mark.integration
 @given(
     sides,
     sides,
@@ -130,6 +132,7 @@ def test_a_tile_is_the_mean_of_its_squares_and_fill_counts_as_pixels(
     assert np.abs(patch - (inside + (1 - covered) * fill)).max() < 0.502
 
 
+@pytest.mark.integration
 @given(st.integers(20, 60), st.integers(20, 60), st.sampled_from([1.0, 2.0, 3.0, 2.5, 1.37, 7.0, 0.6]), st.data())
 @settings(max_examples=100, deadline=None)
 def test_strips_and_blocks_have_the_values_of_the_whole(
@@ -219,6 +222,7 @@ def test_rows_and_boxes_that_make_no_sense_are_refused() -> None:
     assert list(slide.read_tiles(np.zeros((0, 4)), 4)) == []
 
 
+@pytest.mark.integration
 @given(st.integers(20, 70), st.integers(20, 70), st.sampled_from([0.7, 1.0, 2.0, 3.0, 4.3]), st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_broken_tile_spoils_its_own_pixels_and_no_others(
@@ -267,6 +271,7 @@ def test_a_tile_that_cannot_be_read_is_told_in_its_place() -> None:
         list(slide.read_tiles([(0, 0, 16, 16), (10, 10, 16, 16)], 8))
 
 
+@pytest.mark.integration
 @given(st.integers(0, 2**16 - 1), st.lists(st.tuples(*[st.floats(-20, 70)] * 2, *[st.floats(1, 50)] * 2), min_size=1))
 @settings(max_examples=200, deadline=None)
 def test_a_box_over_nothing_but_absent_tiles_shows_nothing(

@@ -39,6 +39,7 @@ def test_extended_webp_and_progressive_jpeg_with_comments() -> None:
     assert stream_size(out.getvalue()) == (91, 37)
 
 
+@pytest.mark.integration
 @given(st.binary(max_size=60), st.sampled_from(list(ENCODERS)), st.integers(0, 400))
 def test_of_what_is_no_stream_nothing_is_said(noise: bytes, name: str, length: int) -> None:
     assert (

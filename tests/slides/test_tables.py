@@ -201,6 +201,7 @@ def read_by_all(table: Path, written: Written, folder: Path) -> None:
     assert len(rows.taken) == len(labelled) and len(rows.taken) + len(rows.left) == len(meaning)
 
 
+@pytest.mark.integration
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_every_command_understands_what_a_table_means(folder: Path, data: st.DataObject) -> None:
@@ -220,6 +221,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.integration
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), column=st.sampled_from(sorted(SPOILT)))
 def test_what_cannot_be_known_is_refused_with_its_row(folder: Path, data: st.DataObject, column: str) -> None:
@@ -264,6 +266,7 @@ def pairs(draw: st.DrawFn) -> Pair:
     return Pair(kind, content, f"row {numbers[j]} has {kind} '{second}', but row {numbers[i]} '{first}'")
 
 
+@pytest.mark.integration
 @settings(max_examples=30, deadline=None)
 @given(pairs())
 def test_names_that_may_be_one_are_refused_with_both_rows(folder: Path, pair: Pair) -> None:
@@ -314,6 +317,7 @@ def several(draw: st.DrawFn) -> tuple[list[frozenset[str]], bytes]:
     return sets, written(draw, {"slide": "slide", "label": "label"}, rows)[0]
 
 
+@pytest.mark.integration
 @settings(max_examples=20, deadline=None)
 @given(several())
 def test_several_labels_are_those_that_were_meant(folder: Path, drawn: tuple[list[frozenset[str]], bytes]) -> None:

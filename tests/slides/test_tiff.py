@@ -153,6 +153,7 @@ def test_aperio_without_mpp_falls_back_on_the_objective(tmp_path: Path) -> None:
     assert slide.properties["aperio.Left"] == "3"
 
 
+@pytest.mark.integration
 def test_the_same_pixels_as_openslide(data: Path) -> None:
     path = data / "wsic-samples" / "CMU-1-Small-Region.svs"
     slide = open_slide(path, backend="tiff")
@@ -161,6 +162,7 @@ def test_the_same_pixels_as_openslide(data: Path) -> None:
     assert np.array_equal(level(slide, 0), theirs)
 
 
+@pytest.mark.integration
 def test_the_same_pixels_as_tifffile(data: Path) -> None:
     for path in (data / "histolab" / "tcga-cr-7395-01a-01-ts1.svs", data / "large_image" / "yb10kx5k.zstd.tiff"):
         slide = open_slide(path, backend="tiff")

@@ -65,6 +65,7 @@ def write(path: Path, layout: str, channels: dict[str, list[object]]) -> np.ndar
     return pixels
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(layouts, stained)
 def test_three_stains_are_refused_by_name_and_each_can_be_shown(layout: str, channels: dict[str, list[object]]) -> None:

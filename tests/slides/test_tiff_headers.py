@@ -41,6 +41,7 @@ def test_opening_reads_headers_only_and_counts_them(tmp_path: Path, options: dic
     assert 0.95 * read <= slide.bytes_read - counted <= read
 
 
+@pytest.mark.integration
 def test_an_open_slide_holds_what_it_says(tmp_path: Path) -> None:
     # A hundred thousand strips of a row each: tifffile's own numbers would be 8 MB.
     path = tmp_path / "a.tif"

@@ -92,6 +92,7 @@ def test_gdals_jpeg_has_gdals_pixels_at_every_downsample(
             assert check_slide(slide, threads=1).sound
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(
     sizes, sizes, tiles, tiles, st.sampled_from(["rgb", "ycbcr", "minisblack"]), st.sampled_from(["marked", "bare"]),

@@ -20,6 +20,7 @@ from ats_cli.slides import open_slide
 STEPS = st.lists(st.sampled_from([1.5, 2, 2.5, 3, 4, 5, 6, 8]), max_size=4)
 
 
+@pytest.mark.integration
 @settings(max_examples=25, deadline=None)
 @given(STEPS, st.integers(250, 500), st.integers(250, 500), st.booleans(), st.randoms())
 def test_levels_are_those_that_openslide_takes(
@@ -121,6 +122,7 @@ def directories(path: Path, count: int, big: bool, sizes: int, loop: bool = Fals
     return path
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("big", [False, True])
 def test_more_directories_than_any_slide_has_are_refused_unread(tmp_path: Path, big: bool) -> None:
     for count, sizes, says in ((30_000, 1, "more than 10000 directories"), (1000, 1000, "more than 256 sizes")):

@@ -51,6 +51,7 @@ CODECS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_under_every_codec(tmp_path: Path, layout: str, codec: str) -> None:
@@ -96,6 +97,7 @@ def test_a_huge_strip_that_must_be_decoded_whole_goes_to_the_image_reader(
         open_slide(grey)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("options", [{"tile": (32, 48)}, {"rowsperstrip": 7, "compression": "zlib"}])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_and_mirrored_images_come_upright(tmp_path: Path, orientation: int, options: dict[str, object]) -> None:

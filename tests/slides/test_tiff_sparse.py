@@ -86,6 +86,7 @@ def shown_empty(slide: Slide, number: int, shape: tuple[int, int]) -> np.ndarray
     return absence.grid(np.arange(shape[1]) * side, np.arange(shape[0]) * side, side)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("resampling", ["average", "nearest"])
 @pytest.mark.parametrize(("bands", "codec"), [(1, "DEFLATE"), (1, "JPEG"), (3, "DEFLATE"), (3, "JPEG")])
 @pytest.mark.filterwarnings("ignore::UserWarning")

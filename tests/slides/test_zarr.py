@@ -100,6 +100,7 @@ def test_the_coordinates_printed_in_the_grid(data: Path, tmp_path: Path, layout:
             assert np.array_equal(pixels, grid[y : y + h, x : x + w])
 
 
+@pytest.mark.integration
 def test_jpeg_chunks_without_metadata_are_the_svs(data: Path) -> None:
     samples = data / "wsic-samples"
     for path in (samples / "CMU-1-Small-Region-JPEG.zarr", samples / "CMU-1-Small-Region-JPEG.zarr" / "0"):
@@ -160,6 +161,7 @@ def test_three_channels_of_other_colours_are_not_red_green_and_blue(tmp_path: Pa
     assert np.array_equal(level(open_slide(path)), picture(40, 50))
 
 
+@pytest.mark.integration
 def test_the_layout_of_bioformats2raw(tmp_path: Path) -> None:
     root = zarr.create_group(tmp_path / "raw.zarr", zarr_format=2)
     root.attrs["bioformats2raw.layout"] = 3
@@ -226,6 +228,7 @@ def test_values_are_shown_as_the_display_range_of_the_channel_says(tmp_path: Pat
     assert np.abs(level(slide)[..., 0].astype(int) - expected).max() <= 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("layout", ["v2", "v3", "v3 sharded"])
 def test_chunks_that_were_not_written_are_holes_where_the_fill_is_white(tmp_path: Path, layout: str) -> None:
     pixels = picture(200, 300)
@@ -261,6 +264,7 @@ def test_black_is_background_and_grey_is_not(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("layout", ["v2", "v3", "v3 sharded"])
 def test_a_chunk_that_is_lost_or_damaged_is_told_in_its_place(tmp_path: Path, layout: str) -> None:
     pixels = np.maximum(picture(200, 300), 1)

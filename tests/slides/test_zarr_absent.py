@@ -213,6 +213,7 @@ def test_a_level_with_another_fill_value_shows_the_colour_of_the_finest(tmp_path
         assert np.array_equal(slide.read_view(2), colours(reduced(pixels))) and check_slide(slide).sound
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fill", [0, 255])
 def test_a_hole_has_the_fill_value_at_every_level(tmp_path: Path, fill: int) -> None:
     pixels = np.full((256, 256), 90, np.uint8)

@@ -156,6 +156,7 @@ def test_a_bit_that_is_flipped_under_a_checksum_is_found(kind: str, at: float, b
         assert np.array_equal(view.pixels[~view.unreadable], before[~view.unreadable])
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from([*CHECKED, "none", "v2 blosc"]), left=st.floats(0, 0.99), longer=st.booleans(),
@@ -186,6 +187,7 @@ def test_jpeg_chunks_that_break_off_or_have_other_sides_are_found(tmp_path: Path
             assert not check_slide(slide).sound
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(
     files=st.dictionaries(st.text("ab/0.é", min_size=1, max_size=8), st.binary(max_size=200), min_size=1, max_size=8),

@@ -78,6 +78,7 @@ def ordinal() -> Iterator[Ordinal]:
     TASKS.unregister(Ordinal.name)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("shared", SHARED, ids=lambda shared: shared.__name__)
 def test_the_shared_tests_hold_for_an_added_task(ordinal: Ordinal, shared: object) -> None:
     shared(task=ordinal)  # type: ignore[operator]

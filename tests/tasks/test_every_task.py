@@ -74,6 +74,7 @@ def test_the_gradient_is_that_of_the_probabilities(task: Task, values: Floats, s
         np.testing.assert_allclose(gradient[tile], (above - below) / 2e-6, atol=1e-6)
 
 
+@pytest.mark.integration
 @every_task
 def test_the_loss_falls_to_less_than_that_of_the_baseline(task: Task) -> None:
     """Gradient descent on free logits finds the labels; the baseline is the best that equal logits can do."""

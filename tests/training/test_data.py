@@ -192,6 +192,7 @@ def grouped(patients: int, seed: int) -> list[LabelledSlide]:
     ]
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(st.integers(12, 40), st.integers(2, 4), st.floats(0.05, 0.6), st.integers(0, 1000))
 def test_no_patient_is_on_both_sides(patients: int, count: int, fraction: float, seed: int) -> None:

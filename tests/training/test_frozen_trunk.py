@@ -77,6 +77,7 @@ def slides_with_spots(folder: Path, number: int) -> list[LabelledSlide]:
     return slides
 
 
+@pytest.mark.integration
 def test_a_resumed_training_ends_as_one_without_a_break(tmp_path: Path) -> None:
     spec = lite_spec(steps=4, batch_size=2, warmup=WarmupSpec(tiles=8, steps=3, attention_steps=3), flips=True)
     slides = slides_with_spots(tmp_path / "slides", 4)
@@ -98,6 +99,7 @@ def test_a_resumed_training_ends_as_one_without_a_break(tmp_path: Path) -> None:
         assert torch.equal(tensor, resumed.nets.state_dict()[name]), name
 
 
+@pytest.mark.integration
 def test_the_warmup_points_the_attention_at_rare_evidence(tmp_path: Path) -> None:
     """Three squares of a hundred: before any tile is drawn from it, the attention holds several times their area."""
     slides = slides_with_spots(tmp_path / "slides", 24)

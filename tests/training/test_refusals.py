@@ -89,6 +89,7 @@ def test_numbers_that_cannot_be_learnt(tmp_path: Path, labels: list[str], words:
         labelled_slides(None, tmp_path / "table.csv", task="regression")
 
 
+@pytest.mark.integration
 def test_slides_without_tissue_are_listed_before_training(data: Path, tmp_path: Path) -> None:
     """As predictions refuse them."""
     attention = {"tissue_only": True, "prior": "dense"}
@@ -111,6 +112,7 @@ def same_time(path: Path, write: Callable[[], object]) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.integration
 def test_a_training_does_not_go_on_with_a_slide_that_was_replaced(data: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"folder": data, "manifest": None, "recipe": recipe(tmp_path / "recipe")}
     train_into(output=tmp_path / "model", **given)
@@ -122,6 +124,7 @@ def test_a_training_does_not_go_on_with_a_slide_that_was_replaced(data: Path, tm
         train_into(output=tmp_path / "model", resume=True, **given)
 
 
+@pytest.mark.integration
 def test_a_training_does_not_go_on_with_other_regions(data: Path, tmp_path: Path) -> None:
     """The same file with another content, another class of it, or another origin; nor with a class where none is."""
     roi = tmp_path / "r.geojson"

@@ -62,6 +62,7 @@ def check(task: str, slides: list[LabelledSlide], train: list[LabelledSlide], he
     assert classes_of(task, train) == classes_of(task, held) == classes_of(task, slides)
 
 
+@pytest.mark.integration
 @settings(max_examples=150, deadline=None)
 @given(tables(), st.integers(2, 5), st.floats(0.01, 0.89), st.integers(0, 9))
 def test_every_part_has_every_class_or_a_sentence_says_which_cannot(
@@ -83,6 +84,7 @@ def test_every_part_has_every_class_or_a_sentence_says_which_cannot(
         assert "--val 0" in str(error) and len(str(error).splitlines()) == 1
 
 
+@pytest.mark.integration
 @settings(max_examples=60, deadline=None)
 @given(tables(most=9), st.integers(2, 3), st.integers(0, 9))
 def test_what_is_possible_is_found(table: tuple[str, list[LabelledSlide]], count: int, seed: int) -> None:

@@ -36,6 +36,7 @@ ONE_VIEW = 25 * 20 * 4
 ONE_IMAGE = 107 * 80 * 4
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("memory", [0, 3 * ONE_VIEW, 3 * ONE_IMAGE, 10**9])
 def test_whatever_the_bound_the_same_is_seen(slides: list[LabelledSlide], memory: int) -> None:
     geometry = geometry_on(SPEC, None)

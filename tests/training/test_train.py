@@ -84,6 +84,7 @@ def test_two_classes_are_learnt_in_a_few_steps(data: Path, recipe: Callable[[Mod
     assert "# squares" in card and "12 slides, 60 steps" in card and "ats train squares" in card
 
 
+@pytest.mark.integration
 def test_the_same_seed_gives_the_same_weights_to_the_bit(data: Path) -> None:
     slides = labelled_slides(data, None)
     spec = small_spec({"prior": "bright", "stride": 2}, {"flips": True, "colour_jitter": 0.2, "steps": 5})
@@ -97,6 +98,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(data: Path) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.integration
 def test_attention_stays_at_its_prior_while_it_is_frozen(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     followed: list[torch.nn.Module] = []
     fresh = state.fresh_model
@@ -172,6 +174,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(
     assert not steps
 
 
+@pytest.mark.integration
 def test_a_training_that_fails_leaves_no_folder(data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path) -> None:
     def fail(_: TrainingProgress) -> None:
         raise ZeroDivisionError
@@ -194,6 +197,7 @@ def test_a_model_is_called_as_its_folder_is(
     assert load_model("there").name == "another"
 
 
+@pytest.mark.integration
 def test_what_the_user_asks_for_goes_before_the_recipe(
     data: Path, recipe: Callable[[ModelSpec], str], tmp_path: Path
 ) -> None:
@@ -207,6 +211,7 @@ def test_what_the_user_asks_for_goes_before_the_recipe(
     assert written["training"]["freeze"] == SPEC.training.freeze
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("losses", "best"), [([1.0, 0.5, 0.7], 8), ([0.5, 0.4, 0.3], 12), ([0.3, 0.3, 0.4], 4)], ids=["dip", "fall", "tie"]
 )
@@ -229,6 +234,7 @@ def test_the_best_checkpoint_is_kept(
     assert "weights" not in trained.metrics["validation"]
 
 
+@pytest.mark.integration
 def test_validation_is_the_prediction_that_a_user_gets(data: Path, tmp_path: Path) -> None:
     """Other slides in the batch, or what was drawn in training, do not matter; the figures are those of predict."""
     slides = labelled_slides(data, None)

@@ -30,6 +30,7 @@ def attention_gradient(nets: Model) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in nets.attention.parameters() if p.grad is not None])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("augmentation", [NONE, TURNED], ids=["", "turned"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_with_every_position_drawn_the_gradient_is_that_of_the_whole_view(
@@ -59,6 +60,7 @@ def test_with_every_position_drawn_the_gradient_is_that_of_the_whole_view(
     torch.testing.assert_close(found, attention_gradient(nets), rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("sampler", "second"), [("with-replacement", False), ("systematic", True)])
 def test_over_many_draws_the_gradient_is_that_of_all_positions(sampler: str, second: bool, tmp_path: Path) -> None:
     spec = small_spec(training={"sampler": sampler, "second_draw": second}, tiles=10_000)

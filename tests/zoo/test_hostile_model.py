@@ -126,6 +126,7 @@ def test_without_checksums_figures_are_finite_or_there_is_a_sentence(
     assert all(map(math.isfinite, figures))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("part", ["attention.last.weight", "features.backbone.layers.0.weight", "head.weight"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
 def test_weights_that_are_no_numbers_or_lead_to_none(folder: Path, slide: Slide, part: str, value: float) -> None:
@@ -159,6 +160,7 @@ def change(**keys: Any) -> Callable[[dict[str, Any]], None]:
     return changed
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
@@ -193,6 +195,7 @@ def test_numbers_beyond_all_bounds_are_refused(
     assert says in refused(folder)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -267,6 +270,7 @@ def test_texts_of_a_model_are_only_shown(folder: Path) -> None:
     assert "same class twice" in refused(folder)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("content", [b"", b"cut short", b"\0" * 200, None])
 def test_a_broken_familiarity_is_no_silence(folder: Path, content: bytes | None) -> None:
     (folder / SUMS).unlink()
@@ -277,6 +281,7 @@ def test_a_broken_familiarity_is_no_silence(folder: Path, content: bytes | None)
     assert load_model(folder).out_of_distribution is None
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["model.toml", "weights.safetensors", "README.md", SUMS, "familiarity.safetensors"])
 def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     file, outside = folder / name, tmp_path / "outside"

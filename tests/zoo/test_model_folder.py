@@ -70,6 +70,7 @@ def test_everything_that_ships_is_in_order() -> None:
     assert "digits-small" in recipe_names()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -44,6 +44,7 @@ def trunks_of(folder: Path) -> dict[str, str]:
     return {part: table[part].get("trunk", "") for part in ("attention", "features")}
 
 
+@pytest.mark.integration
 def test_frozen_trunks_are_named_and_not_stored(nets: Model, tmp_path: Path) -> None:
     folder = write(tmp_path / "model", nets)
     own = set(load_file(folder / "weights.safetensors"))
@@ -86,6 +87,7 @@ def test_other_shipped_weights_than_those_of_the_training_are_refused(
     assert "this ats ships 0123456789abcdef" in verify(folder)[0]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("named", ["../lite0:0", "other:0", ":", "lite0"])
 def test_a_trunk_that_there_is_not_is_refused(nets: Model, named: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "model", nets)
@@ -116,6 +118,7 @@ def test_a_damaged_installation_is_said(nets: Model, tmp_path: Path, monkeypatch
         module.shipped_weights.cache_clear()
 
 
+@pytest.mark.integration
 def test_bf16_is_of_the_trunks_and_hidden_layers_and_near_fp32(nets: Model, tmp_path: Path) -> None:
     folder, view = write(tmp_path / "model", nets), torch.rand(1, 3, 80, 77)
     exact, fast = load_model(folder).nets, load_model(folder, precision="bf16").nets

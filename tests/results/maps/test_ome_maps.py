@@ -66,6 +66,7 @@ geometries = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@pytest.mark.integration
 @settings(max_examples=12, deadline=None)
 @given(geometries)
 def test_an_ome_tiff_lies_where_the_slide_is(tmp_path_factory: pytest.TempPathFactory, geometry: dict) -> None:
@@ -92,6 +93,7 @@ def test_an_ome_tiff_lies_where_the_slide_is(tmp_path_factory: pytest.TempPathFa
         assert position + at * size == pytest.approx(true, abs=0.01 * size)
 
 
+@pytest.mark.integration
 @settings(max_examples=12, deadline=None)
 @given(geometries, st.sampled_from(["0.5", "0.4"]))
 def test_every_level_of_an_ome_zarr_lies_where_the_slide_is(
@@ -143,6 +145,7 @@ def test_signed_values_diverge_from_white() -> None:
     assert red_white_blue[0][2] > red_white_blue[0][0] and red_white_blue[2][0] > red_white_blue[2][2]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", ["tiff", "rgb", "zarr"])
 def test_memory_does_not_grow_with_the_map(tmp_path: Path, form: str) -> None:
     """A map of 16 times as many rows takes as much memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,6 +15,7 @@ from ats_cli.results.maps.outlines import outlines
 masks = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(lambda shape: arrays(bool, shape))
 
 
+@pytest.mark.integration
 @settings(max_examples=300, deadline=None)
 @given(masks)
 def test_polygons_cover_the_cells_and_nothing_else(mask: np.ndarray) -> None:
