@@ -10,17 +10,19 @@ from typing import Literal
 class WarmupSpec:
     """The warm-up before a training. `when`: "auto" with a frozen pretrained feature network, "always", "never".
 
-    `tiles` of each slide are drawn anywhere and encoded once. A classifier of their features is trained for `steps`
-    steps, then the attention network for `attention_steps`, at the learning rate `lr`.
+    `tiles` of each slide are drawn anywhere and encoded once. Classifiers of their features are trained for `steps`
+    steps at the learning rate `lr`, from `starts` random starts, of which the best is taken; then the attention network
+    for `attention_steps`, at that of the training.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     when: Literal["auto", "always", "never"] = "auto"
     tiles: int = 256
-    steps: int = 300
+    steps: int = 600
+    lr: float = 3e-4
+    starts: int = 3
     attention_steps: int = 300
-    lr: float = 1e-3
 
 
 @dataclass(frozen=True)

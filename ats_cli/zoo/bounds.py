@@ -14,6 +14,7 @@ from ats_cli.registry import ATTENTION_NETWORKS, FEATURE_NETWORKS, SAMPLERS, TAS
 # for memory.
 MAX_LAYERS, MAX_CHANNELS, MAX_PIXELS = 16, 2048, 4096
 MAX_TILES, MAX_CLASSES, MAX_STEPS = 10_000_000, 100_000, 1_000_000_000
+MAX_STARTS = 100
 MAX_STAIN_JITTER = 2.0  # beyond it no stain is left
 _SCALE = (1e-4, 1e6)
 _FACTOR = (1e-6, 1e6)
@@ -84,6 +85,7 @@ def _positive(spec: ModelSpec) -> Iterator[tuple[str, float, float, float]]:
     for name in ("steps", "batch_size", "validate_every", "copies"):
         yield f"training.{name}", getattr(training, name), 1, MAX_STEPS
     yield "training.warmup.tiles", training.warmup.tiles, 2, MAX_TILES
+    yield "training.warmup.starts", training.warmup.starts, 1, MAX_STARTS
     yield "attention.blocks", attention.blocks, 1, MAX_LAYERS
     for key, values in (("attention.std", attention.std), ("features.std", features.std), ("std", spec.std)):
         yield from ((f"{key}[{i}]", value, *_FACTOR) for i, value in enumerate(values))

@@ -104,7 +104,9 @@ def test_the_warmup_points_the_attention_at_rare_evidence(tmp_path: Path) -> Non
     """Three squares of a hundred: before any tile is drawn from it, the attention holds several times their area."""
     slides = slides_with_spots(tmp_path / "slides", 24)
     messages: list[str] = []
-    spec = lite_spec(steps=1, warmup=WarmupSpec(tiles=49, steps=150, attention_steps=150, lr=3e-3), lr_attention=1e-9)
+    spec = lite_spec(
+        steps=1, warmup=WarmupSpec(tiles=49, steps=150, attention_steps=150, lr=3e-3, starts=2), lr_attention=1e-9
+    )
     trained = train_slides(spec, slides, [], on_message=messages.append)
     assert any("tiles anywhere on each slide" in message and "accuracy" in message for message in messages)
     held = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ats_cli.nets.model import Model, to_unit
 from ats_cli.registry import TRAINING_SAMPLER
 from ats_cli.sampling import draw, slide_rng
-from ats_cli.training.dataset.augment import Augmentation
+from ats_cli.training.dataset.augment import NONE, Augmentation, draw_augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.training.loop.frozen_features import BATCH, encode_frozen
@@ -24,7 +25,6 @@ class UniformTiles:
     """Tiles of one slide: flat `positions` (n,), and what the backbone made of them, `encoded` (n, W) float16."""
 
     slide: LabelledSlide
-    augmentation: Augmentation
     positions: NDArray[np.int64]
     encoded: NDArray[np.float16]
 
@@ -33,27 +33,25 @@ def encode_uniform_tiles(
     nets: Model,
     store: SlideStore,
     slides: list[LabelledSlide],
-    augmentations: list[Augmentation],
-    tiles: int,
     seed: int,
-    on_slide: Callable[[int], None] = lambda _: None,
+    augmented: bool,
+    on_slide: Callable[[], None] = lambda: None,
 ) -> list[UniformTiles]:
-    """Draw `tiles` positions of each slide, spread evenly over those that may be drawn, and encode their tiles.
+    """Draw the recipe's tiles of each slide, spread evenly over the positions that may be drawn, and encode them.
 
-    They are kept on disk with the views. `on_slide` is called with the number of slides done. Raises SlideError if a
-    tile cannot be read.
+    `augmented`: each tile in its own way, so that a slide cannot be known by its stain. What is encoded is kept on disk
+    with the views. `on_slide` is called after each slide. Raises SlideError if a tile cannot be read.
     """
-    found: list[UniformTiles] = []
-    for slide, augmentation in zip(slides, augmentations, strict=True):
-        positions = _uniform_positions(store.grid(slide).allowed, tiles, slide_rng(seed, slide.slide_id))
-        kind = repr((nets.spec.features, tiles, seed, augmentation))
-
-        def encode(slide: LabelledSlide = slide, positions: NDArray[np.int64] = positions) -> NDArray[np.float16]:
-            (patches,) = store.read_tiles([slide], [store.grid(slide).boxes(positions)])
-            return _encode(nets, patches, augmentation)  # noqa: B023 (called before the next slide)
-
-        found.append(UniformTiles(slide, augmentation, positions, store.computed(slide, kind, encode)))
-        on_slide(len(found))
+    recipe, found = nets.spec.training, []
+    for slide in slides:
+        rng = slide_rng(seed, slide.slide_id)
+        positions = _uniform_positions(store.grid(slide).allowed, recipe.warmup.tiles, rng)
+        own = [draw_augmentation(recipe, rng) if augmented else NONE for _ in positions]
+        kind = repr((nets.spec.features, recipe.warmup.tiles, seed, own[0]))
+        boxes = store.grid(slide).boxes(positions)
+        encode = partial(_encode, nets, store, slide, boxes, own)
+        found.append(UniformTiles(slide, positions, store.computed(slide, kind, encode)))
+        on_slide()
     return found
 
 
@@ -62,6 +60,15 @@ def _uniform_positions(allowed: NDArray[np.bool_], tiles: int, rng: np.random.Ge
     return draw(allowed / np.count_nonzero(allowed), tiles, TRAINING_SAMPLER, rng).positions
 
 
-def _encode(nets: Model, patches: Future[NDArray[np.uint8]], augmentation: Augmentation) -> NDArray[np.float16]:
-    batches = (augmentation.apply(to_unit(b)) for b in torch.split(torch.from_numpy(patches.result()), BATCH))
+def _encode(
+    nets: Model,
+    store: SlideStore,
+    slide: LabelledSlide,
+    boxes: NDArray[np.float64],
+    augmentations: list[Augmentation],
+) -> NDArray[np.float16]:
+    (patches,) = store.read_tiles([slide], [boxes])
+    images = to_unit(torch.from_numpy(patches.result()))
+    tiles = (augmentation.apply(image) for image, augmentation in zip(images, augmentations, strict=True))
+    batches = (torch.stack(batch) for batch in iter(lambda: list(islice(tiles, BATCH)), []))
     return np.asarray(encode_frozen(nets, batches).half().cpu().numpy())

@@ -7,16 +7,17 @@ of that gate at these positions, and its first draws then find the evidence too.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.model import Model
 from ats_cli.records import TrainingSpec
-from ats_cli.training.dataset.augment import NONE
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.training.loop.attention_source import AttentionSource, encoded_source, view_source
@@ -26,7 +27,7 @@ from ats_cli.training.task import accuracy, losses, targets
 from ats_cli.training.warmup.gated_pooling import Gate, gated_mean
 from ats_cli.training.warmup.uniform_tiles import UniformTiles, encode_uniform_tiles
 
-WEIGHT_DECAY = 1e-4
+WEIGHT_DECAY = 0.1
 EVERY = 20
 """Slides between two messages."""
 
@@ -60,92 +61,101 @@ def warm_up(
     state: TrainState, store: SlideStore, validation: list[LabelledSlide], callbacks: Callbacks
 ) -> WarmupFigures:
     """Train head and attention network of `state.nets` on uniform tiles. Raises SlideError if one cannot be read."""
-    nets, spec = state.nets, state.nets.spec
-    recipe, seed = spec.training.warmup, state.options.seed
-    augmentations = [state.copy(slide, 0) for slide in state.slides] + [NONE] * len(validation)
-    number = len(augmentations)
+    nets, recipe, seed = state.nets, state.recipe.warmup, state.options.seed
+    number = len(state.slides) + len(validation)
     callbacks.on_message(f"warm-up: encoding {recipe.tiles} tiles of each of {number} slides, once.")
+    done = count(1)
 
-    def report(done: int) -> None:
-        if done % EVERY == 0 or done == number:
-            callbacks.on_message(f"warm-up: {done} of {number} slides encoded.")
+    def report() -> None:
+        if (finished := next(done)) % EVERY == 0:
+            callbacks.on_message(f"warm-up: {finished} of {number} slides encoded.")
 
-    nets.eval()
-    encoded = encode_uniform_tiles(nets, store, [*state.slides, *validation], augmentations, recipe.tiles, seed, report)
-    train, held_out = encoded[: len(state.slides)], encoded[len(state.slides) :]
+    nets.eval().requires_grad_(False)
+    train = encode_uniform_tiles(nets, store, state.slides, seed, True, report)
+    held_out = encode_uniform_tiles(nets, store, validation, seed, False, report)
+    starts = [_train_classifier(state, train, np.random.SeedSequence((seed, start))) for start in range(recipe.starts)]
+    figures = [
+        WarmupFigures(recipe.tiles, _figures(c, state, train), _figures(c, state, held_out) if held_out else None)
+        for c in starts
+    ]
+    best = min(range(len(starts)), key=lambda i: (figures[i].validation or figures[i].train)[0])
+    callbacks.on_message(figures[best].sentence())
+    nets.features.load_state_dict(starts[best].features.state_dict())
+    nets.head.load_state_dict(starts[best].head.state_dict())
+    _train_attention(state, starts[best].gate, store, train, np.random.default_rng((seed, 1)))
+    return figures[best]
+
+
+class _Classifier(nn.Module):
+    """The model's projection and head, and a gate, on encoded tiles."""
+
+    def __init__(self, nets: Model, width: int) -> None:
+        super().__init__()
+        self.features, self.head, self.gate = deepcopy(nets.features), deepcopy(nets.head), Gate(width)
+        self.scale = nets.spec.head_scale
+        for layer in (self.features.projection, self.head):
+            if layer is not None:
+                layer.reset_parameters()
+                layer.requires_grad_(True)
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Encoded tiles (n, W) -> logits (C,)."""
+        logits: Tensor = self.head(self.scale * gated_mean(self.features.project(encoded), self.gate(encoded)))
+        return logits
+
+
+def _train_classifier(state: TrainState, slides: list[UniformTiles], seed: np.random.SeedSequence) -> _Classifier:
+    """Train projection, head and gate from a random start on the labels of the slides."""
+    recipe, rng = state.recipe, np.random.default_rng(seed)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        gate = Gate(train[0].encoded.shape[1]).to(nets.head.weight.device)
-    rng = np.random.default_rng((seed, 1))
-    nets.requires_grad_(False)
-    _train_classifier(state, gate, train, rng)
-    figures = WarmupFigures(
-        recipe.tiles,
-        _figures(state, gate, train),
-        _figures(state, gate, held_out) if held_out else None,
-    )
-    callbacks.on_message(figures.sentence())
-    _train_attention(state, gate, store, train, rng)
-    return figures
-
-
-def _train_classifier(state: TrainState, gate: Gate, slides: list[UniformTiles], rng: np.random.Generator) -> None:
-    """Train gate, projection and head on the labels of the slides, by their gated mean."""
-    nets, spec = state.nets, state.nets.spec
-    recipe = spec.training.warmup
-    parts = [part for part in (nets.features.projection, nets.head, gate) if part is not None]
-    parameters = [p.requires_grad_(True) for part in parts for p in part.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=WEIGHT_DECAY)
-    for _ in range(recipe.steps):
-        chosen = [slides[i] for i in rng.integers(len(slides), size=spec.training.batch_size)]
-        loss = _losses(state, gate, chosen)[0].mean()
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+        classifier = _Classifier(state.nets, slides[0].encoded.shape[1]).to(state.fabric.device)
+    trained = [p for p in classifier.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=recipe.warmup.lr, weight_decay=WEIGHT_DECAY)
+    for _ in range(recipe.warmup.steps):
+        batch = [slides[i] for i in rng.integers(len(slides), size=recipe.batch_size)]
+        loss = _losses(classifier, state, batch)[0].mean()
         optimiser.zero_grad()
         state.fabric.backward(loss)
         optimiser.step()
+    return classifier.requires_grad_(False)
 
 
-def _losses(state: TrainState, gate: Gate, slides: list[UniformTiles]) -> tuple[Tensor, Tensor]:
-    """Losses and accuracies (B,) of the gated means of uniform tiles."""
-    nets, spec = state.nets, state.nets.spec
-    device = nets.head.weight.device
-    means = []
-    for tiles in slides:
-        encoded = torch.from_numpy(tiles.encoded).to(device).float()
-        means.append(gated_mean(nets.features.project(encoded), gate(encoded)))
-    logits = nets.logits(torch.stack(means))
+def _losses(classifier: _Classifier, state: TrainState, slides: list[UniformTiles]) -> tuple[Tensor, Tensor]:
+    """Losses and accuracies (B,) from uniform tiles."""
+    spec, device = state.nets.spec, state.fabric.device
+    logits = torch.stack([classifier(torch.from_numpy(tiles.encoded).to(device).float()) for tiles in slides])
     target = targets(spec, [tiles.slide for tiles in slides], state.scale).to(device)
     return losses(spec, logits, target), accuracy(spec, logits, target)
 
 
-def _figures(state: TrainState, gate: Gate, slides: list[UniformTiles]) -> tuple[float, float]:
-    with torch.no_grad():
-        found = [_losses(state, gate, [tiles]) for tiles in slides]
-    return (
-        float(torch.cat([loss for loss, _ in found]).double().mean()),
-        float(torch.cat([correct for _, correct in found]).double().mean()),
-    )
+def _figures(classifier: _Classifier, state: TrainState, slides: list[UniformTiles]) -> tuple[float, float]:
+    found = [_losses(classifier, state, [tiles]) for tiles in slides]
+    loss, correct = (torch.cat(column).double().mean() for column in zip(*found, strict=True))
+    return float(loss), float(correct)
 
 
 def _train_attention(
     state: TrainState, gate: Gate, store: SlideStore, slides: list[UniformTiles], rng: np.random.Generator
 ) -> None:
     """Train the attention network to give the logarithm of the gate, up to a constant, at the tiles' positions."""
-    nets, recipe = state.nets, state.nets.spec.training.warmup
+    nets = state.nets
     parameters = [p.requires_grad_(True) for p in nets.attention.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=recipe.lr)
+    optimiser = torch.optim.Adam(parameters, lr=state.recipe.lr)
     nets.attention.train()
-    for _ in range(recipe.attention_steps):
+    for _ in range(state.recipe.warmup.attention_steps):
         tiles = slides[int(rng.integers(len(slides)))]
         with torch.no_grad():
             target = gate(torch.from_numpy(tiles.encoded).to(nets.head.weight.device).float()).log()
-        logits = _source(nets, store, tiles).logits_at(tiles.positions)
+        logits = _source(state, store, tiles.slide).logits_at(tiles.positions)
         loss = (logits - target).var(correction=0)
         optimiser.zero_grad()
         state.fabric.backward(loss)
         optimiser.step()
 
 
-def _source(nets: Model, store: SlideStore, tiles: UniformTiles) -> AttentionSource:
+def _source(state: TrainState, store: SlideStore, slide: LabelledSlide) -> AttentionSource:
+    nets, augmentation = state.nets, state.copy(slide, 0)
     if isinstance(nets.attention, TrunkAttention):
-        return encoded_source(nets, store, tiles.slide, store.grid(tiles.slide), tiles.augmentation)
-    return view_source(nets, store.views([tiles.slide])[0], tiles.augmentation)
+        return encoded_source(nets, store, slide, store.grid(slide), augmentation)
+    return view_source(nets, store.views([slide])[0], augmentation)
