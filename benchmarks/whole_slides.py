@@ -167,6 +167,7 @@ def main() -> None:
         "--option", action="append", default=[], help="further words of `ats train`: --option=--parts=8"
     )
     a = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, it ends the training, too
     nets = (a.net or ["timm"]) * (len(a.tree) if len(a.net or [""]) == 1 else 1)
     count = read_slides(a.slides)
     with tempfile.TemporaryDirectory() as temporary:
