@@ -67,7 +67,9 @@ def parts(file: Path) -> Iterator[tuple[str, Any]]:
     elif file.parent.name == "stdout":
         status, _, out = file.read_text(encoding="utf-8").partition("\n")
         yield "status", int(status)
-        for index, line in enumerate(out.splitlines()):
+        # Workers finish in any order.
+        by_slide = sorted(line for line in out.splitlines() if line.startswith("{"))
+        for index, line in enumerate([*by_slide, *(x for x in out.splitlines() if not x.startswith("{"))]):
             if line.startswith("{"):
                 yield from leaves(f"line {index}", stable(json.loads(line)))
             else:  # seconds have two decimals in tables

@@ -54,8 +54,9 @@ class CsvTable:
                     next(lines)
                 reader = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True, strict=True)
                 for number, cells in enumerate(reader, start=1):
-                    if any(map(str.strip, cells)):
-                        yield number, [csv_text(cell) for cell in cells]
+                    texts = [csv_text(cell) for cell in cells]
+                    if any(map(str.strip, texts)):
+                        yield number, texts
         except _BadLine as bad:
             raise SlideError(f"{file.name}: row {number + 1} {bad}") from None
         except (csv.Error, UnicodeError) as error:
