@@ -30,6 +30,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_pretrained_networks_are_trained_and_used(ats: Run, data: Path, tmp_path: Path) -> None:
     """The recipe is of the small networks: its positions are too small, and its channels are not asked for."""
     (tmp_path / "recipe").mkdir()
