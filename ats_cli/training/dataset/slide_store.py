@@ -173,6 +173,7 @@ class SlideStore:
         self._pending_views: dict[str, Future[SlideView]] = {}
         self._pending_reads: dict[str, list[Future[Any]]] = {}
         self._resident_bytes: dict[str, int] = {}
+        self._unmeasured: set[str] = set()
         self._total_handles = self._total_resident = 0
 
     def __enter__(self) -> Self:
@@ -243,6 +244,7 @@ class SlideStore:
     def _submit(self, slide: LabelledSlide, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run `work` in a thread. The slide stays open until it is done."""
         future = self._pool.submit(work, *arguments)
+        self._unmeasured.add(slide.slide_id)
         unfinished = [f for f in self._pending_reads.get(slide.slide_id, []) if not f.done()]
         self._pending_reads[slide.slide_id] = [*unfinished, future]
         return future
@@ -261,9 +263,10 @@ class SlideStore:
         for slide in slides:
             if slide.slide_id not in self.open_slides:
                 opened = self.open_slides[slide.slide_id] = slide.open()
+                self._unmeasured.add(slide.slide_id)
                 self._total_handles += opened.holds_handle
             self.open_slides.move_to_end(slide.slide_id)
-        for slide_id in self.open_slides:
+        for slide_id in self._unmeasured & self.open_slides.keys():
             self._update_resident_bytes(slide_id)
         needed = {slide.slide_id for slide in slides}
         for slide_id in list(self.open_slides):
@@ -278,7 +281,9 @@ class SlideStore:
             oldest.close()
 
     def _update_resident_bytes(self, slide_id: str) -> None:
-        """Measure again: a plain image is decoded at its first read."""
+        """Measure again: a plain image is decoded at its first read. While it is read, it stays to be measured."""
+        if all(future.done() for future in self._pending_reads.get(slide_id, ())):
+            self._unmeasured.discard(slide_id)
         resident = self.open_slides[slide_id].resident_bytes
         self._total_resident += resident - self._resident_bytes.get(slide_id, 0)
         self._resident_bytes[slide_id] = resident
