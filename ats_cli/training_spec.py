@@ -10,15 +10,16 @@ from typing import Literal
 class WarmupSpec:
     """The warm-up before a training. `when`: "auto" with a frozen pretrained feature network, "always", "never".
 
-    `tiles` of each slide are drawn anywhere and encoded once. Classifiers of their features are trained for `steps`
-    steps at the learning rate `lr`, from `starts` random starts, of which the best is taken; then the attention network
-    for `attention_steps`, at that of the training.
+    `tiles` of each slide are drawn anywhere and encoded once, of at most `slides` slides. Classifiers of their features
+    are trained for `steps` steps at the learning rate `lr`, from `starts` random starts, of which the best is taken;
+    then the attention network for `attention_steps`, at that of the training.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     when: Literal["auto", "always", "never"] = "auto"
     tiles: int = 256
+    slides: int = 200
     steps: int = 600
     lr: float = 3e-4
     starts: int = 3

@@ -80,7 +80,8 @@ def train_model(
     on disk. A resumed training ends with the weights of an uninterrupted one, to the bit.
 
     Ctrl-C and SIGTERM end the training after the current step and its validation, in all processes after the same
-    step, with a checkpoint. A second Ctrl-C raises KeyboardInterrupt immediately.
+    step, with a checkpoint; in a warm-up they raise KeyboardInterrupt after the current slide. A second Ctrl-C raises
+    KeyboardInterrupt immediately.
 
     Raises AtsError if the loss or a gradient is not finite (the last checkpoint is of an earlier step), or if there
     are more processes than slides in a batch; SlideError if a slide cannot be read.
@@ -102,8 +103,10 @@ def train_model(
         if log and fabric.is_global_zero:
             log.open(state.steps_done, state.best.get("step"))
         sample = validation_sample(validation, recipe.validation_slides, options.seed)
-        if not state.steps_done and needs_warmup(spec.training, init is not None):
-            warm_up(state, store, sample, callbacks)
+        if not state.warmed_up and needs_warmup(recipe, init is not None):
+            state.save()  # what is encoded until an interruption is kept
+            warm_up(state, store, sample, callbacks, stop)
+            state.save()
         if not state.steps_done and fabric.is_global_zero:
             callbacks.on_message(measure(state, store).sentence(recipe.steps))
         while state.steps_done < recipe.steps and not state.out_of_patience() and not interrupted:

@@ -85,6 +85,7 @@ def _positive(spec: ModelSpec) -> Iterator[tuple[str, float, float, float]]:
     for name in ("steps", "batch_size", "validate_every", "copies"):
         yield f"training.{name}", getattr(training, name), 1, MAX_STEPS
     yield "training.warmup.tiles", training.warmup.tiles, 2, MAX_TILES
+    yield "training.warmup.slides", training.warmup.slides, 1, MAX_STEPS
     yield "training.warmup.starts", training.warmup.starts, 1, MAX_STARTS
     yield "attention.blocks", attention.blocks, 1, MAX_LAYERS
     for key, values in (("attention.std", attention.std), ("features.std", features.std), ("std", spec.std)):

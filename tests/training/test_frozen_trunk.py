@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from trainings import train_slides
 
 from ats_cli.nets.model import Model, to_unit
 from ats_cli.records import FeatureSpec, ModelSpec, WarmupSpec
-from ats_cli.training import LabelledSlide
+from ats_cli.training import Callbacks, LabelledSlide, TrainOptions, train_model
 from ats_cli.training.dataset.augment import NONE, Augmentation
 from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.training.dataset.view_cache import ViewCache
@@ -22,6 +23,7 @@ from ats_cli.training.loop import attention_source
 from ats_cli.training.loop.attention_source import encoded_source
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.pretrained import load_pretrained
+from ats_cli.training.warmup import uniform_tiles
 
 ATTENTION: dict[str, Any] = {"net": "lite0", "stride": 8, "scale": 1.0, "blocks": 2}
 STAINED = Augmentation(3, True, np.ones(3), stain=np.array([[1.1, 0.2, 0], [0, 0.9, -0.1], [0.1, 0, 1.2]]))
@@ -120,3 +122,58 @@ def test_the_warmup_points_the_attention_at_rare_evidence(tmp_path: Path) -> Non
             held.append((float(attention[torch.from_numpy(dark.flatten())].sum()), dark.mean()))
     shares, areas = np.mean(held, axis=0)
     assert shares > 4 * areas
+
+
+def test_ctrl_c_in_the_warmup_keeps_what_was_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same call with resume encodes the other slides only, and ends as one that was not interrupted."""
+    spec = lite_spec(steps=2, batch_size=2, warmup=WarmupSpec(tiles=8, steps=3, starts=1, attention_steps=3))
+    slides = slides_with_spots(tmp_path / "slides", 5)
+    whole = train_slides(spec, slides, [])
+    cache, folder = ViewCache(tmp_path / "run" / "views.zarr", 10**9), tmp_path / "run"
+
+    def stop(message: str) -> None:
+        if "encoding 8 tiles of each of 5 slides" in message:  # after the third
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_model(
+            spec, slides, [], TrainOptions(), log=TrainingLog(folder), cache=cache, callbacks=Callbacks(on_message=stop)
+        )
+    encoded: list[int] = []
+    encode = uniform_tiles.encode_frozen
+    monkeypatch.setattr(uniform_tiles, "encode_frozen", lambda *given: encoded.append(1) or encode(*given))
+    log = TrainingLog(folder)
+    resumed = train_model(spec, slides, [], TrainOptions(resume=True), log=log, cache=cache)
+    assert len(encoded) == 2
+    for name, tensor in whole.nets.state_dict().items():
+        assert torch.equal(tensor, resumed.nets.state_dict()[name]), name
+
+
+def test_what_was_encoded_elsewhere_is_not_used(tmp_path: Path) -> None:
+    """With other positions, as of other regions or another stride, tiles are encoded anew."""
+    (slide,) = slides_with_spots(tmp_path / "slides", 1)
+    cache, found = ViewCache(tmp_path / "views.zarr", 10**9), {}
+    for stride in (8, 16):
+        spec = lite_spec(warmup=WarmupSpec(tiles=5))
+        spec = replace(spec, attention=replace(spec.attention, stride=stride))
+        with SlideStore(spec, 0, 1, cache) as store:
+            (tiles,) = uniform_tiles.encode_uniform_tiles(pretrained(spec), store, [slide], 0, False)
+        with SlideStore(spec, 0, 1) as store:
+            (anew,) = uniform_tiles.encode_uniform_tiles(pretrained(spec), store, [slide], 0, False)
+        assert np.array_equal(tiles.positions, anew.positions) and np.array_equal(tiles.encoded, anew.encoded)
+        found[stride] = tiles.encoded
+    assert not np.array_equal(found[8], found[16])
+
+
+def test_a_fold_is_held_out_from_the_warmup_too(tmp_path: Path) -> None:
+    """Whatever is held out, its weights are the same; without folds the best start is that of the validation."""
+    slides = slides_with_spots(tmp_path / "slides", 8)
+    warmup = WarmupSpec(tiles=8, steps=3, starts=8, attention_steps=1, lr=1e-2)
+    spec = lite_spec(steps=1, batch_size=2, warmup=warmup)
+
+    def head(held_out: list[LabelledSlide], choose_best: bool) -> torch.Tensor:
+        return train_slides(spec, slides[:4], held_out, choose_best=choose_best).nets.head.weight
+
+    bright, dark = ([replace(slide, label=label) for slide in slides[4:]] for label in ("bright", "dark"))
+    assert torch.equal(head(bright, False), head(dark, False))
+    assert not torch.equal(head(bright, True), head(dark, True))

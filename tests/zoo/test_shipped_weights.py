@@ -120,13 +120,14 @@ def test_a_damaged_installation_is_said(nets: Model, tmp_path: Path, monkeypatch
 
 @pytest.mark.integration
 def test_bf16_is_of_the_trunks_and_hidden_layers_and_near_fp32(nets: Model, tmp_path: Path) -> None:
-    folder, view = write(tmp_path / "model", nets), torch.rand(1, 3, 80, 77)
+    folder = write(tmp_path / "model", nets)
+    view = torch.rand(1, 3, 80, 77, generator=torch.Generator().manual_seed(0))
     exact, fast = load_model(folder).nets, load_model(folder, precision="bf16").nets
     with torch.inference_mode():
         logits, expected = fast.attend(view), exact.attend(view)
         features, wanted = (n.embed(view[..., :64, :64]) for n in (fast, exact))
     assert logits.dtype == features.dtype == torch.float32
-    assert 0 < (logits - expected).abs().max() < 0.1 * expected.abs().max()
+    assert 0 < (logits - expected).abs().max() < 0.05 * expected.abs().max()
     assert 0 < (features - wanted).norm() < 0.1 * wanted.norm()
     kinds = {name: tensor.dtype for name, tensor in fast.state_dict().items()}
     assert kinds["attention.last.weight"] == kinds["features.projection.weight"] == torch.float32

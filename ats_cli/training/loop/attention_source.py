@@ -14,6 +14,7 @@ from ats_cli.nets.view_sampling.strips import in_strips
 from ats_cli.training.dataset.augment import Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore, SlideView
+from ats_cli.training.loop.digest import digest_of
 
 STRIP_PIXELS = 1_000_000
 """Pixels of the view in one pass: about 100 MB of activations."""
@@ -37,6 +38,22 @@ class AttentionSource:
         return logits_at(self.logits_of, self.image, positions, self.cell, self.halo)
 
 
+def views_of(nets: Model, store: SlideStore, slides: list[LabelledSlide]) -> list[SlideView]:
+    """The views of a batch, read side by side; of an encoded view only which positions may be drawn."""
+    if isinstance(nets.attention, TrunkAttention):
+        return [store.grid(slide) for slide in slides]
+    return store.views(slides)
+
+
+def attention_source(
+    nets: Model, store: SlideStore, slide: LabelledSlide, view: SlideView, augmentation: Augmentation
+) -> AttentionSource:
+    """What the attention network of `nets` is applied to. `view`: with its pixels, unless the network has a trunk."""
+    if isinstance(nets.attention, TrunkAttention):
+        return encoded_source(nets, store, slide, view, augmentation)
+    return view_source(nets, view, augmentation)
+
+
 def view_source(nets: Model, view: SlideView, augmentation: Augmentation) -> AttentionSource:
     """The view's pixels. Crops are augmented one by one, so that positions are those of the view as it is."""
     device, network = nets.head.weight.device, nets.attention
@@ -55,7 +72,8 @@ def encoded_source(
     """What the frozen part of a `TrunkAttention` makes of the augmented view, computed once and kept on disk."""
     network = nets.attention
     assert isinstance(network, TrunkAttention)
-    kind = repr((nets.spec.attention, augmentation))
+    weights = digest_of(*network.buffers(), nets.view_mean, nets.view_std)
+    kind = repr((weights, nets.spec.attention, augmentation))
     encoded = store.computed(slide, kind, lambda: _encode(nets, store.views([slide])[0], augmentation))
     device, cell = nets.head.weight.device, network.cells
     top, left = view.top * cell, view.left * cell

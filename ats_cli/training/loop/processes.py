@@ -93,6 +93,12 @@ def add_up_gradients(fabric: Fabric, nets: Model) -> None:
         grad.copy_(total.view_as(grad))
 
 
+def take_from_first(fabric: Fabric, nets: Model) -> None:
+    """Take over the weights of the first process: what each computed for itself may differ in its last digits."""
+    if fabric.world_size > 1:
+        nets.load_state_dict(fabric.broadcast(nets.state_dict()))
+
+
 def average_statistics(fabric: Fabric, nets: Model) -> None:
     """Average the running statistics of BatchNorm layers in training mode over all processes.
 

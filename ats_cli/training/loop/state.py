@@ -62,7 +62,7 @@ class TrainState:
 
     `nets`: on the device. `slides`: to train on. `scale`: mean and standard deviation of the targets of a regression.
     `centre`: (D,), the moving average of expected features, or None. `best`: figures of the best validation, with its
-    step, and `best_weights`. `log`: where checkpoints are, or None.
+    step, and `best_weights`. `log`: where checkpoints are, or None. `warmed_up`: whether a warm-up is done.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class TrainState:
         self.monitor = TrainingMonitor(spec, baseline_loss(spec, slides))
         self.scale = scale_of(spec, slides)
         self.steps_done = 0
+        self.warmed_up = False
         self.centre: Tensor | None = None
         self.best: dict[str, Any] = {}
         self.best_weights: Tensors | None = None
@@ -215,13 +216,15 @@ class TrainState:
         return 0 < self.recipe.patience * self.recipe.validate_every <= steps_since_best
 
     def save(self) -> None:
-        """Write the checkpoint of this step to the log."""
-        assert self.log is not None
+        """Write the checkpoint of this step to the log, if there is one, in the first process."""
+        if self.log is None or not self.fabric.is_global_zero:
+            return
         tensors = with_prefix("nets", self.nets.state_dict()) | optimiser_tensors(self.optimiser)
         if self.centre is not None:
             tensors["centre"] = self.centre
         values = {
             "step": self.steps_done,
+            "warmed_up": self.warmed_up,
             "order": self.order.state(),
             "watch": self.monitor.state(),
             "best": self.best,
@@ -240,6 +243,7 @@ class TrainState:
         self.monitor.restore(values["watch"])
         self.centre = tensors["centre"].to(self.fabric.device) if "centre" in tensors else None
         self.steps_done, self.best, self.best_weights = values["step"], values["best"], best_weights
+        self.warmed_up = values.get("warmed_up", self.steps_done > 0)  # earlier versions had no warm-up
 
     def _not_finite_message(self, step: int) -> str:
         text = f"the loss is no longer a number at step {step}. Lower --lr and train again."

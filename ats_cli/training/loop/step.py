@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.attention_crops import entropy_with_gradient, estimate_of_two_draws, weights_with_gradient
 from ats_cli.nets.model import Model, to_unit
 from ats_cli.sampling import Draw, draw
 from ats_cli.training.dataset.augment import Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
-from ats_cli.training.dataset.slide_store import SlideStore, SlideView
-from ats_cli.training.loop.attention_source import AttentionSource, encoded_source, view_source
+from ats_cli.training.dataset.slide_store import SlideStore
+from ats_cli.training.loop.attention_source import AttentionSource, attention_source, views_of
 from ats_cli.training.loop.frozen_features import BATCH, Autocast, encode_frozen, is_frozen
 from ats_cli.training.loop.full_attention import FullAttention, full_attention
 
@@ -86,20 +85,24 @@ def draw_tiles(
     """
     spec = nets.spec
     number, sampler, second_draw = tiles or spec.tiles, spec.training.sampler, spec.training.second_draw
-    sources = [_source(nets, store, slide, r, crop) for slide, r in zip(slides, randomness, strict=True)]
+    views = [view.crop(crop, r.rng) for view, r in zip(views_of(nets, store, slides), randomness, strict=True)]
+    sources = [
+        attention_source(nets, store, slide, view, r.augmentation)
+        for slide, view, r in zip(slides, views, randomness, strict=True)
+    ]
     drawn = []
-    for (view, source), r in zip(sources, randomness, strict=True):
+    for view, source, r in zip(views, sources, randomness, strict=True):
         with autocast():
             logits = source.all_logits()
         attention = full_attention(logits, view.allowed, nets.training)
         first = draw(attention.values, number, sampler, r.rng)
         second = draw(attention.values, number, sampler, r.rng) if second_draw and nets.training else None
         drawn.append((attention.without_values(), first, second))
-    boxes = [view.boxes(first.positions) for (view, _), (_, first, _) in zip(sources, drawn, strict=True)]
+    boxes = [view.boxes(first.positions) for view, (_, first, _) in zip(views, drawn, strict=True)]
     patches = store.read_tiles(slides, boxes)
     return [
         DrawnSlide(r.augmentation, source, *own, tile_patches)
-        for r, (_, source), own, tile_patches in zip(randomness, sources, drawn, patches, strict=True)
+        for r, source, own, tile_patches in zip(randomness, sources, drawn, patches, strict=True)
     ]
 
 
@@ -165,16 +168,6 @@ def embed(nets: Model, patches: Tensor, autocast: Autocast = nullcontext) -> Ten
         return nets.features.project(encode_frozen(nets, torch.split(patches, BATCH), autocast))
     with autocast():
         return nets.embed(patches.contiguous(memory_format=torch.channels_last).to(nets.head.weight.device))
-
-
-def _source(
-    nets: Model, store: SlideStore, slide: LabelledSlide, r: SlideRandomness, crop: int
-) -> tuple[SlideView, AttentionSource]:
-    if isinstance(nets.attention, TrunkAttention):
-        view = store.grid(slide).crop(crop, r.rng)
-        return view, encoded_source(nets, store, slide, view, r.augmentation)
-    view = store.views([slide])[0].crop(crop, r.rng)
-    return view, view_source(nets, view, r.augmentation)
 
 
 def _estimate(nets: Model, slide: DrawnSlide, features: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from ats_cli.sampling import draw, slide_rng
 from ats_cli.training.dataset.augment import NONE, Augmentation, draw_augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
+from ats_cli.training.loop.digest import digest_of
 from ats_cli.training.loop.frozen_features import BATCH, encode_frozen
 
 
@@ -43,12 +44,13 @@ def encode_uniform_tiles(
     with the views. `on_slide` is called after each slide. Raises SlideError if a tile cannot be read.
     """
     recipe, found = nets.spec.training, []
+    weights = digest_of(*nets.features.backbone.state_dict().values(), nets.patch_mean, nets.patch_std)
     for slide in slides:
         rng = slide_rng(seed, slide.slide_id)
         positions = _uniform_positions(store.grid(slide).allowed, recipe.warmup.tiles, rng)
         own = [draw_augmentation(recipe, rng) if augmented else NONE for _ in positions]
-        kind = repr((nets.spec.features, recipe.warmup.tiles, seed, own[0]))
         boxes = store.grid(slide).boxes(positions)
+        kind = repr((weights, nets.spec.features, nets.spec.background, digest_of(boxes), own))
         encode = partial(_encode, nets, store, slide, boxes, own)
         found.append(UniformTiles(slide, positions, store.computed(slide, kind, encode)))
         on_slide()

@@ -7,20 +7,21 @@ of that gate at these positions, and its first draws then find the evidence too.
 
 from __future__ import annotations
 
+import time
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ats_cli.nets.attention import TrunkAttention
 from ats_cli.nets.model import Model
 from ats_cli.records import TrainingSpec
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
-from ats_cli.training.loop.attention_source import AttentionSource, encoded_source, view_source
+from ats_cli.training.loop.attention_source import attention_source, views_of
+from ats_cli.training.loop.interrupts import StopRequest
+from ats_cli.training.loop.processes import take_from_first
 from ats_cli.training.loop.state import TrainState
 from ats_cli.training.options import Callbacks
 from ats_cli.training.task import accuracy, losses, targets
@@ -28,8 +29,8 @@ from ats_cli.training.warmup.gated_pooling import Gate, gated_mean
 from ats_cli.training.warmup.uniform_tiles import UniformTiles, encode_uniform_tiles
 
 WEIGHT_DECAY = 0.1
-EVERY = 20
-"""Slides between two messages."""
+TIMED, EVERY = 3, 20
+"""Slides after which the time is estimated, and between two further messages."""
 
 
 @dataclass(frozen=True)
@@ -58,32 +59,70 @@ def needs_warmup(recipe: TrainingSpec, with_init: bool) -> bool:
 
 
 def warm_up(
-    state: TrainState, store: SlideStore, validation: list[LabelledSlide], callbacks: Callbacks
+    state: TrainState, store: SlideStore, validation: list[LabelledSlide], callbacks: Callbacks, stop: StopRequest
 ) -> WarmupFigures:
-    """Train head and attention network of `state.nets` on uniform tiles. Raises SlideError if one cannot be read."""
+    """Train head and attention network of `state.nets` on uniform tiles.
+
+    The best of several classifiers is that of the lowest loss on `validation`; where validation must stay unbiased, or
+    there is none, on the slides trained on. Raises SlideError if a tile cannot be read, KeyboardInterrupt if the
+    training is to stop.
+    """
     nets, recipe, seed = state.nets, state.recipe.warmup, state.options.seed
-    number = len(state.slides) + len(validation)
-    callbacks.on_message(f"warm-up: encoding {recipe.tiles} tiles of each of {number} slides, once.")
-    done = count(1)
-
-    def report() -> None:
-        if (finished := next(done)) % EVERY == 0:
-            callbacks.on_message(f"warm-up: {finished} of {number} slides encoded.")
-
+    rng = np.random.default_rng((seed, 1))
+    chosen = sorted(rng.permutation(len(state.slides))[: recipe.slides].tolist())
+    slides = [state.slides[i] for i in chosen]
+    on_slide = _EncodingReport(recipe.tiles, len(slides) + len(validation), callbacks, stop)
     nets.eval().requires_grad_(False)
-    train = encode_uniform_tiles(nets, store, state.slides, seed, True, report)
-    held_out = encode_uniform_tiles(nets, store, validation, seed, False, report)
-    starts = [_train_classifier(state, train, np.random.SeedSequence((seed, start))) for start in range(recipe.starts)]
-    figures = [
-        WarmupFigures(recipe.tiles, _figures(c, state, train), _figures(c, state, held_out) if held_out else None)
-        for c in starts
-    ]
-    best = min(range(len(starts)), key=lambda i: (figures[i].validation or figures[i].train)[0])
-    callbacks.on_message(figures[best].sentence())
-    nets.features.load_state_dict(starts[best].features.state_dict())
-    nets.head.load_state_dict(starts[best].head.state_dict())
-    _train_attention(state, starts[best].gate, store, train, np.random.default_rng((seed, 1)))
-    return figures[best]
+    train = encode_uniform_tiles(nets, store, slides, seed, True, on_slide)
+    held_out = encode_uniform_tiles(nets, store, validation, seed, False, on_slide)
+
+    found: list[tuple[float, _Classifier, WarmupFigures]] = []
+    for start in range(recipe.starts):
+        classifier = _train_classifier(state, train, np.random.SeedSequence((seed, start)), stop)
+        of_train = _figures(classifier, state, train)
+        figures = WarmupFigures(recipe.tiles, of_train, _figures(classifier, state, held_out) if held_out else None)
+        judged = figures.validation if state.options.choose_best and figures.validation else of_train
+        found.append((judged[0], classifier, figures))
+    _, classifier, figures = min(found, key=lambda one: one[0])
+    callbacks.on_message(figures.sentence())
+    nets.features.load_state_dict(classifier.features.state_dict())
+    nets.head.load_state_dict(classifier.head.state_dict())
+    _train_attention(state, classifier.gate, store, train, rng, stop)
+    take_from_first(state.fabric, nets)
+    state.warmed_up = True
+    return figures
+
+
+@dataclass
+class _EncodingReport:
+    """Called after each slide that was encoded: says how long it takes, and ends the warm-up on request."""
+
+    tiles: int
+    slides: int
+    callbacks: Callbacks
+    stop: StopRequest
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        self.begin = time.perf_counter()
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.done == min(TIMED, self.slides):
+            seconds = (time.perf_counter() - self.begin) / self.done * (self.slides - self.done)
+            length = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
+            self.callbacks.on_message(
+                f"warm-up: encoding {self.tiles} tiles of each of {self.slides} slides, once. It takes about {length} "
+                "more."
+            )
+        elif self.done % EVERY == 0:
+            self.callbacks.on_message(f"warm-up: {self.done} of {self.slides} slides encoded.")
+        _end_on_request(self.stop)
+
+
+def _end_on_request(stop: StopRequest) -> None:
+    if stop.made:
+        raise KeyboardInterrupt
 
 
 class _Classifier(nn.Module):
@@ -104,7 +143,9 @@ class _Classifier(nn.Module):
         return logits
 
 
-def _train_classifier(state: TrainState, slides: list[UniformTiles], seed: np.random.SeedSequence) -> _Classifier:
+def _train_classifier(
+    state: TrainState, slides: list[UniformTiles], seed: np.random.SeedSequence, stop: StopRequest
+) -> _Classifier:
     """Train projection, head and gate from a random start on the labels of the slides."""
     recipe, rng = state.recipe, np.random.default_rng(seed)
     with torch.random.fork_rng():
@@ -113,10 +154,11 @@ def _train_classifier(state: TrainState, slides: list[UniformTiles], seed: np.ra
     trained = [p for p in classifier.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=recipe.warmup.lr, weight_decay=WEIGHT_DECAY)
     for _ in range(recipe.warmup.steps):
+        _end_on_request(stop)
         batch = [slides[i] for i in rng.integers(len(slides), size=recipe.batch_size)]
         loss = _losses(classifier, state, batch)[0].mean()
         optimiser.zero_grad()
-        state.fabric.backward(loss)
+        torch.autograd.backward(loss)  # in full precision: no scale of gradients
         optimiser.step()
     return classifier.requires_grad_(False)
 
@@ -136,7 +178,12 @@ def _figures(classifier: _Classifier, state: TrainState, slides: list[UniformTil
 
 
 def _train_attention(
-    state: TrainState, gate: Gate, store: SlideStore, slides: list[UniformTiles], rng: np.random.Generator
+    state: TrainState,
+    gate: Gate,
+    store: SlideStore,
+    slides: list[UniformTiles],
+    rng: np.random.Generator,
+    stop: StopRequest,
 ) -> None:
     """Train the attention network to give the logarithm of the gate, up to a constant, at the tiles' positions."""
     nets = state.nets
@@ -144,18 +191,14 @@ def _train_attention(
     optimiser = torch.optim.Adam(parameters, lr=state.recipe.lr)
     nets.attention.train()
     for _ in range(state.recipe.warmup.attention_steps):
+        _end_on_request(stop)
         tiles = slides[int(rng.integers(len(slides)))]
         with torch.no_grad():
             target = gate(torch.from_numpy(tiles.encoded).to(nets.head.weight.device).float()).log()
-        logits = _source(state, store, tiles.slide).logits_at(tiles.positions)
+        (view,) = views_of(nets, store, [tiles.slide])
+        source = attention_source(nets, store, tiles.slide, view, state.copy(tiles.slide, 0))
+        logits = source.logits_at(tiles.positions)
         loss = (logits - target).var(correction=0)
         optimiser.zero_grad()
-        state.fabric.backward(loss)
+        torch.autograd.backward(loss)  # in full precision: no scale of gradients
         optimiser.step()
-
-
-def _source(state: TrainState, store: SlideStore, slide: LabelledSlide) -> AttentionSource:
-    nets, augmentation = state.nets, state.copy(slide, 0)
-    if isinstance(nets.attention, TrunkAttention):
-        return encoded_source(nets, store, slide, store.grid(slide), augmentation)
-    return view_source(nets, store.views([slide])[0], augmentation)
