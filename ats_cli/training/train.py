@@ -18,7 +18,7 @@ from ats_cli.records import ModelSpec
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.training.dataset.view_cache import ViewCache
-from ats_cli.training.loop.interrupts import stop_requests
+from ats_cli.training.loop.interrupts import StopRequest, stop_requests
 from ats_cli.training.loop.processes import add_up, launch
 from ats_cli.training.loop.requirements import measure
 from ats_cli.training.loop.state import TrainState
@@ -103,12 +103,8 @@ def train_model(
         if log and fabric.is_global_zero:
             log.open(state.steps_done, state.best.get("step"))
         sample = validation_sample(validation, recipe.validation_slides, options.seed)
-        if not state.warmed_up and needs_warmup(recipe, init is not None):
-            state.save()  # what is encoded until an interruption is kept
-            warm_up(state, store, sample, callbacks, stop)
-            state.save()
-        if not state.steps_done and fabric.is_global_zero:
-            callbacks.on_message(measure(state, store).sentence(recipe.steps))
+        if not state.steps_done:
+            _before_first_step(state, store, sample, init, callbacks, stop)
         while state.steps_done < recipe.steps and not state.out_of_patience() and not interrupted:
             figures = state.step(store)
             step = state.steps_done
@@ -141,6 +137,23 @@ def train_model(
         "notes": list(state.monitor.reported.values()),
     }
     return TrainingResult(state.nets.eval(), metrics, state.steps_done, interrupted)
+
+
+def _before_first_step(
+    state: TrainState,
+    store: SlideStore,
+    validation: list[LabelledSlide],
+    init: Model | None,
+    callbacks: Callbacks,
+    stop: StopRequest,
+) -> None:
+    """Warm up, if the recipe asks for it and it is not done, and say what a step needs."""
+    if not state.warmed_up and needs_warmup(state.recipe, init is not None):
+        state.save()  # with a checkpoint, the folder is kept after an interruption, and so is what was encoded
+        warm_up(state, store, validation, callbacks, stop)
+        state.save()
+    if state.fabric.is_global_zero:
+        callbacks.on_message(measure(state, store).sentence(state.recipe.steps))
 
 
 def validation_sample(slides: list[LabelledSlide], number: int, seed: int) -> list[LabelledSlide]:

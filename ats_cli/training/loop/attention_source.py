@@ -12,9 +12,9 @@ from ats_cli.nets.attention_crops import LogitsOf, logits_at
 from ats_cli.nets.model import Model
 from ats_cli.nets.view_sampling.strips import in_strips
 from ats_cli.training.dataset.augment import Augmentation
+from ats_cli.training.dataset.digest import digest_of
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore, SlideView
-from ats_cli.training.loop.digest import digest_of
 
 STRIP_PIXELS = 1_000_000
 """Pixels of the view in one pass: about 100 MB of activations."""

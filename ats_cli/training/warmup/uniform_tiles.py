@@ -15,9 +15,9 @@ from ats_cli.nets.model import Model, to_unit
 from ats_cli.registry import TRAINING_SAMPLER
 from ats_cli.sampling import draw, slide_rng
 from ats_cli.training.dataset.augment import NONE, Augmentation, draw_augmentation
+from ats_cli.training.dataset.digest import digest_of
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
-from ats_cli.training.loop.digest import digest_of
 from ats_cli.training.loop.frozen_features import BATCH, encode_frozen
 
 
