@@ -20,7 +20,7 @@ from ats_cli.training.dataset.augment import NONE, Augmentation
 from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.training.dataset.view_cache import ViewCache
 from ats_cli.training.loop import attention_source
-from ats_cli.training.loop.attention_source import encoded_source
+from ats_cli.training.loop.attention_source import attention_source
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.pretrained import load_pretrained
 from ats_cli.training.warmup import uniform_tiles
@@ -55,13 +55,13 @@ def test_its_logits_are_those_of_the_augmented_view(
     slide = LabelledSlide("a", write_slide(tmp_path / "a.tif", noise(136, 120)), "bright")
     with SlideStore(spec, 0, 1, ViewCache(tmp_path / "views.zarr", 10**9)) as store:
         view = store.views([slide])[0]
-        found = encoded_source(nets, store, slide, store.grid(slide), augmentation).all_logits()
+        found = attention_source(nets, store, slide, store.grid(slide), augmentation).all_logits()
         image = augmentation.apply(to_unit(torch.from_numpy(view.pixels)[None]))
         with torch.no_grad():
             expected = augmentation.undo(nets.attend(image))[0]
         torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3 * float(expected.abs().max()))
         monkeypatch.setattr(nets.attention.trunk, "forward", lambda _: 1 / 0)  # type: ignore[union-attr]
-        again = encoded_source(nets, store, slide, store.grid(slide), augmentation).all_logits()
+        again = attention_source(nets, store, slide, store.grid(slide), augmentation).all_logits()
         assert torch.equal(again, found)
 
 

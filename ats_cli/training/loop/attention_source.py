@@ -48,10 +48,22 @@ def views_of(nets: Model, store: SlideStore, slides: list[LabelledSlide]) -> lis
 def attention_source(
     nets: Model, store: SlideStore, slide: LabelledSlide, view: SlideView, augmentation: Augmentation
 ) -> AttentionSource:
-    """What the attention network of `nets` is applied to. `view`: with its pixels, unless the network has a trunk."""
-    if isinstance(nets.attention, TrunkAttention):
-        return encoded_source(nets, store, slide, view, augmentation)
-    return view_source(nets, view, augmentation)
+    """What the attention network of `nets` is applied to: pixels of `view`, or the output of a trunk.
+
+    A trunk, the frozen part of a `TrunkAttention`, is computed once for each augmented view and kept on disk; `view`
+    then needs no pixels.
+    """
+    network = nets.attention
+    if not isinstance(network, TrunkAttention):
+        return view_source(nets, view, augmentation)
+    weights = digest_of(*network.buffers(), nets.view_mean, nets.view_std)
+    kind = repr((weights, nets.spec.attention, augmentation))
+    encoded = store.computed(slide, kind, lambda: _encode(nets, store.views([slide])[0], augmentation))
+    device, cell = nets.head.weight.device, network.cells
+    top, left = view.top * cell, view.left * cell
+    rows, cols = view.allowed.shape
+    image = torch.from_numpy(encoded)[:, top : top + rows * cell, left : left + cols * cell]
+    return AttentionSource(image, lambda crops: nets.attend_encoded(crops.to(device).float()), cell, network.score_halo)
 
 
 def view_source(nets: Model, view: SlideView, augmentation: Augmentation) -> AttentionSource:
@@ -64,22 +76,6 @@ def view_source(nets: Model, view: SlideView, augmentation: Augmentation) -> Att
 
     pixels = torch.from_numpy(view.pixels).permute(2, 0, 1)
     return AttentionSource(pixels, logits_of, network.stride, network.halo)
-
-
-def encoded_source(
-    nets: Model, store: SlideStore, slide: LabelledSlide, view: SlideView, augmentation: Augmentation
-) -> AttentionSource:
-    """What the frozen part of a `TrunkAttention` makes of the augmented view, computed once and kept on disk."""
-    network = nets.attention
-    assert isinstance(network, TrunkAttention)
-    weights = digest_of(*network.buffers(), nets.view_mean, nets.view_std)
-    kind = repr((weights, nets.spec.attention, augmentation))
-    encoded = store.computed(slide, kind, lambda: _encode(nets, store.views([slide])[0], augmentation))
-    device, cell = nets.head.weight.device, network.cells
-    top, left = view.top * cell, view.left * cell
-    rows, cols = view.allowed.shape
-    image = torch.from_numpy(encoded)[:, top : top + rows * cell, left : left + cols * cell]
-    return AttentionSource(image, lambda crops: nets.attend_encoded(crops.to(device).float()), cell, network.score_halo)
 
 
 def _encode(nets: Model, view: SlideView, augmentation: Augmentation) -> NDArray[np.float16]:
