@@ -19,7 +19,6 @@ from ats_cli.training import Callbacks, LabelledSlide, TrainOptions, train_model
 from ats_cli.training.dataset.augment import NONE, Augmentation
 from ats_cli.training.dataset.slide_store import SlideStore
 from ats_cli.training.dataset.view_cache import ViewCache
-from ats_cli.training.loop import attention_source
 from ats_cli.training.loop.attention_source import attention_source
 from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.pretrained import load_pretrained
@@ -49,7 +48,7 @@ def test_its_logits_are_those_of_the_augmented_view(
     augmentation: Augmentation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also from the disk, where they are 16-bit numbers; the second time the trunk computes nothing."""
-    monkeypatch.setattr(attention_source, "STRIP_PIXELS", 4000)  # several strips
+    monkeypatch.setattr("ats_cli.training.loop.attention_source.STRIP_PIXELS", 4000)  # several strips
     spec = lite_spec()
     nets = pretrained(spec)
     slide = LabelledSlide("a", write_slide(tmp_path / "a.tif", noise(136, 120)), "bright")
