@@ -40,6 +40,7 @@ def csv(place: int, heading: str = "") -> dict[str, Any]:
 class Sampling:
     """The draw of tiles.
 
+    effective_tiles: how many tiles the answer rests on, (sum w g)^2 / sum (w g)^2.
     tiles_unreadable: how many of the `tiles` drawn could not be read.
     mass_unreadable: the estimated share of the attention on what cannot be read.
     settled: with a confidence, whether the class was settled before the budget was spent.
@@ -49,6 +50,7 @@ class Sampling:
     positions: int | None = field(default=None, metadata=csv(90))
     attention_mass: float | None = field(default=None, metadata=csv(100))
     effective_positions: float | None = field(default=None, metadata=csv(110))
+    effective_tiles: float | None = field(default=None, metadata=csv(111))
     tiles_unreadable: int | None = field(default=None, metadata=csv(120))
     mass_unreadable: float | None = None
     sampler: str | None = None

@@ -86,6 +86,15 @@ class FeatureSpec:
 
 
 @dataclass(frozen=True)
+class HeadSpec:
+    """What pools the features. `gate`: hidden units of a gate on the features, see `nets.gate`; 0: none."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    gate: int = 0
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """The content of model.toml: all of a model except its weights.
 
@@ -99,6 +108,7 @@ class ModelSpec:
     unit: Literal["um", "px"]
     attention: AttentionSpec
     features: FeatureSpec
+    head: HeadSpec = field(default_factory=HeadSpec)
     task: str = DEFAULT_TASK
     classes: tuple[str, ...] = ()
     tiles: int = 10
@@ -134,6 +144,7 @@ class AttentionMap:
 class DrawnTile:
     """One tile that was read: its box in level-0 pixels, and its part in the answer.
 
+    `weight`: in the estimate, with the gate in it. `gate`: how much the tile counts by its features; 1 without a gate.
     `probabilities` are the tile's own, softmax(W f + b). `shares` are its exact shares of the slide's class
     logits: they sum over the tiles to logit minus bias.
     """
@@ -147,6 +158,7 @@ class DrawnTile:
     draws: int
     probabilities: tuple[float, ...]
     shares: tuple[float, ...]
+    gate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -154,13 +166,15 @@ class TilesRead:
     """All n tiles read of one slide as arrays, in the order of the draw. A longer draw can resume from them.
 
     positions: (n,) int64, row * cols + col on a `grid` of (rows, cols).
-    attention, weights: (n,) float64. draws: (n,) int64.
+    attention, weights: (n,) float64, the weights of the estimate, with the gates in them. draws: (n,) int64.
     boxes: (n, 4) x, y, width, height in level-0 pixels.
     terms: (n, C), what each tile adds to the class logits at weight 1: logits = weights @ terms + bias.
     readable: (n,) bool. A tile that could not be read has weight and terms 0.
     log_z: for a race, log of the sum of exp(logit) over all positions: attention = exp(logit - log_z).
     features: (n, d) summaries of the tiles' features, for a model that computes slide embeddings.
     region: (rows, cols) bool, the positions from which tiles could be drawn; None in older runs.
+    gate: (n,) of each tile; None for a model without a gate.
+    term_range: (2, C), between which a tile's terms lie; None in older runs.
     """
 
     positions: NDArray[np.int64]
@@ -175,6 +189,14 @@ class TilesRead:
     log_z: float | None = None
     features: NDArray[np.float64] | None = None
     region: NDArray[np.bool_] | None = None
+    gate: NDArray[np.float64] | None = None
+    term_range: NDArray[np.float64] | None = None
+
+    @property
+    def gates(self) -> NDArray[np.float64]:
+        """How much each tile counts, (n,): its gate, 1 without one, 0 for a tile that could not be read."""
+        readable = self.readable.astype(float)
+        return readable if self.gate is None else readable * self.gate
 
 
 Need = Literal["tiles", "attention", "view", "patches", "features"]
@@ -244,6 +266,8 @@ class Prediction:
 
     se, logits_se: standard errors of `probabilities` and `logits` by the sampling of tiles alone: how far they may be
     from those of the same networks over all positions.
+    low, high: 95 % intervals of `probabilities` by the sampling of tiles, `low_value` and `high_value` of a number;
+    right also where the answer rests on few tiles.
     task: with several labels, each has its own probability, and `predicted` joins those above one half with ";". A
     regression has a `value` and no probabilities.
     """
@@ -257,6 +281,8 @@ class Prediction:
     classes: tuple[str, ...] = ()
     probabilities: tuple[float, ...] | None = field(default=None, metadata=csv(50, "prob"))
     se: tuple[float, ...] | None = field(default=None, metadata=csv(60, "se"))
+    low: tuple[float, ...] | None = field(default=None, metadata=csv(112, "low"))
+    high: tuple[float, ...] | None = field(default=None, metadata=csv(114, "high"))
     logits: tuple[float, ...] | None = None
     logits_se: tuple[float, ...] | None = None
     se_kind: Literal["unbiased", "approximate", "nominal"] | None = field(default=None, metadata=csv(70))
@@ -268,6 +294,8 @@ class Prediction:
     task: str = DEFAULT_TASK
     value: float | None = field(default=None, metadata=csv(51))
     se_value: float | None = field(default=None, metadata=csv(61))
+    low_value: float | None = field(default=None, metadata=csv(113))
+    high_value: float | None = field(default=None, metadata=csv(115))
     drawn: tuple[DrawnTile, ...] = field(default=(), metadata=NOT_WRITTEN)
     tile_arrays: TilesRead | None = field(default=None, repr=False, compare=False, metadata=NOT_WRITTEN)
     pixels: SlidePixels | None = field(default=None, repr=False, compare=False, metadata=NOT_WRITTEN)

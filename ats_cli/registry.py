@@ -184,8 +184,8 @@ ATTENTION_NETWORKS: Registry[Callable[[AttentionSpec], AttentionNetwork]] = Regi
 FEATURE_NETWORKS: Registry[FeatureNetwork] = Registry(
     "feature network",
     {
-        "cnn": "ats_cli.nets.feature_cnn:NETWORK",
+        "cnn": "ats_cli.nets.feature_networks.cnn:NETWORK",
         "lite0": "ats_cli.nets.efficientnet_lite:NETWORK",
-        "timm": "ats_cli.nets.feature_timm:NETWORK",
+        "timm": "ats_cli.nets.feature_networks.timm_network:NETWORK",
     },
 )

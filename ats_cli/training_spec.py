@@ -37,7 +37,8 @@ class TrainingSpec:
     of about the mean of the draw. `stain_jitter`: strength of random mixtures of the stains. `copies`: with an
     attention network whose first part is frozen, augmented copies of each slide, encoded once. `validation_tiles`:
     drawn in a validation, 0 for as many as in training. `validation_slides`: in each validation but the last, 0 for
-    all.
+    all. `ungated_loss`: with a gate, the weight of the loss of the estimate without it, which keeps the attention from
+    leaving its work to the gate.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -66,4 +67,5 @@ class TrainingSpec:
     lr_head: float = 1.0
     balance: Literal["none", "weights", "draws"] = "none"
     crop: int = 0
+    ungated_loss: float = 1.0
     warmup: WarmupSpec = WarmupSpec()

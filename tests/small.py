@@ -46,6 +46,7 @@ def random_nets(spec: ModelSpec, seed: int = 0) -> Model:
         nets = Model(spec)
         for parameter in nets.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
+    nets.bound_terms()
     return nets.eval().requires_grad_(False)
 
 

@@ -20,8 +20,8 @@ BATCH_CPU, BATCH_GPU = 8, 64
 class TileBatch(NamedTuple):
     """The feature network's results for up to a batch of tiles.
 
-    terms: (b, C) float64, what each tile would add to the class logits at weight 1; 0 where it could not be read. With
-    summaries there are more columns: the summary of each tile's features.
+    terms: (b, C + 1) float64, what each tile would add to the class logits at weight 1, and its gate; 0 where it could
+    not be read. With summaries there are more columns: the summary of each tile's features.
     readable: (b,) bool.
     problem: why the first unreadable tile could not be read, or None.
     """
@@ -64,10 +64,12 @@ def tile_batches(
     def forward(batch: _PatchBatch) -> TileBatch:
         readable = batch.readable
         with context.stopwatch.measure("features"), torch.inference_mode():
-            features = nets.embed(to_unit(to_device(batch.patches, device)))[: len(readable)]
-            terms = nets.tile_terms(features).cpu().double().numpy()
+            encoded = nets.encode_patches(to_unit(to_device(batch.patches, device)))[: len(readable)]
+            features = nets.features.project(encoded)
+            columns = [nets.tile_terms(features), nets.gates(encoded)[:, None]]
             if summaries:
-                terms = np.hstack([terms, nets.summary(features).cpu().double().numpy()])
+                columns.append(nets.summary(features))
+            terms = np.hstack([column.cpu().double().numpy() for column in columns])
         if not np.isfinite(terms[readable]).all():
             raise context.not_finite()
         return TileBatch(np.where(readable[:, None], terms, 0.0), readable, batch.problem)

@@ -13,13 +13,14 @@ from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.draws.options import DrawOptions
 from ats_cli.inference.draws.plan import DrawPlan, plan_draw
 from ats_cli.inference.draws.resume_race import resume_race
+from ats_cli.inference.draws.stopping_rule import StoppingRule
 from ats_cli.inference.estimate import Estimate, attention_mass, estimate_from, with_answer
 from ats_cli.inference.slide_pixels import with_pixels
 from ats_cli.inference.tile_terms import TileTerms, read_tile_terms
 from ats_cli.prediction_parts import Comparison, Cost, ModelName, Provenance, Sampling
 from ats_cli.records import NO_PIXELS, DrawnTile, Fingerprint, PixelRequest, Prediction, TilesRead
 from ats_cli.registry import TASKS
-from ats_cli.sampling import Betting, lowest_margins, mass_lost
+from ats_cli.sampling import effective_tiles, mass_lost
 from ats_cli.slides import Slide
 from ats_cli.slides.regions.slide_regions import SlideRegions
 from ats_cli.zoo import LoadedModel
@@ -58,9 +59,9 @@ def predict_slide(
     plan = plan_draw(context, options)
     bytes_view = slide.bytes_read
     bias = model.nets.head.bias.cpu().double().numpy()
-    stopping_rule = None if options.confidence is None else _stopping_rule(model, bias, options.confidence)
+    stopping_rule = None if options.confidence is None else StoppingRule(model, bias, options.confidence)
     with_embedding = model.computes_embedding and (before is None or before.features is not None)
-    width = len(bias) + (model.nets.summary_width if with_embedding else 0)
+    width = len(bias) + 1 + (model.nets.summary_width if with_embedding else 0)
     tiles = read_tile_terms(
         context,
         plan,
@@ -71,8 +72,9 @@ def predict_slide(
     )
     plan = plan.first(len(tiles.terms))
     mass_unreadable = _mass_unreadable(plan, tiles, options.max_unreadable)
-    stopped = options.confidence is not None
-    estimate = estimate_from(plan.draw, tiles.terms, tiles.readable, bias, stopped, model.spec.task)
+    tile_arrays = _tile_arrays(plan, tiles, model, with_embedding)
+    estimate = estimate_from(plan.draw, tile_arrays, stopping_rule is not None, model.spec.task)
+    tile_arrays = replace(tile_arrays, weights=estimate.weights)
     embedding = _embedding(plan, tiles, estimate) if with_embedding else None
     seconds = {**context.stopwatch.seconds, "total": time.perf_counter() - start}
     prediction = Prediction(
@@ -81,15 +83,9 @@ def predict_slide(
         status="ok",
         classes=model.spec.classes,
         task=model.spec.task,
-        sampling=Sampling(
-            tiles=len(tiles.terms),
-            positions=plan.totals.positions,
-            attention_mass=attention_mass(plan.draw, tiles.readable),
-            effective_positions=plan.effective_positions,
-            tiles_unreadable=int(np.count_nonzero(~tiles.readable)),
+        sampling=replace(
+            _sampling(plan, tiles, estimate, options),
             mass_unreadable=mass_unreadable,
-            sampler=options.sampler_name,
-            seed=options.seed,
             settled=None if stopping_rule is None else stopping_rule.settled is not None,
         ),
         cost=Cost(
@@ -101,8 +97,8 @@ def predict_slide(
         provenance=_provenance(context, plan),
         comparison=_comparison(model, embedding),
         model=ModelName(model.name, model.hash),
-        drawn=() if options.exhaustive else _drawn_tiles(plan, tiles, estimate, bias, model.spec.task),
-        tile_arrays=_tile_arrays(plan, tiles, estimate, bias, with_embedding),
+        drawn=() if options.exhaustive else _drawn_tiles(tile_arrays, model.spec.task),
+        tile_arrays=tile_arrays,
     )
     prediction = with_answer(prediction, estimate)
     return with_pixels(prediction, context, pixels, plan.attention) if pixels.needs else prediction
@@ -125,11 +121,6 @@ def _refuse_confidence(slide: Slide, model: LoadedModel, options: DrawOptions) -
         raise SlideError(f"{what} Leave out --adaptive and --confidence.")
 
 
-def _stopping_rule(model: LoadedModel, bias: Floats, confidence: float) -> Betting:
-    weights = model.spec.head_scale * model.nets.head.weight.cpu().double().numpy()
-    return Betting(lowest_margins(weights), bias, 1 - confidence)
-
-
 def _mass_unreadable(plan: DrawPlan, tiles: TileTerms, max_unreadable: float) -> float:
     """Return the estimated share of the attention on what cannot be read: in the view, and in the rest by its tiles.
 
@@ -146,6 +137,20 @@ def _mass_unreadable(plan: DrawPlan, tiles: TileTerms, max_unreadable: float) ->
             f"Copy the file again, or accept it: --max-unreadable {math.ceil(share * 100) / 100:g}."
         )
     return share
+
+
+def _sampling(plan: DrawPlan, tiles: TileTerms, estimate: Estimate, options: DrawOptions) -> Sampling:
+    """Return what was drawn, without what is known only from the damage or from the stopping rule."""
+    return Sampling(
+        tiles=len(tiles.terms),
+        positions=plan.totals.positions,
+        attention_mass=attention_mass(plan.draw, tiles.readable),
+        effective_positions=plan.effective_positions,
+        effective_tiles=effective_tiles(estimate.weights),
+        tiles_unreadable=int(np.count_nonzero(~tiles.readable)),
+        sampler=options.sampler_name,
+        seed=options.seed,
+    )
 
 
 def _provenance(context: PredictionContext, plan: DrawPlan) -> Provenance:
@@ -177,40 +182,41 @@ def _comparison(model: LoadedModel, embedding: Floats | None) -> Comparison:
     return Comparison(score > 1, score, reference.reference_slides, embedding)
 
 
-def _drawn_tiles(
-    plan: DrawPlan, tiles: TileTerms, estimate: Estimate, bias: Floats, task: str
-) -> tuple[DrawnTile, ...]:
+def _drawn_tiles(tiles: TilesRead, task: str) -> tuple[DrawnTile, ...]:
     """Return the readable tiles as records."""
-    readable, terms, weights = tiles.readable, tiles.terms, estimate.weights
-    of_tiles = TASKS[task].probabilities(terms + bias)
+    readable, terms, weights = tiles.readable, tiles.terms, tiles.weights
+    of_tiles = TASKS[task].probabilities(terms + tiles.bias)
     rows = zip(
-        plan.boxes()[readable].tolist(),
-        plan.draw.attention[readable].tolist(),
+        tiles.boxes[readable].tolist(),
+        tiles.attention[readable].tolist(),
         weights[readable].tolist(),
-        plan.draw.draws[readable].tolist(),
+        tiles.draws[readable].tolist(),
         [()] * int(readable.sum()) if of_tiles is None else of_tiles[readable].tolist(),
         (weights[:, None] * terms)[readable].tolist(),
+        tiles.gates[readable].tolist(),
         strict=True,
     )
     return tuple(
-        DrawnTile(x, y, width, height, attention, weight, draws, tuple(probabilities), tuple(share))
-        for (x, y, width, height), attention, weight, draws, probabilities, share in rows
+        DrawnTile(x, y, width, height, attention, weight, draws, tuple(probabilities), tuple(share), gate)
+        for (x, y, width, height), attention, weight, draws, probabilities, share, gate in rows
     )
 
 
-def _tile_arrays(plan: DrawPlan, tiles: TileTerms, estimate: Estimate, bias: Floats, with_embedding: bool) -> TilesRead:
-    """Return all tiles as arrays, with what a longer race needs to resume from them."""
+def _tile_arrays(plan: DrawPlan, tiles: TileTerms, model: LoadedModel, with_embedding: bool) -> TilesRead:
+    """Return all tiles as arrays, with what a longer race needs to resume from them, and the weights of the draw."""
     return TilesRead(
         positions=plan.draw.positions,
         attention=plan.draw.attention,
-        weights=estimate.weights,
+        weights=plan.draw.weights,
         draws=plan.draw.draws,
         boxes=plan.boxes(),
         terms=tiles.terms,
         readable=tiles.readable,
-        bias=bias,
+        bias=model.nets.head.bias.cpu().double().numpy(),
         grid=plan.grid,
         log_z=None if plan.race is None else plan.race.log_z,
         features=tiles.features if with_embedding else None,
         region=plan.totals.region(plan.grid[1]),
+        gate=None if model.nets.gate is None else tiles.gate,
+        term_range=model.nets.term_range.cpu().double().numpy(),
     )

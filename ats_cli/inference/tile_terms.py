@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from ats_cli.inference.context import PredictionContext
 from ats_cli.inference.draws.plan import DrawPlan
+from ats_cli.inference.draws.stopping_rule import StoppingRule
 from ats_cli.inference.features import tile_batches
-from ats_cli.sampling import Betting
 
 Floats = NDArray[np.float64]
 
@@ -23,12 +23,14 @@ class TileTerms:
     """Results of the tiles that were read, in the order of the draw.
 
     terms: (n, C), 0 for tiles that could not be read.
+    gate: (n,), how much each counts, 1 for a model without a gate; 0 for tiles that could not be read.
     features: (n, d) summaries of the tiles' features; d = 0 for a model that computes no embedding.
     readable: (n,) bool.
     problem: why the first unreadable tile could not be read, or None.
     """
 
     terms: Floats
+    gate: Floats
     features: Floats
     readable: NDArray[np.bool_]
     problem: str | None
@@ -40,10 +42,10 @@ def read_tile_terms(
     known: Floats,
     *,
     batch_size: int | None = None,
-    stopping_rule: Betting | None = None,
+    stopping_rule: StoppingRule | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TileTerms:
-    """Read the tiles whose row of `known` (n, C + d) is NaN; with a stopping rule, only until it settles."""
+    """Read the tiles whose row of `known` (n, C + 1 + d) is NaN; with a stopping rule, only until it settles."""
     classes = len(context.model.spec.classes)
     boxes, terms = plan.boxes(), known.copy()
     readable: NDArray[np.bool_] = np.asarray(np.isfinite(terms).all(axis=1))
@@ -55,7 +57,8 @@ def read_tile_terms(
     for start in range(0, len(boxes), group):
         stop = min(start + group, len(boxes))
         unread = start + np.flatnonzero(~readable[start:stop])
-        for batch in tile_batches(context, boxes[unread], batch_size, terms.shape[1] > classes) if len(unread) else ():
+        summaries = terms.shape[1] > classes + 1
+        for batch in tile_batches(context, boxes[unread], batch_size, summaries) if len(unread) else ():
             rows, unread = unread[: len(batch.terms)], unread[len(batch.terms) :]
             terms[rows], readable[rows] = batch.terms, batch.readable
             problem = problem or batch.problem
@@ -64,7 +67,9 @@ def read_tile_terms(
                 on_progress(done, len(boxes))
         if stopping_rule is not None:
             for i in range(start, stop):
-                stopping_rule.update(terms[i, :classes] if readable[i] else None, float(plan.draw.attention[i]))
+                gate = float(terms[i, classes]) if readable[i] else 0.0
+                stopping_rule.update(terms[i, :classes], gate, float(plan.draw.attention[i]))
             if stopping_rule.settled is not None:
                 break
-    return TileTerms(terms[:stop, :classes], terms[:stop, classes:], readable[:stop], problem)
+    read = terms[:stop]
+    return TileTerms(read[:, :classes], read[:, classes], read[:, classes + 1 :], readable[:stop], problem)

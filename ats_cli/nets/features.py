@@ -32,18 +32,19 @@ class FeatureNetwork(Protocol):
 
 
 class FeatureNet(nn.Module):
-    """The backbone that `spec.net` names, its features scaled to length 1. `width`: D, the length of the features.
+    """The backbone that `spec.net` names, its features scaled to length 1.
 
-    With `spec.hidden` a trainable linear layer with ReLU, `projection`, stands between the backbone and the scaling.
-    `mean`, `std`: how the patches are normalised; empty: as the view.
+    `width`: D, the length of the features; `encoded_width`: W, that of the backbone's output. With `spec.hidden` a
+    trainable linear layer with ReLU, `projection`, stands between the backbone and the scaling. `mean`, `std`: how the
+    patches are normalised; empty: as the view.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
         network, architecture = find_feature_network(spec)
-        self.backbone, backbone_width = network.build(spec, architecture)
-        self.width = spec.hidden or backbone_width
-        self.projection = nn.Linear(backbone_width, spec.hidden) if spec.hidden else None
+        self.backbone, self.encoded_width = network.build(spec, architecture)
+        self.width = spec.hidden or self.encoded_width
+        self.projection = nn.Linear(self.encoded_width, spec.hidden) if spec.hidden else None
         self.mean: tuple[float, ...] = spec.mean or getattr(self.backbone, "mean", ())
         self.std: tuple[float, ...] = spec.std or getattr(self.backbone, "std", ())
 

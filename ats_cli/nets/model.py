@@ -1,4 +1,4 @@
-"""The model: an attention network, a feature network, and a linear head on the expected features."""
+"""The model: attention network, feature network, a gate where it has one, a linear head on the expected features."""
 
 import torch
 from torch import Tensor, nn
@@ -6,25 +6,33 @@ from torch.nn import functional
 
 from ats_cli.nets.attention import TrunkAttention, build_attention
 from ats_cli.nets.features import FeatureNet
+from ats_cli.nets.gate import Gate
 from ats_cli.records import ModelSpec
 
 SUMMARY = 32  # length of the summary of a tile's features, by which slides are compared
 
 
 class Model(nn.Module):
-    """Joins the networks that a ModelSpec names, with random weights. Raises ModelError for an unknown network."""
+    """Joins the networks that a ModelSpec names, with random weights. Raises ModelError for an unknown network.
+
+    `gate`: None for a model without one. `term_range` (2, C): the least and the largest `tile_terms` of the tiles that
+    training drew; until they are known, `bound_terms` gives those that any tile may have.
+    """
 
     view_mean: Tensor
     view_std: Tensor
     patch_mean: Tensor
     patch_std: Tensor
+    term_range: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
         self.attention = build_attention(spec.attention)
         self.features = FeatureNet(spec.features)
+        self.gate = Gate(self.features.encoded_width, spec.head.gate) if spec.head.gate else None
         self.head = nn.Linear(self.features.width, len(spec.classes))
+        self.register_buffer("term_range", torch.zeros(2, len(spec.classes)))
         colours = {
             "view_mean": spec.attention.mean or self.attention.mean or spec.mean,
             "view_std": spec.attention.std or self.attention.std or spec.std,
@@ -81,6 +89,13 @@ class Model(nn.Module):
         """Patches (N, 3, p, p) in 0..1 -> the output of the feature network's backbone, (N, W)."""
         return self.features.encode((patches - self.patch_mean) / self.patch_std)
 
+    def gates(self, encoded: Tensor) -> Tensor:
+        """Encoded patches (N, W) -> how much each counts, (N,) in 0..1: 1 for a model without a gate."""
+        if self.gate is None:
+            return torch.ones(len(encoded), device=encoded.device)
+        gates: Tensor = self.gate(encoded)
+        return gates
+
     def embed(self, patches: Tensor) -> Tensor:
         """Patches (N, 3, p, p) in 0..1 -> features (N, D) of length 1."""
         out: Tensor = self.features((patches - self.patch_mean) / self.patch_std)
@@ -98,6 +113,11 @@ class Model(nn.Module):
     def tile_terms(self, features: Tensor) -> Tensor:
         """Features (n, D) -> (n, C): the contribution of each tile to the logits at weight 1, without the bias."""
         return self.spec.head_scale * features @ self.head.weight.T
+
+    def bound_terms(self) -> None:
+        """Set `term_range` to what `tile_terms` can be of features of length 1."""
+        bound = self.spec.head_scale * self.head.weight.detach().norm(dim=1)
+        self.term_range = torch.stack([-bound, bound])
 
     @property
     def summary_width(self) -> int:

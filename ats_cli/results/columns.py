@@ -152,7 +152,8 @@ def _columns(of: Any, part: str = "") -> Iterator[Column]:
 
 
 LAST = (
-    "seconds", "unfamiliar", "unfamiliar_score", "unfamiliar_to", "model", "task", "value", "se_value",
+    "seconds", "unfamiliar", "unfamiliar_score", "unfamiliar_to", "model", "task", "value", "se_value", "low_value",
+    "high_value",
 )  # fmt: skip
 """Keys that stand last in the JSON record, in this order."""
 COLUMNS = tuple(sorted(_columns(Prediction), key=lambda c: LAST.index(c.name) if c.name in LAST else -1))
@@ -160,7 +161,16 @@ COLUMNS = tuple(sorted(_columns(Prediction), key=lambda c: LAST.index(c.name) if
 PARTS: dict[str, Any] = {
     field.name: field.default_factory for field in fields(Prediction) if is_dataclass(field.default_factory)
 }
-ANSWERS = ("probabilities", "value", "se", "se_value")  # of which a task has some, `Task.answer_fields`
+ANSWERS = (
+    "probabilities",
+    "value",
+    "se",
+    "se_value",
+    "low",
+    "high",
+    "low_value",
+    "high_value",
+)  # of which a task has some, `Task.answer_fields`
 CSV_COLUMNS = sorted((column for column in COLUMNS if column.csv_place is not None), key=lambda c: c.csv_place or 0)
 
 

@@ -74,8 +74,9 @@ def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group
         se(p) = p (1 - p) sqrt(sum_i w_i^2 (se(p_i) / (p_i (1 - p_i)))^2).
 
     This is exact to first order for two classes and for independent labels. With more classes it assumes that the
-    ratios of the other classes are those of each slide. The group has no errors if a slide has none. `se_kind` is the
-    weakest of the slides' kinds.
+    ratios of the other classes are those of each slide. The half widths of the intervals are combined in the same way,
+    on the scale on which they are symmetric. The group has no errors if a slide has none. `se_kind` is the weakest of
+    the slides' kinds.
     """
     good = [p for p in slides if p.status == "ok" and p.logits is not None]
     failed = tuple(p.slide_id for p in slides if p.status != "ok")
@@ -99,6 +100,7 @@ def together(name: str, slides: Sequence[Prediction], weights: Weights) -> Group
         classes=first.classes,
         probabilities=None if p is None else _tuple(p),
         se=None if p is None else _of_probabilities(w, p, good),
+        **_interval(w, logits, good),
         logits=_tuple(logits),
         logits_se=logits_se,
         se_kind=None if logits_se is None else _least([p.se_kind for p in good]),
@@ -118,8 +120,8 @@ def group_dict(group: Group) -> dict[str, Any]:
     """Return a group as JSON-ready values: the line of `--json`."""
     record = prediction_dict(group.prediction)
     shared = (
-        "status", "error", "predicted", "classes", "probabilities", "se", "logits", "logits_se", "se_kind", "tiles",
-        "positions", "model", "task", "value", "se_value",
+        "status", "error", "predicted", "classes", "probabilities", "se", "low", "high", "logits", "logits_se",
+        "se_kind", "tiles", "positions", "model", "task", "value", "se_value", "low_value", "high_value",
     )  # fmt: skip
     return {
         "schema_version": record["schema_version"],
@@ -160,6 +162,26 @@ def _of_probabilities(w: Floats, p: Floats, slides: Sequence[Prediction]) -> tup
     with np.errstate(divide="ignore", invalid="ignore"):
         of_logits = _root(w, errors / (own * complement(own)))
     return None if of_logits is None else _tuple(p * complement(p) * np.array(of_logits))
+
+
+def _interval(w: Floats, logits: Floats, slides: Sequence[Prediction]) -> dict[str, Any]:
+    """Return the fields of the group's 95 % interval, none if a slide has none."""
+    task = TASKS[slides[0].task]
+    numbers = task.probabilities(logits) is None
+    names = ("low_value", "high_value") if numbers else ("low", "high")
+    ends = [[getattr(slide, name) for name in names] for slide in slides]
+    if any(end is None for pair in ends for end in pair):
+        return {}
+    low, high = np.moveaxis(np.array(ends, np.float64).reshape(len(slides), 2, -1), 1, 0)
+    if not numbers:
+        with np.errstate(divide="ignore"):
+            low, high = (np.log(end) - np.log(1 - end) for end in (low, high))
+    width = _root(w, (high - low) / 2)
+    if width is None:
+        return {}
+    answers, _ = task.to_interval_scale(logits)
+    found = [task.from_interval_scale(answers + side * np.array(width)) for side in (-1, 1)]
+    return {name: float(end[0]) if numbers else _tuple(end) for name, end in zip(names, found, strict=True)}
 
 
 def _root(w: Floats, errors: Any) -> tuple[float, ...] | None:

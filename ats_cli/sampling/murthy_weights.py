@@ -35,8 +35,18 @@ def murthy_weights(attention: Floats) -> Floats:
         return attention.copy()
     if len(attention) == 1:
         return np.ones(1)
-    probability, weights = _nodes(attention)
+    probability, weights, _ = _nodes(attention)
     return np.asarray(probability @ weights)
+
+
+def murthy_unseen(attention: Floats) -> float:
+    """Return the weight of one more tile of vanishing attention: the mean of 1 / t over p, the limit of W(t)."""
+    if 1 - attention.sum() <= NOTHING_LEFT:
+        return 0.0
+    if len(attention) == 1:
+        return 1.0
+    probability, _, t = _nodes(attention)
+    return float(probability @ (1 / t))
 
 
 def murthy_variance(attention: Floats, values: Floats) -> Floats:
@@ -46,7 +56,7 @@ def murthy_variance(attention: Floats, values: Floats) -> Floats:
     """
     if 1 - attention.sum() <= NOTHING_LEFT:
         return np.zeros(values.shape[1])
-    probability, weights = _nodes(attention)
+    probability, weights, _ = _nodes(attention)
     mean = probability @ weights
     # The double sum in O(n): sum_i Cov(W_i, sum_j W_j) f_i^2 - Var(sum_i W_i f_i), for f about its own estimate.
     about = values - mean @ values
@@ -56,8 +66,8 @@ def murthy_variance(attention: Floats, values: Floats) -> Floats:
     return np.asarray(np.maximum(variance, 0))
 
 
-def _nodes(attention: Floats) -> tuple[Floats, Floats]:
-    """Return the probabilities (Q,) of the nodes of t, and the threshold weights W (Q, n) at them; n >= 2."""
+def _nodes(attention: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the probabilities (Q,) of the nodes of t, the threshold weights W (Q, n) at them, and t (Q,); n >= 2."""
     left = 1 - attention.sum()
     n = len(attention)
 
@@ -89,7 +99,7 @@ def _nodes(attention: Floats) -> tuple[Floats, Floats]:
     arrived = -np.expm1(-attention * t)
     log_p = u - left * t[:, 0] + np.log(arrived).sum(1)
     probability = np.exp(log_p - log_p.max())
-    return probability / probability.sum(), attention / arrived
+    return probability / probability.sum(), attention / arrived, t[:, 0]
 
 
 def _reach(function: Callable[[float], float], level: float) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ats_cli.sampling.draw import Draw
 from ats_cli.sampling.sampler import StandardError, Stream
-from ats_cli.sampling.streamed_race import StreamedRace
+from ats_cli.sampling.streams.streamed_race import StreamedRace
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -35,12 +35,14 @@ class RaceSampler:
 
     weights: attention (n,) in the order of drawing -> weights (n,), with which the estimate is unbiased.
     variance: (attention, values (n, C)) -> unbiased variance (C,) of the estimate.
+    unseen: attention -> the weight of one more tile of vanishing attention.
     """
 
     name: str
     summary: str
     weights: Callable[[Floats], Floats]
     variance: Callable[[Floats, Floats], Floats]
+    unseen: Callable[[Floats], float]
     nested: bool = True
     independent: bool = False
 
@@ -58,6 +60,9 @@ class RaceSampler:
 
     def standard_error(self, draw: Draw, values: Floats) -> StandardError:
         return StandardError(np.sqrt(self.variance(draw.attention, values)), "unbiased", len(values) - 1)
+
+    def unseen_weight(self, draw: Draw) -> float:
+        return self.unseen(draw.attention)
 
     def random_tiles(self, draw: Draw) -> NDArray[np.bool_]:
         return np.ones(len(draw.positions), np.bool_)

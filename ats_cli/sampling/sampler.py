@@ -81,6 +81,10 @@ class Sampler(Protocol):
         """Return the standard error (C,) of draw.weights @ values, (n, C); for n >= 2 and a draw that is not exact."""
         ...
 
+    def unseen_weight(self, draw: Draw) -> float:
+        """Return the weight that one more tile of vanishing attention would have, for a draw that is not exact."""
+        ...
+
     def random_tiles(self, draw: Draw) -> NDArray[np.bool_]:
         """Return which tiles of a draw, (n,), were drawn at random, not with certainty."""
         ...

@@ -12,12 +12,15 @@ from ats_cli.tasks.task import Floats, Scale
 
 
 class ClassProbabilities:
-    """The base of such tasks: columns prob_<class> and se_<class>, and no number."""
+    """The base of such tasks: columns prob_<class>, se_<class>, low_<class> and high_<class>, and no number."""
 
-    heading, answer_fields = "probability", ("probabilities", "se")
+    heading, answer_fields = "probability", ("probabilities", "se", "low", "high")
 
     def probabilities(self, logits: NDArray[np.floating]) -> Floats:
         raise NotImplementedError
+
+    def from_interval_scale(self, answers: Floats) -> Floats:
+        return np.asarray(0.5 + 0.5 * np.tanh(answers / 2))
 
     def label_problem(self, label: str) -> str | None:
         return None

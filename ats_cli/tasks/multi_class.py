@@ -41,6 +41,14 @@ class MultiClass(ClassProbabilities):
         # A change of the logits by z changes p_c by p_c (z_c - sum_k p_k z_k).
         return np.asarray(probabilities * (terms - (terms @ probabilities)[:, None]))
 
+    def to_interval_scale(self, logits: Floats) -> tuple[Floats, Floats]:
+        # The log-odds of class c are z_c - log sum_k exp z_k over the others, whose derivatives are their softmax.
+        others = np.where(np.eye(len(logits), dtype=bool), -np.inf, logits[None])
+        largest = others.max(1)
+        shares = softmax(others)
+        log_odds = logits - largest - np.log(np.exp(others - largest[:, None]).sum(1))
+        return np.asarray(log_odds), np.asarray(np.eye(len(logits)) - shares.T)
+
     def complement(self, probabilities: Floats) -> Floats:
         return np.asarray(probabilities @ (1 - np.eye(probabilities.shape[-1])))
 

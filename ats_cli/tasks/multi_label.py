@@ -37,6 +37,9 @@ class MultiLabel(ClassProbabilities):
     def probability_gradient(self, terms: Floats, probabilities: Floats) -> Floats:
         return np.asarray(probabilities * (1 - probabilities) * terms)
 
+    def to_interval_scale(self, logits: Floats) -> tuple[Floats, Floats]:
+        return np.asarray(logits, np.float64), np.eye(len(logits))
+
     def complement(self, probabilities: Floats) -> Floats:
         return np.asarray(1 - probabilities)
 

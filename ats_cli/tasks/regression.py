@@ -22,7 +22,7 @@ MAX_NUMBER = 1e30  # of a label: squared deviations must be finite too
 class Regression:
     """The first logit is the number, trained with the squared error."""
 
-    name, heading, answer_fields = "regression", "value", ("value", "se_value")
+    name, heading, answer_fields = "regression", "value", ("value", "se_value", "low_value", "high_value")
     single_label, can_settle, label_optional = False, False, False
 
     def class_names(self, label: str) -> list[str]:
@@ -47,6 +47,12 @@ class Regression:
 
     def probability_gradient(self, terms: Floats, probabilities: Floats) -> Floats:
         raise ValueError("a number has no probabilities")
+
+    def to_interval_scale(self, logits: Floats) -> tuple[Floats, Floats]:
+        return np.asarray(logits, np.float64), np.eye(len(logits))
+
+    def from_interval_scale(self, answers: Floats) -> Floats:
+        return answers
 
     def complement(self, probabilities: Floats) -> Floats:
         raise ValueError("a number has no probabilities")

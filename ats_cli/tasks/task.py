@@ -78,6 +78,17 @@ class Task(Protocol):
         """
         ...
 
+    def to_interval_scale(self, logits: Floats) -> tuple[Floats, Floats]:
+        """Return the answers (A,) of logits (C,) on the scale on which their intervals are symmetric, and its gradient.
+
+        Log-odds of probabilities; a number itself. Gradient (C, A): the derivatives of the answers in the logits.
+        """
+        ...
+
+    def from_interval_scale(self, answers: Floats) -> Floats:
+        """Return probabilities of log-odds (A,), or the number itself."""
+        ...
+
     def complement(self, probabilities: Floats) -> Floats:
         """Return 1 - p of probabilities (..., C), as precise as the others allow where p is near 1."""
         ...

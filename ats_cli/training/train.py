@@ -26,6 +26,7 @@ from ats_cli.training.loop.training_log import TrainingLog
 from ats_cli.training.loop.validate import validate
 from ats_cli.training.options import Callbacks, TrainOptions
 from ats_cli.training.task import in_units
+from ats_cli.training.term_range import set_term_range
 from ats_cli.training.warmup.warmup import needs_warmup, warm_up
 
 
@@ -127,7 +128,8 @@ def train_model(
             state.nets.load_state_dict(state.best_weights)
         if len(sample) < len(validation) and not interrupted:
             state.best |= validate(state.nets, store, validation, state.scale, fabric)
-    in_units(state.nets, state.nets.head, state.scale)
+        in_units(state.nets, state.nets.head, state.scale)
+        set_term_range(state.nets, store, [] if interrupted else train)
     metrics = {
         "train_slides": len(train),
         "validation_slides": len(validation),

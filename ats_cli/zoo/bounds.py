@@ -99,6 +99,7 @@ def _not_negative(spec: ModelSpec) -> Iterator[tuple[str, float, float]]:
     training = spec.training
     yield "background", spec.background, 255
     yield "features.hidden", spec.features.hidden, MAX_CHANNELS
+    yield "head.gate", spec.head.gate, MAX_CHANNELS
     yield "training.freeze", training.freeze, 1
     yield "training.hue_jitter", training.hue_jitter, 0.5
     yield "training.patience", training.patience, MAX_STEPS
@@ -110,7 +111,7 @@ def _not_negative(spec: ModelSpec) -> Iterator[tuple[str, float, float]]:
     yield "training.warmup.attention_steps", training.warmup.attention_steps, MAX_STEPS
     yield "training.warmup.lr", training.warmup.lr, math.inf
     rates = ("lr", "weight_decay", "lr_attention", "lr_features", "lr_head")
-    for name in (*rates, "colour_jitter", "brightness_jitter", "saturation_jitter"):
+    for name in (*rates, "colour_jitter", "brightness_jitter", "saturation_jitter", "ungated_loss"):
         yield f"training.{name}", getattr(training, name), math.inf
 
 

@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from ats_cli.errors import ModelError
-from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, ModelSpec, TrainingSpec, WarmupSpec
+from ats_cli.records import SCHEMA_VERSION, AttentionSpec, FeatureSpec, HeadSpec, ModelSpec, TrainingSpec, WarmupSpec
 from ats_cli.spec_table import spec_table
 from ats_cli.text import printable
 from ats_cli.zoo.bounds import refuse_nonsense, shown
@@ -31,6 +31,7 @@ MULTILINE = ("description", "notice")  # texts that may have several lines
 TABLES = {
     ("attention",): AttentionSpec,
     ("features",): FeatureSpec,
+    ("head",): HeadSpec,
     ("training",): TrainingSpec,
     ("training", "warmup"): WarmupSpec,
 }

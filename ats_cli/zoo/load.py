@@ -84,6 +84,8 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
                 f"{file}: {wrong} values of {name} are NaN or infinite. Take it from a good copy, or train again."
             )
     weights = with_shipped(nets, weights, str(folder.path / SPEC_FILE))
+    range_known = "term_range" in weights  # not in models of earlier versions
+    weights.setdefault("term_range", nets.term_range)
     kinds = {name: tensor.is_floating_point() for name, tensor in nets.state_dict().items()}
     try:
         if other := [name for name, tensor in weights.items() if kinds.get(name) == (not tensor.is_floating_point())]:
@@ -92,6 +94,8 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise ModelError(f"{file}: the weights do not fit model.toml ({detail}).") from error
+    if not range_known:
+        nets.bound_terms()
     torch_device = torch.device(device)
     nets = nets.eval().requires_grad_(False).to(torch_device)
     nets.features.backbone.to(DTYPES[precision])

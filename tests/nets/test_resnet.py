@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
+from ats_cli.nets.feature_networks.resnet import LAYERS, ResNet
 from ats_cli.nets.features import FeatureNet
-from ats_cli.nets.resnet import LAYERS, ResNet
 from ats_cli.records import FeatureSpec
 
 

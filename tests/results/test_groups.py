@@ -10,7 +10,7 @@ import pytest
 
 from ats_cli.inference.estimate import estimate_from
 from ats_cli.prediction_parts import Sampling
-from ats_cli.records import Prediction
+from ats_cli.records import Prediction, TilesRead
 from ats_cli.results.groups import group_dict, grouped, groups_csv, together
 from ats_cli.sampling import Draw, draw
 
@@ -29,6 +29,20 @@ def slide(name: str, logits: tuple[float, ...], positions: int = 100, **rest: ob
     return Prediction(
         name, f"{name}.svs", "ok", predicted="dark", logits=logits, sampling=Sampling(5, positions), **(given | rest)
     )  # type: ignore[arg-type]
+
+
+def exact(attention: np.ndarray, terms: np.ndarray, task: str) -> Prediction:
+    """The slide with all its tiles read."""
+    drawn = draw(attention, attention.size, "murthy", np.random.default_rng(0))
+    estimate = estimate_from(drawn, tiles_of(drawn, terms[drawn.positions]), False, task)
+    return slide("all", tuple(estimate.logits.tolist()), task=task)
+
+
+def tiles_of(drawn: Draw, terms: np.ndarray) -> TilesRead:
+    """Tiles of a draw that can all be read, of a model without bias and gate."""
+    n, classes = terms.shape
+    arrays = (drawn.positions, drawn.attention, drawn.weights, drawn.draws, np.zeros((n, 4)), terms, np.ones(n, bool))
+    return TilesRead(*arrays, np.zeros(classes), (20, 20), term_range=np.array([[-4.0] * classes, [4.0] * classes]))
 
 
 FAILED = Prediction("z", "z.svs", "failed", "z.svs: broken.", classes=CLASSES)
@@ -65,22 +79,25 @@ def test_the_errors_are_how_far_groups_of_draws_are_off(task: str) -> None:
     rng = np.random.default_rng(0)
     maps = [rng.dirichlet(np.full(400, 0.5)).reshape(20, 20) for _ in range(2)]
     terms = [rng.normal(0, 1.0, (400, 2)) + shift for shift in ([0.5, 0.0], [-0.5, 0.4])]
-    found, said = [], []
+    found, said, held = [], [], []
+    truth = together("P", [exact(a, t, task) for a, t in zip(maps, terms, strict=True)], "equal").prediction
     for _ in range(400):
         slides = []
         for i, (attention, values) in enumerate(zip(maps, terms, strict=True)):
             drawn: Draw = draw(attention, 40, "murthy", rng)
-            n = len(drawn.positions)
-            e = estimate_from(drawn, values[drawn.positions], np.ones(n, bool), np.zeros(2), False, task)
+            e = estimate_from(drawn, tiles_of(drawn, values[drawn.positions]), False, task)
             assert e.se is not None and e.logits_se is not None
             own = slide(str(i), tuple(e.logits.tolist()), task=task, probabilities=tuple(e.probabilities.tolist()))
-            slides.append(replace(own, se=tuple(e.se.tolist()), logits_se=tuple(e.logits_se.tolist())))
+            ends = {"low": tuple(e.low.tolist()), "high": tuple(e.high.tolist())}
+            slides.append(replace(own, se=tuple(e.se.tolist()), logits_se=tuple(e.logits_se.tolist()), **ends))
         p = together("P", slides, "equal").prediction
-        assert p.probabilities and p.se and p.logits and p.logits_se
+        assert p.probabilities and p.se and p.logits and p.logits_se and p.low and p.high and truth.probabilities
+        held.append([a <= t <= b for a, t, b in zip(p.low, truth.probabilities, p.high, strict=True)])
         found.append([*p.probabilities, *p.logits])
         said.append([*p.se, *p.logits_se])
     scatter = np.std(found, axis=0, ddof=1)
     assert np.sqrt(np.mean(np.square(said), axis=0)) == pytest.approx(scatter, rel=0.12)
+    assert np.mean(held) > 0.93, "95 % intervals hold the answer of all tiles"
 
 
 def test_what_is_not_known_of_a_slide_is_not_known_of_its_group() -> None:
@@ -102,7 +119,7 @@ def test_of_numbers_there_is_a_mean_with_its_error() -> None:
     assert (p.value, p.predicted, p.probabilities) == (2.5, None, None)
     assert p.se_value == pytest.approx(0.6 / np.sqrt(2))
     csv = groups_csv(("age",), [together("P", [number("a", 1.0)], "equal")], "regression").decode()
-    assert csv.splitlines()[0].startswith("group,status,predicted,value,se_value,se_kind,")
+    assert csv.splitlines()[0].startswith("group,status,predicted,value,se_value,low_value,high_value,se_kind,")
 
 
 def test_a_group_waits_for_all_of_its_slides() -> None:

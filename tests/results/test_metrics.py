@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from ats_cli.results.evaluation import metrics as m
-from ats_cli.results.evaluation.bootstrap import t_quantile, with_intervals
+from ats_cli.results.evaluation.bootstrap import with_intervals
 
 
 def made(slides: int, classes: int, seed: int = 0, coarse: bool = False) -> m.Table:
@@ -128,8 +128,3 @@ def test_no_interval_where_nothing_could_differ() -> None:
     assert (accuracy.value, accuracy.low, accuracy.high) == (1.0, None, None)
     one_patient = with_intervals(made(10, 2), ["p"] * 10, {"accuracy": m.accuracy})["accuracy"]
     assert one_patient.low is None and one_patient.value is not None
-
-
-@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (10, 2.2281), (99, 1.9842)])
-def test_quantiles_of_t(freedom: int, quantile: float) -> None:
-    assert t_quantile(0.975, freedom) == pytest.approx(quantile, rel=2e-3)

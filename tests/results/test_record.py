@@ -42,6 +42,8 @@ KEYS = [
     "classes",
     "probabilities",
     "se",
+    "low",
+    "high",
     "logits",
     "logits_se",
     "se_kind",
@@ -49,6 +51,7 @@ KEYS = [
     "positions",
     "attention_mass",
     "effective_positions",
+    "effective_tiles",
     "tiles_unreadable",
     "mass_unreadable",
     "sampler",
@@ -74,6 +77,8 @@ KEYS = [
     "task",
     "value",
     "se_value",
+    "low_value",
+    "high_value",
 ]
 
 

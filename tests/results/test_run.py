@@ -74,8 +74,9 @@ BAD = Prediction("b", "slides/b.svs", "failed", 'b.svs: "broken", it seems.', cl
 
 COLUMNS = [
     "slide_id", "path", "status", "predicted", "prob_tumour, solid", "prob_normal", "se_tumour, solid", "se_normal",
-    "se_kind", "tiles", "positions", "attention_mass", "effective_positions", "tiles_unreadable", "bytes_read",
-    "seconds", "mpp", "mpp_source", "precision", "unfamiliar", "unfamiliar_score", "error",
+    "se_kind", "tiles", "positions", "attention_mass", "effective_positions", "effective_tiles", "low_tumour, solid",
+    "low_normal", "high_tumour, solid", "high_normal", "tiles_unreadable", "bytes_read", "seconds", "mpp", "mpp_source",
+    "precision", "unfamiliar", "unfamiliar_score", "error",
 ]  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_shares_in_tiles_csv_sum_to_logits_without_bias(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file, strict=True))
     of_class = [f"{what}_{name}" for what in ("prob", "share") for name in CLASSES]
     assert list(rows[0]) == [
-        "minx", "miny", "width", "height", *of_class[:2], "attention", "weight", "draws", *of_class[2:]
+        "minx", "miny", "width", "height", *of_class[:2], "attention", "weight", "draws", "gate", *of_class[2:]
     ]  # fmt: skip
     shares = np.array([[float(row[f"share_{name}"]) for name in CLASSES] for row in rows])
     np.testing.assert_allclose(shares.sum(0), np.array(GOOD.logits) - KEPT.bias, rtol=0, atol=1e-12)

@@ -6,8 +6,8 @@ from enumerators import without_replacement_samples
 
 from ats_cli.registry import SAMPLERS
 from ats_cli.sampling import draw, slide_seed
-from ats_cli.sampling.logit_stream import PIECE
-from ats_cli.sampling.streamed_race import log_noise
+from ats_cli.sampling.streams.logit_stream import PIECE
+from ats_cli.sampling.streams.streamed_race import log_noise
 
 LOGITS = np.random.default_rng(0).normal(size=PIECE + 5000) * 2
 

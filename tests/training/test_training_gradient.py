@@ -12,7 +12,7 @@ from small import noise, random_nets, small_spec, write_slide
 from ats_cli.nets.attention import UNIFORM_SHARE, normalise
 from ats_cli.nets.attention_sampling import entropy
 from ats_cli.nets.model import Model, to_unit
-from ats_cli.records import ModelSpec
+from ats_cli.records import HeadSpec, ModelSpec
 from ats_cli.training.dataset.augment import NONE, Augmentation
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.slide_store import SlideStore
@@ -32,12 +32,12 @@ def attention_gradient(nets: Model) -> torch.Tensor:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("augmentation", [NONE, TURNED], ids=["", "turned"])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("stride", "gate"), [(1, 0), (2, 0), (1, 3)])
 def test_with_every_position_drawn_the_gradient_is_that_of_the_whole_view(
-    stride: int, augmentation: Augmentation, tmp_path: Path
+    stride: int, gate: int, augmentation: Augmentation, tmp_path: Path
 ) -> None:
     """Then nothing is random: the loop's gradient is that of softmax and sum, computed here over the whole view."""
-    spec = small_spec({"stride": stride}, tiles=10_000)
+    spec = small_spec({"stride": stride}, tiles=10_000, head=HeadSpec(gate))
     nets = trainable(spec)
     slide = LabelledSlide("a", write_slide(tmp_path / "a.tif", noise(150, 118)), "bright")
     with SlideStore(spec, 10**9, 1) as store:
@@ -53,8 +53,9 @@ def test_with_every_position_drawn_the_gradient_is_that_of_the_whole_view(
         attention = normalise(logits, torch.from_numpy(view.allowed)[None], UNIFORM_SHARE)
         boxes = view.boxes(np.arange(view.allowed.size))
         patches = store.read_tiles([slide], [boxes])[0].result()
-        features = nets.embed(augmentation.apply(to_unit(torch.from_numpy(patches))))
-        expected = (attention.flatten()[:, None] * features).sum(0)
+        encoded = nets.encode_patches(augmentation.apply(to_unit(torch.from_numpy(patches))))
+        weights = attention.flatten() * nets.gates(encoded)
+        expected = (weights[:, None] * nets.features.project(encoded)).sum(0) / weights.sum()
         (nets.logits(expected)[0] + entropy(attention)[0]).backward()
     torch.testing.assert_close(output.logits[0], nets.logits(expected), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found, attention_gradient(nets), rtol=2e-3, atol=1e-5)

@@ -51,6 +51,7 @@ def test_frozen_trunks_are_named_and_not_stored(nets: Model, tmp_path: Path) -> 
     assert own == {
         *(f"attention.{layer}.{kind}" for layer in ("hidden", "last") for kind in ("weight", "bias")),
         *(f"{layer}.{kind}" for layer in ("features.projection", "head") for kind in ("weight", "bias")),
+        "term_range",
     }
     assert sum(file.stat().st_size for file in folder.iterdir()) < 100_000
     digest = hashlib.sha256((FOLDER / "lite0.safetensors").read_bytes()).hexdigest()[:16]

@@ -15,9 +15,10 @@ LOG_Z_TOLERANCE = 1e-3
 def resume_race(plan: DrawPlan, previous: TilesRead | None, width: int, file_name: str) -> NDArray[np.float64]:
     """Return the terms (n, `width`) of a plan's tiles, taken from the shorter draw `previous`; NaN for tiles to read.
 
-    Columns after those of the classes are the summaries of the tiles' features. Tiles that could not be read are NaN:
-    they are tried again, as in a draw from the start. Tiles are matched by position, because rounding may swap two
-    nearly equal arrivals. Raises SlideError if `previous` is not the beginning of this draw: the file has changed.
+    Columns after those of the classes are the gate and the summaries of the tiles' features. Tiles that could not be
+    read are NaN: they are tried again, as in a draw from the start. Tiles are matched by position, because rounding may
+    swap two nearly equal arrivals. Raises SlideError if `previous` is not the beginning of this draw: the file has
+    changed.
     """
     terms = np.full((len(plan.draw.positions), width), np.nan)
     if previous is None:
@@ -31,7 +32,8 @@ def resume_race(plan: DrawPlan, previous: TilesRead | None, width: int, file_nam
     _, rows, previous_rows = np.intersect1d(
         plan.draw.positions, previous.positions, assume_unique=True, return_indices=True
     )
-    known = previous.terms if previous.features is None else np.hstack([previous.terms, previous.features])
+    features = [] if previous.features is None else [previous.features]
+    known = np.hstack([previous.terms, previous.gates[:, None], *features])
     terms[rows] = np.where(previous.readable[previous_rows, None], known[previous_rows, :width], np.nan)
     return terms
 

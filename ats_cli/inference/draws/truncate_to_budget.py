@@ -12,7 +12,7 @@ from ats_cli.inference.estimate import attention_mass, estimate_from, with_answe
 from ats_cli.prediction_parts import Cost, Provenance, Sampling
 from ats_cli.records import MAX_UNREADABLE, Prediction, TilesRead
 from ats_cli.registry import SAMPLERS
-from ats_cli.sampling import mass_lost
+from ats_cli.sampling import effective_tiles, mass_lost
 
 
 def truncate_to_budget(prediction: Prediction, tiles: int, max_unreadable: float = MAX_UNREADABLE) -> Prediction:
@@ -27,13 +27,12 @@ def truncate_to_budget(prediction: Prediction, tiles: int, max_unreadable: float
         return prediction
     whole = prediction.sampling
     assert whole.sampler is not None and whole.positions is not None
-    terms, readable = arrays.terms[:tiles], arrays.readable[:tiles]
+    first = _first(arrays, tiles)
+    readable = first.readable
     name = PurePath(prediction.path).name
     if not readable.any():
         return _failed(prediction, f"{name}: none of its first {tiles} tiles can be read. Copy the file again.")
-    drawn = SAMPLERS[whole.sampler].prefix(
-        arrays.positions[:tiles], arrays.attention[:tiles], complete=tiles >= whole.positions
-    )
+    drawn = SAMPLERS[whole.sampler].prefix(first.positions, first.attention, complete=tiles >= whole.positions)
     share = _mass_unreadable(whole, arrays, mass_lost(drawn.weights, readable))
     if share is not None and share > max_unreadable:
         return _failed(
@@ -42,17 +41,25 @@ def truncate_to_budget(prediction: Prediction, tiles: int, max_unreadable: float
             f"than {max_unreadable:.1%}. Copy the file again, or accept it: --max-unreadable "
             f"{math.ceil(share * 100) / 100:g}.",
         )
+    estimate = estimate_from(drawn, first, stopped=False, task=prediction.task)
     sampling = replace(
         whole,
         tiles=tiles,
         attention_mass=attention_mass(drawn, readable),
+        effective_tiles=effective_tiles(estimate.weights),
         tiles_unreadable=int(np.count_nonzero(~readable)),
         mass_unreadable=share,
     )
     cost = _cost(prediction.cost, tiles / len(arrays.positions))
     truncated = replace(prediction, sampling=sampling, cost=cost, drawn=(), tile_arrays=None)
-    estimate = estimate_from(drawn, terms, readable, arrays.bias, stopped=False, task=prediction.task)
     return with_answer(truncated, estimate)
+
+
+def _first(arrays: TilesRead, tiles: int) -> TilesRead:
+    """Return the first `tiles` of all arrays with a row per tile."""
+    of_tiles = ("positions", "attention", "weights", "draws", "boxes", "terms", "readable", "features", "gate")
+    found = {name: getattr(arrays, name) for name in of_tiles}
+    return replace(arrays, **{name: value[:tiles] for name, value in found.items() if value is not None})
 
 
 def _failed(prediction: Prediction, error: str) -> Prediction:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.results.evaluation.metrics import Figure, Table, calibration_noise
+from ats_cli.t_quantile import t_quantile
 
 RESAMPLES, LEVEL = 1000, 0.95
 
@@ -89,26 +90,6 @@ def _interval(
     ends = np.quantile(drawn, [NORMAL.cdf(s + side * reach) for s in shifts for side in (-1, 1)])
     low, high = min(float(ends.min()), value), max(float(ends.max()), value)
     return IntervalEstimate(value, 0.0 if noise is not None and value <= np.quantile(noise, LEVEL) else low, high)
-
-
-def t_quantile(probability: float, freedom: int) -> float:
-    """Return a quantile of Student's t, by its expansion about the normal quantile (Abramowitz and Stegun 26.7.5).
-
-    Exact for 1 and 2 degrees of freedom, within 0.2 % for more.
-    """
-    if freedom == 1:
-        return math.tan(math.pi * (probability - 0.5))
-    if freedom == 2:
-        p = 2 * probability - 1
-        return p * math.sqrt(2 / (1 - p * p))
-    z, n = NORMAL.inv_cdf(probability), freedom
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return float(z + sum(term / n ** (i + 1) for i, term in enumerate(terms)))
 
 
 def _number(value: float) -> float | None:

@@ -12,7 +12,7 @@ from ats_cli.records import SCHEMA_VERSION, Need, Prediction, TilesRead
 
 DRAW = "draw.npz"
 ARRAYS = ("positions", "attention", "weights", "draws", "boxes", "terms", "readable", "bias")
-OPTIONAL = {"features"}
+OPTIONAL = ("features", "gate", "term_range")
 
 
 class DrawNpz:
@@ -25,8 +25,7 @@ class DrawNpz:
         assert tiles is not None
         log_z = np.float64(np.nan if tiles.log_z is None else tiles.log_z)
         arrays = {name: getattr(tiles, name) for name in ARRAYS}
-        if tiles.features is not None:
-            arrays["features"] = tiles.features
+        arrays |= {name: getattr(tiles, name) for name in OPTIONAL if getattr(tiles, name) is not None}
         if tiles.region is not None:
             arrays["region"] = _packed(tiles.region)
         with path.open("wb") as file:
@@ -42,7 +41,7 @@ def read_draw(folder: Path) -> TilesRead | None:
         with np.load(folder / DRAW, allow_pickle=False) as file:
             rows, cols = map(int, file["grid"].tolist())
             log_z = float(file["log_z"])
-            arrays = {name: file[name] for name in (*ARRAYS, *(OPTIONAL & set(file.files)))}
+            arrays = {name: file[name] for name in (*ARRAYS, *(name for name in OPTIONAL if name in file.files))}
             region = _unpacked(file["region"], rows, cols) if "region" in file.files else None
         tiles = TilesRead(**arrays, grid=(rows, cols), log_z=None if np.isnan(log_z) else log_z, region=region)
         return tiles if _is_whole(tiles) else None
@@ -67,8 +66,9 @@ def _is_whole(tiles: TilesRead) -> bool:
     n, classes = tiles.terms.shape
     shapes = {
         "positions": (n,), "attention": (n,), "weights": (n,), "draws": (n,), "boxes": (n, 4), "readable": (n,),
-        "bias": (classes,), "terms": (n, classes),
+        "bias": (classes,), "terms": (n, classes), "gate": (n,), "term_range": (2, classes),
     }  # fmt: skip
+    shapes = {name: shape for name, shape in shapes.items() if getattr(tiles, name) is not None}
     numbers = [getattr(tiles, name) for name in shapes] + ([] if tiles.features is None else [tiles.features])
     return (
         all(getattr(tiles, name).shape == shape for name, shape in shapes.items())

@@ -25,27 +25,28 @@ WRITER = TilesCsv()
 def tile_rows(classes: tuple[str, ...], tiles: TilesRead, task: str = DEFAULT_TASK) -> list[list[object]]:
     """Return the rows of tiles.csv, the heading first.
 
-    Boxes in level-0 pixels; the answer of each tile alone; its attention, weight and draws; its exact shares of the
-    slide's logits, which sum to logit minus bias. A tile that could not be read has weight 0 and no answer.
+    Boxes in level-0 pixels; the answer of each tile alone; its attention, weight, draws and gate; its exact shares of
+    the slide's logits, which sum to logit minus bias. A tile that could not be read has weight 0 and no answer.
     """
     answers, columns = TASKS[task].tile_values(tiles.terms + tiles.bias), TASKS[task].tile_columns(classes)
     shares = tiles.weights[:, None] * tiles.terms
     heading: list[object] = ["minx", "miny", "width", "height", *columns]
-    heading += ["attention", "weight", "draws", *(f"share_{name}" for name in classes)]
+    heading += ["attention", "weight", "draws", "gate", *(f"share_{name}" for name in classes)]
     rows = zip(
         tiles.boxes.tolist(),
         answers.tolist(),
         tiles.attention.tolist(),
         tiles.weights.tolist(),
         tiles.draws.tolist(),
+        tiles.gates.tolist(),
         shares.tolist(),
         tiles.readable.tolist(),
         strict=True,
     )
     no_answer, no_share = (None,) * len(columns), (None,) * len(classes)
     return [heading] + [
-        [*map(_pixels, box), *(answer if readable else no_answer), a, w, n, *(share if readable else no_share)]
-        for box, answer, a, w, n, share, readable in rows
+        [*map(_pixels, box), *(answer if readable else no_answer), a, w, n, gate, *(share if readable else no_share)]
+        for box, answer, a, w, n, gate, share, readable in rows
     ]
 
 

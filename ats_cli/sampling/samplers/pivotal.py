@@ -96,6 +96,10 @@ class Pivotal:
         squares, df = difference_variance(out, values[random], THIRD if count >= MIN_TILES_FOR_THIRD else FIRST)
         return StandardError(np.sqrt(draw.weights[random][0] ** 2 * squares), "approximate", df)
 
+    def unseen_weight(self, draw: Draw) -> float:
+        random = self.random_tiles(draw)
+        return float(draw.weights[random][0]) if random.any() else 0.0
+
     def random_tiles(self, draw: Draw) -> NDArray[np.bool_]:
         # The weight of a certain atom is its attention, that of a random one is lambda > attention.
         return np.asarray(draw.weights > draw.attention)

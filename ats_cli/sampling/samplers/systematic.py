@@ -49,6 +49,10 @@ class Systematic:
     def standard_error(self, draw: Draw, values: Floats) -> StandardError:
         return NO_ESTIMATE
 
+    def unseen_weight(self, draw: Draw) -> float:
+        random = self.random_tiles(draw)
+        return float(draw.weights[random][0]) if random.any() else 0.0
+
     def random_tiles(self, draw: Draw) -> NDArray[np.bool_]:
         return np.asarray(draw.weights > draw.attention)
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ats_cli.sampling.draw import Draw
 from ats_cli.sampling.sampler import StandardError, Stream
-from ats_cli.sampling.streamed_replacement import Floats, Indices, StreamedReplacement, merge_repeats
+from ats_cli.sampling.streams.streamed_replacement import Floats, Indices, StreamedReplacement, merge_repeats
 
 
 def with_replacement(attention: Floats, tiles: int, rng: np.random.Generator) -> tuple[Indices, Floats]:
@@ -35,6 +35,9 @@ class WithReplacement:
         df = int(draw.draws.sum()) - 1
         variance = draw.draws @ (values - draw.weights @ values) ** 2 / (df * (df + 1))
         return StandardError(np.sqrt(variance), "unbiased", df)
+
+    def unseen_weight(self, draw: Draw) -> float:
+        return 1 / int(draw.draws.sum())
 
     def random_tiles(self, draw: Draw) -> NDArray[np.bool_]:
         return np.ones(len(draw.positions), np.bool_)

@@ -27,4 +27,11 @@ def des_raj_variance(attention: Floats, f: Floats) -> Floats:
     return np.asarray(partial.var(axis=0, ddof=1) / len(f))
 
 
-SAMPLER = RaceSampler("without-replacement", "in race order, the paper's weights", des_raj_weights, des_raj_variance)
+def des_raj_unseen(attention: Floats) -> float:
+    """Return the weight of one more tile of vanishing attention: (1 - sum a) / n."""
+    return float(1 - attention.sum()) / len(attention)
+
+
+SAMPLER = RaceSampler(
+    "without-replacement", "in race order, the paper's weights", des_raj_weights, des_raj_variance, des_raj_unseen
+)

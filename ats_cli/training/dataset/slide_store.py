@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.errors import SlideError
-from ats_cli.memory import available_memory
 from ats_cli.nets.geometry import Geometry, geometry_on
 from ats_cli.records import ModelSpec, RegionsUsed
 from ats_cli.slides import Slide, tissue_mask
 from ats_cli.slides.regions.region_files import read_regions
 from ats_cli.training.dataset.labelled import LabelledSlide
 from ats_cli.training.dataset.view_cache import ViewCache
+from ats_cli.training.memory import available_memory
 
 T = TypeVar("T")
 

@@ -11,12 +11,12 @@ from ats_cli.records import TrainingSpec
 def parameter_groups(nets: Model, recipe: TrainingSpec) -> list[dict[str, Any]]:
     """Parameter groups of the parts that are trained, each with its factor on the learning rate.
 
-    The feature network's projection, a layer that no pretrained weights have, is of the head's group.
+    The feature network's projection and the gate, layers that no pretrained weights have, are of the head's group.
     """
     groups = (
         ([nets.attention], recipe.lr_attention),
         ([nets.features.backbone], recipe.lr_features),
-        ([net for net in (nets.features.projection, nets.head) if net is not None], recipe.lr_head),
+        ([net for net in (nets.features.projection, nets.gate, nets.head) if net is not None], recipe.lr_head),
     )
     return [
         {"params": [p for net in members for p in net.parameters()], "factor": factor}
@@ -39,7 +39,11 @@ def set_modes(nets: Model, recipe: TrainingSpec, step: int) -> None:
     """
     nets.train()
     nets.attention.requires_grad_(recipe.lr_attention > 0 and step > recipe.freeze * recipe.steps)
-    parts = ((nets.features.backbone, recipe.lr_features), (nets.features.projection, recipe.lr_head))
+    parts = (
+        (nets.features.backbone, recipe.lr_features),
+        (nets.features.projection, recipe.lr_head),
+        (nets.gate, recipe.lr_head),
+    )
     for net, factor in (*parts, (nets.head, recipe.lr_head)):
         if net is not None:
             net.requires_grad_(factor > 0).train(factor > 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ats_cli.errors import AtsError
-from ats_cli.memory import available_memory, peak_memory
+from ats_cli.training.memory import available_memory, peak_memory
 
 if TYPE_CHECKING:
     from ats_cli.training.dataset.slide_store import SlideStore

@@ -189,7 +189,8 @@ class TrainState:
             target = targets(spec, slides[part], self.scale).to(device)
             weights = torch.from_numpy(self._loss_weights[numbers[part]])
             loss = losses(spec, output.logits, target) * weights.to(output.logits)
-            objective = loss - self.recipe.entropy_weight * output.entropy
+            beside = 0.0 if output.ungated is None else losses(spec, output.ungated, target) * weights.to(loss)
+            objective = loss + self.recipe.ungated_loss * beside - self.recipe.entropy_weight * output.entropy
             self.fabric.backward(objective.sum() / batch_size)
             correct = accuracy(spec, output.logits, target)
             rows = (objective, loss, correct, output.mass, output.effective, output.evenness)

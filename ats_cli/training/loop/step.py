@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ats_cli.nets.attention_crops import entropy_with_gradient, estimate_of_two_draws, weights_with_gradient
+from ats_cli.nets.gate import gated_mean
 from ats_cli.nets.model import Model, to_unit
 from ats_cli.sampling import Draw, draw
 from ats_cli.training.dataset.augment import Augmentation
@@ -54,12 +56,14 @@ class DrawnSlide:
 class BatchOutput:
     """The model's output, one row a slide.
 
-    `logits` (B, C), `expected` features (B, D) without a graph. Of the attention: `entropy` (B,) in nats; `mass` (B,),
-    the share that was drawn; `effective` (B,) positions, 1 / sum of squares; `evenness` (B,), `effective` as a share
-    of the positions that may be drawn.
+    `logits` (B, C), and `ungated` (B, C), those of the estimate without the gate; None for a model without one.
+    `expected` features (B, D), without the gate and without a graph. Of the attention: `entropy` (B,) in nats; `mass`
+    (B,), the share that was drawn; `effective` (B,) positions, 1 / sum of squares; `evenness` (B,), `effective` as a
+    share of the positions that may be drawn.
     """
 
     logits: Tensor
+    ungated: Tensor | None
     expected: Tensor
     entropy: Tensor
     mass: Tensor
@@ -147,36 +151,53 @@ def forward_batch(
     network runs within `autocast`: attention, estimate and head are in float32 or better. Raises SlideError if a tile
     cannot be read.
     """
-    patches = [slide.augmentation.apply(to_unit(torch.from_numpy(slide.patches.result()))) for slide in batch]
-    features = embed(nets, torch.cat(patches), autocast)
-    by_slide = torch.split(features, [len(p) for p in patches])
-    estimates = [_estimate(nets, slide, own, centre) for slide, own in zip(batch, by_slide, strict=True)]
-    expected = torch.stack([estimate for estimate, _ in estimates])
+    features, gates = embed(nets, patches_of(batch), autocast)
+    drawn = [len(slide.draw.positions) for slide in batch]
+    by_slide = zip(batch, torch.split(features, drawn), torch.split(gates, drawn), strict=True)
+    estimates = [_estimate(nets, slide, own, gate, centre) for slide, own, gate in by_slide]
+    expected, gated = (torch.stack([getattr(one, name) for one in estimates]) for name in ("plain", "gated"))
+    plain = nets.logits(expected)
     return BatchOutput(
-        nets.logits(expected),
+        plain if nets.gate is None else nets.logits(gated),
+        None if nets.gate is None else plain,
         expected.detach(),
-        torch.stack([entropy for _, entropy in estimates]),
+        torch.stack([one.entropy for one in estimates]),
         torch.tensor([slide.draw.attention.sum() for slide in batch]),
         torch.tensor([slide.attention.effective for slide in batch]),
         torch.tensor([slide.attention.effective / slide.attention.positions for slide in batch]),
     )
 
 
-def embed(nets: Model, patches: Tensor, autocast: Autocast = nullcontext) -> Tensor:
-    """Features (n, D) of patches (n, 3, p, p) in 0..1."""
+def patches_of(batch: list[DrawnSlide]) -> Tensor:
+    """Augmented patches (n, 3, p, p) in 0..1 of the drawn tiles. Raises SlideError if one cannot be read."""
+    return torch.cat([s.augmentation.apply(to_unit(torch.from_numpy(s.patches.result()))) for s in batch])
+
+
+def embed(nets: Model, patches: Tensor, autocast: Autocast = nullcontext) -> tuple[Tensor, Tensor]:
+    """Features (n, D) and gates (n,) of patches (n, 3, p, p) in 0..1."""
     if is_frozen(nets):
-        return nets.features.project(encode_frozen(nets, torch.split(patches, BATCH), autocast))
+        encoded = encode_frozen(nets, torch.split(patches, BATCH), autocast)
+        return nets.features.project(encoded), nets.gates(encoded)
     with autocast():
-        return nets.embed(patches.contiguous(memory_format=torch.channels_last).to(nets.head.weight.device))
+        encoded = nets.encode_patches(patches.contiguous(memory_format=torch.channels_last).to(nets.head.weight.device))
+        return nets.features.project(encoded), nets.gates(encoded)
 
 
-def _estimate(nets: Model, slide: DrawnSlide, features: Tensor, centre: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Expected features (D,) and entropy (), both with the attention's gradient where the attention is trained."""
+class _Estimate(NamedTuple):
+    """Expected features (D,), without and with the gate, and entropy ()."""
+
+    plain: Tensor
+    gated: Tensor
+    entropy: Tensor
+
+
+def _estimate(nets: Model, slide: DrawnSlide, features: Tensor, gates: Tensor, centre: Tensor | None) -> _Estimate:
+    """The estimates from a slide's tiles, with the attention's gradient where the attention is trained."""
     drawn, attention = slide.draw, slide.attention
     weights = torch.from_numpy(drawn.weights).to(features)
     entropy = torch.tensor(attention.entropy).to(features)
     if not (torch.is_grad_enabled() and any(p.requires_grad for p in nets.attention.parameters())):
-        return (weights[:, None] * features).sum(0), entropy
+        return _Estimate((weights[:, None] * features).sum(0), gated_mean(features, weights * gates), entropy)
     logits = slide.source.logits_at(drawn.positions)
     ratio = torch.from_numpy(attention.softmax_share(drawn.attention)).to(features)
     entropy = entropy_with_gradient(
@@ -187,12 +208,14 @@ def _estimate(nets: Model, slide: DrawnSlide, features: Tensor, centre: Tensor |
         torch.from_numpy(np.log(drawn.attention)).to(features),
         attention.mean_log,
     )
+    pooled = weights_with_gradient(weights, logits, ratio, attention.uniform, drawn.own_mean_factor)
+    gated = gated_mean(features, pooled * gates)
     if slide.second is None:
-        pooled = weights_with_gradient(weights, logits, ratio, attention.uniform, drawn.own_mean_factor)
-        return (pooled[:, None] * features).sum(0), entropy
+        return _Estimate((pooled[:, None] * features).sum(0), gated, entropy)
     second = slide.second
     others = slide.source.logits_at(second.positions)
     shares = torch.from_numpy(second.weights * attention.softmax_share(second.attention)).to(features)
     change = (shares * (others - others.detach())).sum()
     middle = torch.zeros_like(features[0]) if centre is None else centre
-    return estimate_of_two_draws(features, weights, logits, ratio, change, middle, attention.uniform), entropy
+    plain = estimate_of_two_draws(features, weights, logits, ratio, change, middle, attention.uniform)
+    return _Estimate(plain, gated, entropy)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ats_cli.nets.gate import Gate, gated_mean
 from ats_cli.nets.model import Model
 from ats_cli.records import TrainingSpec
 from ats_cli.training.dataset.labelled import LabelledSlide
@@ -25,10 +26,11 @@ from ats_cli.training.loop.processes import take_from_first
 from ats_cli.training.loop.state import TrainState
 from ats_cli.training.options import Callbacks
 from ats_cli.training.task import accuracy, losses, targets
-from ats_cli.training.warmup.gated_pooling import Gate, gated_mean
 from ats_cli.training.warmup.uniform_tiles import UniformTiles, encode_uniform_tiles
 
 WEIGHT_DECAY = 0.1
+HIDDEN = 64
+"""Hidden units of the gate, for a model that has none."""
 TIMED, EVERY = 3, 20
 """Slides after which the time is estimated, and between two further messages."""
 
@@ -87,6 +89,8 @@ def warm_up(
     callbacks.on_message(figures.sentence())
     nets.features.load_state_dict(classifier.features.state_dict())
     nets.head.load_state_dict(classifier.head.state_dict())
+    if nets.gate is not None:
+        nets.gate.load_state_dict(classifier.gate.state_dict())
     _train_attention(state, classifier.gate, store, train, rng, stop)
     take_from_first(state.fabric, nets)
     state.warmed_up = True
@@ -128,9 +132,10 @@ def _end_on_request(stop: StopRequest) -> None:
 class _Classifier(nn.Module):
     """The model's projection and head, and a gate, on encoded tiles."""
 
-    def __init__(self, nets: Model, width: int) -> None:
+    def __init__(self, nets: Model) -> None:
         super().__init__()
-        self.features, self.head, self.gate = deepcopy(nets.features), deepcopy(nets.head), Gate(width)
+        self.features, self.head = deepcopy(nets.features), deepcopy(nets.head)
+        self.gate = Gate(nets.features.encoded_width, nets.spec.head.gate or HIDDEN)
         self.scale = nets.spec.head_scale
         for layer in (self.features.projection, self.head):
             if layer is not None:
@@ -150,7 +155,7 @@ def _train_classifier(
     recipe, rng = state.recipe, np.random.default_rng(seed)
     with torch.random.fork_rng():
         torch.manual_seed(int(seed.generate_state(1)[0]))
-        classifier = _Classifier(state.nets, slides[0].encoded.shape[1]).to(state.fabric.device)
+        classifier = _Classifier(state.nets).to(state.fabric.device)
     trained = [p for p in classifier.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=recipe.warmup.lr, weight_decay=WEIGHT_DECAY)
     for _ in range(recipe.warmup.steps):

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ats_cli.sampling.draw import Draw
-from ats_cli.sampling.logit_stream import LogitStream
 from ats_cli.sampling.sampler import Sampler
+from ats_cli.sampling.streams.logit_stream import LogitStream
 
 Floats = NDArray[np.float64]
 

@@ -1,20 +1,24 @@
-"""A gate on the features of tiles, which finds evidence among tiles that were drawn uniformly."""
+"""A gate on the features of tiles: a small bounded network that says how much a drawn tile counts.
+
+The paper's estimate averages all drawn tiles at their attention. Where evidence is rare even under the attention, the
+average drowns it; the gate, which sees the tile itself, pools the drawn tiles once more: sum w g f / sum w g.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-LOWEST, HIDDEN = 0.01, 64
-"""The lowest gate, which keeps the mean of gated features from dividing by zero; channels of the gate's layer."""
+LOWEST = 0.01
+"""The lowest gate, which keeps the mean of gated features from dividing by zero."""
 
 
 class Gate(nn.Module):
     """Encoded tiles (..., n, W) -> gates (..., n) in LOWEST..1, of each tile by itself."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 1))
+        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
 
     def forward(self, encoded: Tensor) -> Tensor:
         gate: Tensor = LOWEST + (1 - LOWEST) * torch.sigmoid(self.layers(encoded)[..., 0])

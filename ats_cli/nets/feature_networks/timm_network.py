@@ -3,7 +3,7 @@
 from torch import nn
 
 from ats_cli.errors import ModelError
-from ats_cli.nets.resnet import LAYERS, ResNet
+from ats_cli.nets.feature_networks.resnet import LAYERS, ResNet
 from ats_cli.records import FeatureSpec
 
 

@@ -1,0 +1,1 @@
+"""The members of FEATURE_NETWORKS, and the architectures they build."""

@@ -1,0 +1,1 @@
+"""Draws over logits that come in blocks, in memory that does not grow with the positions."""
