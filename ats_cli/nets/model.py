@@ -16,7 +16,7 @@ class Model(nn.Module):
     """Joins the networks that a ModelSpec names, with random weights. Raises ModelError for an unknown network.
 
     `gate`: None for a model without one. `term_range` (2, C): the least and the largest `tile_terms` of the tiles that
-    training drew; until they are known, `bound_terms` gives those that any tile may have.
+    training drew, NaN while unknown; `bound_terms` sets those that any tile may have.
     """
 
     view_mean: Tensor
@@ -32,7 +32,7 @@ class Model(nn.Module):
         self.features = FeatureNet(spec.features)
         self.gate = Gate(self.features.encoded_width, spec.head.gate) if spec.head.gate else None
         self.head = nn.Linear(self.features.width, len(spec.classes))
-        self.register_buffer("term_range", torch.zeros(2, len(spec.classes)))
+        self.register_buffer("term_range", torch.full((2, len(spec.classes)), torch.nan), persistent=False)
         colours = {
             "view_mean": spec.attention.mean or self.attention.mean or spec.mean,
             "view_std": spec.attention.std or self.attention.std or spec.std,

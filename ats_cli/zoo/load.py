@@ -23,6 +23,8 @@ from ats_cli.zoo.out_of_distribution import (
 from ats_cli.zoo.shipped_weights import with_shipped, without_shipped
 from ats_cli.zoo.sums import SUMS_FILE, differing, write_sums
 
+TERM_RANGE = "term_range"
+"""`Model.term_range` in the file of the weights: no weight, but found with them."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -84,18 +86,21 @@ def load_unlisted(folder: ModelFolder, device: str = "cpu", precision: str = "fp
                 f"{file}: {wrong} values of {name} are NaN or infinite. Take it from a good copy, or train again."
             )
     weights = with_shipped(nets, weights, str(folder.path / SPEC_FILE))
-    range_known = "term_range" in weights  # not in models of earlier versions
-    weights.setdefault("term_range", nets.term_range)
+    term_range = weights.pop(TERM_RANGE, None)
     kinds = {name: tensor.is_floating_point() for name, tensor in nets.state_dict().items()}
     try:
         if other := [name for name, tensor in weights.items() if kinds.get(name) == (not tensor.is_floating_point())]:
             raise RuntimeError(f"{other[0]} is of another type")
         nets.load_state_dict(weights)
+        if term_range is not None and term_range.shape != nets.term_range.shape:
+            raise RuntimeError(f"{TERM_RANGE} is of another shape")
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise ModelError(f"{file}: the weights do not fit model.toml ({detail}).") from error
-    if not range_known:
+    if term_range is None:  # a model of an earlier version
         nets.bound_terms()
+    else:
+        nets.term_range = term_range.float()
     torch_device = torch.device(device)
     nets = nets.eval().requires_grad_(False).to(torch_device)
     nets.features.backbone.to(DTYPES[precision])
@@ -133,6 +138,9 @@ def save_model(folder: Path, nets: Model, metrics: dict[str, Any], card: str) ->
         (folder / name).unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in nets.state_dict().items()}
     spec, tensors = without_shipped(nets, tensors)
+    if nets.term_range.isnan().any():
+        nets.bound_terms()
+    tensors[TERM_RANGE] = nets.term_range.detach().cpu().contiguous()
     write_spec(spec, folder / SPEC_FILE)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -52,8 +52,9 @@ def test_a_run_is_written_and_printed_as_without(ats: Run, model: Path, slides: 
     assert [row["status"] for row in rows(run)] == ["failed", "ok", "ok"]
     assert list(rows(run)[0]) == [
         "slide_id", "path", "status", "predicted", "prob_light", "prob_dark", "se_light", "se_dark", "se_kind",
-        "tiles", "positions", "attention_mass", "effective_positions", "tiles_unreadable", "bytes_read", "seconds",
-        "mpp", "mpp_source", "precision", "unfamiliar", "unfamiliar_score", "error",
+        "tiles", "positions", "attention_mass", "effective_positions", "effective_tiles", "low_light", "low_dark",
+        "high_light", "high_dark", "tiles_unreadable", "bytes_read", "seconds", "mpp", "mpp_source", "precision",
+        "unfamiliar", "unfamiliar_score", "error",
     ]  # fmt: skip
     without = lines(ats("predict", slides, "-m", model, "--json")[1])
     assert [line["logits"] for line in without] == [line["logits"] for line in lines(out)]
