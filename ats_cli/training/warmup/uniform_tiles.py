@@ -70,7 +70,7 @@ def _encode(
     augmentations: list[Augmentation],
 ) -> NDArray[np.float16]:
     (patches,) = store.read_tiles([slide], [boxes])
-    images = to_unit(torch.from_numpy(patches.result()))
+    images = (to_unit(torch.from_numpy(patch[None]))[0] for patch in patches.result())
     tiles = (augmentation.apply(image) for image, augmentation in zip(images, augmentations, strict=True))
     batches = (torch.stack(batch) for batch in iter(lambda: list(islice(tiles, BATCH)), []))
     return np.asarray(encode_frozen(nets, batches).half().cpu().numpy())
