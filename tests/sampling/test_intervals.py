@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
+from ats_cli.registry import TASKS
 from ats_cli.sampling import draw, effective_tiles, half_width, ratio_standard_error, ratio_weights
 from ats_cli.sampling.interval import unseen_weight
 from ats_cli.sampling.murthy_weights import murthy_unseen, murthy_weights
@@ -100,3 +101,17 @@ def test_the_unseen_tile_of_murthy_is_one_more_tile_of_next_to_no_attention(tile
 def test_effective_tiles_count_what_the_answer_rests_on() -> None:
     assert effective_tiles(np.full(25, 0.04)) == pytest.approx(25)
     assert effective_tiles(np.array([1.0, 1.0, 0.0, 0.0])) == pytest.approx(2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=6), st.sampled_from(list(TASKS)))
+def test_the_scale_of_intervals_is_the_answer_s_and_its_gradient_is_true(logits: list[float], task: str) -> None:
+    """Mapped back it is the answer; the gradient is that of small differences."""
+    z, member = np.array(logits), TASKS[task]
+    answers, gradient = member.to_interval_scale(z)
+    expected = member.probabilities(z)
+    np.testing.assert_allclose(member.from_interval_scale(answers), z if expected is None else expected, atol=1e-12)
+    if np.isfinite(answers).all():
+        small = 1e-5 * np.eye(len(z))
+        up, down = (np.array([member.to_interval_scale(z + side * row)[0] for row in small]) for side in (1, -1))
+        np.testing.assert_allclose(gradient, (up - down) / 2e-5, atol=1e-5)
