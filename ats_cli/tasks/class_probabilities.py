@@ -11,6 +11,9 @@ from ats_cli.records import Prediction
 from ats_cli.tasks.task import Floats, Scale
 
 
+TINY = 1e-300
+
+
 class ClassProbabilities:
     """The base of such tasks: columns prob_<class>, se_<class>, low_<class> and high_<class>, and no number."""
 
@@ -18,6 +21,17 @@ class ClassProbabilities:
 
     def probabilities(self, logits: NDArray[np.floating]) -> Floats:
         raise NotImplementedError
+
+    def probability_gradient(self, terms: Floats, probabilities: Floats) -> Floats:
+        raise NotImplementedError
+
+    def complement(self, probabilities: Floats) -> Floats:
+        raise NotImplementedError
+
+    def to_interval_scale(self, logits: Floats) -> tuple[Floats, Floats]:
+        p = np.clip(self.probabilities(logits), TINY, 1)
+        others = np.clip(self.complement(p), TINY, 1)
+        return np.log(p) - np.log(others), self.probability_gradient(np.eye(len(logits)), p) / (p * others)
 
     def from_interval_scale(self, answers: Floats) -> Floats:
         return np.asarray(0.5 + 0.5 * np.tanh(answers / 2))

@@ -42,6 +42,8 @@ class MultiClass(ClassProbabilities):
         return np.asarray(probabilities * (terms - (terms @ probabilities)[:, None]))
 
     def to_interval_scale(self, logits: Floats) -> tuple[Floats, Floats]:
+        if type(self).probabilities is not MultiClass.probabilities:  # those of a task that this is the base of
+            return super().to_interval_scale(logits)
         if len(logits) == 1:  # its probability is 1
             return np.full(1, np.inf), np.zeros((1, 1))
         # The log-odds of class c are z_c - log sum_k exp z_k over the others, whose derivatives are their softmax.

@@ -115,3 +115,24 @@ def test_the_scale_of_intervals_is_the_answer_s_and_its_gradient_is_true(logits:
         small = 1e-5 * np.eye(len(z))
         up, down = (np.array([member.to_interval_scale(z + side * row)[0] for row in small]) for side in (1, -1))
         np.testing.assert_allclose(gradient, (up - down) / 2e-5, atol=1e-5)
+
+
+def test_a_task_with_other_probabilities_has_the_intervals_of_these() -> None:
+    """It is made from another and changes what a probability is: its log-odds follow."""
+
+    class Sigmoids(type(TASKS["multi-class"])):  # type: ignore[misc]
+        def probabilities(self, logits):
+            return TASKS["multi-label"].probabilities(logits)
+
+        def probability_gradient(self, terms, probabilities):
+            return TASKS["multi-label"].probability_gradient(terms, probabilities)
+
+        def complement(self, probabilities):
+            return 1 - probabilities
+
+    for found, expected in zip(
+        Sigmoids().to_interval_scale(np.array([0.5, -2.0, 1.0])),
+        TASKS["multi-label"].to_interval_scale(np.array([0.5, -2.0, 1.0])),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
