@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ats_cli.records import Prediction
 from ats_cli.tasks.task import Floats, Scale
 
-
 TINY = 1e-300
 
 
